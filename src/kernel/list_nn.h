@@ -1,0 +1,104 @@
+/* The part of the kernel list for networks: rows of norms, softmax, attention, losses, optimizers. Included by list.h. */
+#ifndef HONE_SRC_KERNEL_LIST_NN_H
+#define HONE_SRC_KERNEL_LIST_NN_H
+
+#include "tensor/tensor.h"
+
+/* Layer norm and RMS norm over rows of n elements, and their backward pass (kernel/ref/norm.c). */
+typedef struct hone__norm {
+    int64_t n;
+    double eps;
+    const void *x, *gain, *bias; /* (rows, n), (n), (n); gain and bias may be NULL */
+    hone_dtype xt, gt, bt;
+    void *y;
+    hone_dtype yt;
+    void *mean, *rstd; /* reals (rows). Forward: written unless NULL. Backward: read; mean NULL means 0 (RMS norm) */
+    const void *dy;    /* backward alone */
+    hone_dtype dyt;
+    void *dx; /* NULL: not wanted */
+    hone_dtype dxt;
+    bool centre; /* layer norm subtracts the mean, RMS norm does not */
+} hone__norm;
+
+/* Terms of losses, elementwise in a prediction p and a target t. log is cut at -100 as in PyTorch's BCELoss. */
+typedef enum hone__loss {
+    HONE__LOSS_BCE,        /* -(t log p + (1 - t) log(1 - p)) */
+    HONE__LOSS_BCE_LOGITS, /* the same of p = sigmoid(x), without overflow */
+    HONE__LOSS_LOG         /* -t log p */
+} hone__loss;
+
+/* softmax(scale Q K^T) V and its backward pass (kernel/ref/attention.c). Strides in elements of batch, time and head;
+   the last axis is contiguous. Query i of batch b sees keys j in [begin, end) of its own and, when causal,
+   j <= i + tk - tq. */
+typedef struct hone__attention_side {
+    void *data;
+    hone_dtype dtype;
+    int64_t stride[3];
+} hone__attention_side;
+typedef struct hone__attention {
+    int64_t b, tq, tk, h, hkv, d;
+    double scale;
+    bool causal;
+    hone__attention_side q, k, v, out;     /* (b, tq, h, d), (b, tk, hkv, d) twice, (b, tq, h, d) */
+    hone__attention_side dout, dq, dk, dv; /* backward alone; dq, dk, dv with data NULL are not wanted */
+    const int32_t *begin, *end;            /* (b, tq); NULL: 0 and tk */
+    int64_t begin_stride[2], end_stride[2];
+    void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
+    int64_t lse_stride[3];
+} hone__attention;
+
+#define HONE_KERNEL_LIST_NN(K)                                                                                \
+    /* over each row of n reals; logarithm: log softmax; y is the forward's result */                         \
+    K(void, softmax, (bool logarithm, void *y, const void *x, int64_t rows, int64_t n))                       \
+    K(void, softmax_grad, (bool logarithm, void *dx, const void *y, const void *dy, int64_t rows, int64_t n)) \
+    K(void, norm, (const hone__norm *a, int64_t begin, int64_t end))                                          \
+    /* dx of rows [begin, end); their part is added to dgain[n] and dbias[n], reals, unless NULL */           \
+    K(void, norm_grad, (const hone__norm *a, int64_t begin, int64_t end, void *dgain, void *dbias))           \
+    /* y = x / (1 - rate) where word (index mod 4) of philox(key, index / 4) keeps it; first a multiple of 4 */ \
+    K(void, dropout, (void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first, int64_t n, \
+                      double rate))                                                                           \
+    /* cross entropy, by blocks of columns (kernel/ref/cross_entropy.c) */                                    \
+    K(void, lse_begin, (void *max, void *sum, void *picked, int64_t rows))                                    \
+    K(void, lse_block, (void *max, void *sum, void *picked, const void *x, int64_t stride, const int32_t *target, \
+                        int64_t first, int64_t rows, int64_t columns))                                        \
+    K(void, lse_finish, (void *loss, void *lse, void *counted, const void *max, const void *sum, const void *picked, \
+                         const int32_t *target, const void *weight, int64_t rows))                            \
+    K(void, cross_entropy_grad, (void *dx, hone_dtype dxt, int64_t dx_stride, const void *x, int64_t stride,  \
+                                 const void *lse, const void *dloss, const int32_t *target, const void *weight, \
+                                 int64_t first, int64_t rows, int64_t columns))                               \
+    K(void, loss_term, (hone__loss kind, void *y, const void *p, const void *t, int64_t n))                   \
+    K(void, loss_term_grad, (hone__loss kind, void *dp, void *dt, const void *p, const void *t, const void *dy, \
+                             int64_t n))                                                                      \
+    /* one token: heads of d values; turns[rotary / 2]: full turns a position; see kernel/ref/rope.c */       \
+    K(void, rope, (void *y, hone_dtype yt, const void *x, hone_dtype xt, int64_t head_stride, int64_t sx,     \
+                   int64_t heads, int64_t d, int64_t rotary, double position, const double *turns, bool interleaved, \
+                   bool inverse))                                                                             \
+    K(void, swiglu, (void *y, hone_dtype yt, const void *gate, hone_dtype gt, int64_t gs, const void *up, hone_dtype ut, \
+                     int64_t us, int64_t n))                                                                  \
+    /* dgate and dup contiguous, NULL when not wanted */                                                      \
+    K(void, swiglu_grad, (void *dgate, hone_dtype dgt, void *dup, hone_dtype dut, const void *gate, hone_dtype gt, \
+                          int64_t gs, const void *up, hone_dtype ut, int64_t us, const void *dy, hone_dtype dyt, \
+                          int64_t ds, int64_t n))                                                             \
+    /* scratch in bytes for one call, and how many calls (tasks) the whole takes */                           \
+    K(int64_t, attention_tasks, (const hone__attention *a))                                                   \
+    K(size_t, attention_scratch, (const hone__attention *a))                                                  \
+    K(void, attention, (const hone__attention *a, int64_t task, void *scratch))                               \
+    /* one query a batch row (tq = 1): tasks leave a partial result each, which one merge puts together */    \
+    K(int64_t, attention_decode_tasks, (const hone__attention *a))                                            \
+    K(size_t, attention_decode_part, (const hone__attention *a))                                              \
+    K(size_t, attention_decode_scratch, (const hone__attention *a))                                           \
+    K(void, attention_decode, (const hone__attention *a, int64_t task, void *part, void *scratch))            \
+    K(void, attention_decode_merge, (const hone__attention *a, const void *parts))                            \
+    /* one batch row and kv head a task: b * hkv tasks */                                                     \
+    K(size_t, attention_grad_scratch, (const hone__attention *a))                                             \
+    K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \
+    /* optimizers: param, grad and states are n reals; grad is multiplied by grad_scale first. step counts from 1 */ \
+    K(void, adamw, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
+                    double beta2, double eps, double weight_decay, int64_t step, double grad_scale))          \
+    K(void, adam, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
+                   double beta2, double eps, double weight_decay, int64_t step, double grad_scale))           \
+    K(void, sgd, (void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate,      \
+                  double momentum, bool nesterov, double weight_decay, bool first_step, double grad_scale))   \
+    K(double, sumsq, (const void *x, int64_t n))
+
+#endif

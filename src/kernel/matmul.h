@@ -1,0 +1,38 @@
+/* Prepared matrix products: oneDNN where it is and pays, the table's gemm otherwise. */
+#ifndef HONE_SRC_MATMUL_H
+#define HONE_SRC_MATMUL_H
+
+#include "kernel/table.h"
+
+/* C[b, m, n] = A[b, m, k] B[b, k, n] (+ bias[n]) (+ C). Strides in elements: any for A and B; rows of C are contiguous.
+   A batch stride of 0 repeats the operand. Types: A and B both f32, both f64, or both bf16; C f32 (f64) or bf16. */
+typedef struct hone__matmul_desc {
+    int64_t batch, m, n, k;
+    hone_dtype ab, c;
+    int64_t a_batch, a_row, a_col;
+    int64_t b_batch, b_row, b_col;
+    int64_t c_batch, c_row;
+    bool bias;       /* of C's real type (f32 for bf16) */
+    bool accumulate; /* adds to C */
+    bool pack_b;     /* B will come in the product's own layout (hone__matmul_pack); batch must be 1 */
+} hone__matmul_desc;
+
+typedef struct hone__matmul hone__matmul;
+
+/* NULL: memory or a refusal of oneDNN (sticky). */
+hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *desc);
+void hone__matmul_free(void *matmul); /* NULL is allowed; void so that it fits hone__exec.free_state */
+size_t hone__matmul_scratch(const hone__matmul *matmul); /* bytes, 64-aligned, for run */
+hone_status hone__matmul_run(hone__matmul *matmul, const void *a, const void *b, const void *bias, void *c, void *scratch);
+
+/* With pack_b: a number for the layout (equal layouts of equal sizes have equal numbers; 0: plain, B is taken as it
+   lies), its bytes, and the packing itself from f32 or bf16 elements at B's strides. */
+uint64_t hone__matmul_layout(const hone__matmul *matmul);
+size_t hone__matmul_packed_bytes(const hone__matmul *matmul);
+/* Keeps what hone__matmul_pack needs after the product is gone; freed with hone__packer_free. */
+typedef struct hone__packer hone__packer;
+hone__packer *hone__packer_new(const hone__matmul *matmul);
+void hone__packer_free(void *packer);
+hone_status hone__packer_run(hone__packer *packer, void *packed, const void *b, hone_dtype b_type);
+
+#endif
