@@ -1,0 +1,150 @@
+/* Reverse-mode differentiation by source transformation: each op's vjp appends the nodes of its gradient. */
+#include "graph/graph.h"
+
+typedef struct adjoints {
+    hone_graph *graph;
+    int n;               /* nodes that existed when we began */
+    hone_node **of;      /* per node id: the gradient gathered so far */
+    bool *wanted;        /* per node id: some wanted leaf lies below it */
+} adjoints;
+
+/* The parameters' contributions are stored one by one, so that each can be written straight into its slot. */
+static bool is_slot(const hone_node *node)
+{
+    return node->call->op == &hone__op_variable && node->call->variable->trainable;
+}
+
+static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool to_slots)
+{
+    if (!gradient) return false;
+    if (!hone_shape_equal(node->shape, gradient->shape)) {
+        hone__fail(a->graph->ctx, HONE_INTERNAL, "grad: %s hands back %s for an input of shape %s",
+                   gradient->call->op->name, HONE__SHAPE_STR(gradient->shape), HONE__SHAPE_STR(node->shape));
+        return false;
+    }
+    if (to_slots && is_slot(node))
+        return hone__record_on(a->graph, &hone__op_grad_store, 1, &gradient, NULL, node->call->variable) != NULL;
+    hone_node **slot = &a->of[node->id];
+    if (!*slot) return (*slot = gradient) != NULL;
+    hone_node *in[2] = {*slot, gradient};
+    return (*slot = hone__record(a->graph, &hone__op_add, 2, in, NULL)) != NULL;
+}
+
+static hone_status back(adjoints *a, hone_node *loss, bool to_slots)
+{
+    hone_ctx *ctx = a->graph->ctx;
+    if (hone_shape_count(loss->shape) != 1 || !hone__is_float(loss->dtype))
+        return hone__fail(ctx, HONE_SHAPE, "grad: the loss must be one real number, not %s of shape %s",
+                          hone_dtype_name(loss->dtype), HONE__SHAPE_STR(loss->shape));
+    hone_node *one = hone_fill(a->graph, loss->dtype, loss->shape, 1);
+    if (!add_adjoint(a, loss, one, false)) return ctx->status;
+
+    for (int c = loss->call->id; c >= 0; c--) {
+        hone__call *call = a->graph->calls[c];
+        bool any = false, reaches = false;
+        enum { FEW = 16 };
+        hone_node *d_out_few[FEW] = {0}, *d_in_few[FEW] = {0};
+        bool wanted_few[FEW] = {0};
+        for (int i = 0; i < call->n_out; i++) any |= a->of[call->out[i].id] != NULL;
+        for (int i = 0; i < call->n_in; i++) reaches |= call->in[i] && a->wanted[call->in[i]->id];
+        if (!any || !reaches) continue;
+        if (!call->op->vjp) {
+            hone__refuse(call, HONE_UNSUPPORTED, "cannot be differentiated");
+            return ctx->status;
+        }
+        for (int i = 0; i < call->n_out; i++)
+            if (call->op->aux_out >> i & 1 && a->of[call->out[i].id]) {
+                hone__refuse(call, HONE_UNSUPPORTED, "output %d cannot be differentiated", i);
+                return ctx->status;
+            }
+        hone_node **d_in = d_in_few;
+        bool *wanted = wanted_few;
+        if (call->n_in > FEW) {
+            d_in = hone__arena_alloc(&a->graph->arena, (size_t)call->n_in * sizeof *d_in);
+            wanted = hone__arena_alloc(&a->graph->arena, (size_t)call->n_in);
+            if (!d_in || !wanted) return ctx->status;
+        }
+        for (int i = 0; i < call->n_out && i < FEW; i++) d_out_few[i] = a->of[call->out[i].id];
+        for (int i = 0; i < call->n_in; i++) wanted[i] = call->in[i] && a->wanted[call->in[i]->id];
+        const char *before = a->graph->scope;
+        a->graph->scope = call->scope; /* a gradient belongs to the layer whose forward it is of */
+        bool ok = call->op->vjp(call, d_out_few, wanted, d_in) && hone__ok(ctx);
+        for (int i = 0; ok && i < call->n_in; i++)
+            if (d_in[i] && wanted[i]) ok = add_adjoint(a, call->in[i], d_in[i], to_slots);
+        a->graph->scope = before;
+        if (!ok) return hone__fail(ctx, HONE_INTERNAL, "%s: vjp failed without a reason", call->op->name);
+    }
+    return HONE_OK;
+}
+
+static bool begin(adjoints *a, hone_node *loss)
+{
+    a->graph = loss->call->graph;
+    a->n = a->graph->n_nodes;
+    a->of = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->of);
+    a->wanted = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->wanted);
+    return a->of && a->wanted;
+}
+
+static void end(adjoints *a)
+{
+    hone__free(a->graph->ctx, a->of);
+    hone__free(a->graph->ctx, a->wanted);
+}
+
+/* wanted spreads from the leaves to everything computed from them. */
+static void spread(adjoints *a, const hone_node *loss)
+{
+    for (int c = 0; c <= loss->call->id; c++) {
+        hone__call *call = a->graph->calls[c];
+        bool reaches = false;
+        for (int i = 0; i < call->n_in && !reaches; i++) reaches = call->in[i] && a->wanted[call->in[i]->id];
+        for (int i = 0; i < call->n_out && reaches; i++)
+            if (hone__is_float(call->out[i].dtype)) a->wanted[call->out[i].id] = true;
+    }
+}
+
+hone_status hone_grad(hone_node *loss, int n, hone_node *const *wrt, hone_node **gradients)
+{
+    if (!loss) return HONE_INVALID;
+    hone_ctx *ctx = loss->call->graph->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    adjoints a;
+    hone_status status = HONE_OK;
+    if (!begin(&a, loss)) status = ctx->status;
+    for (int i = 0; status == HONE_OK && i < n; i++) {
+        if (!wrt[i] || wrt[i]->call->graph != a.graph || !hone__is_float(wrt[i]->dtype))
+            status = hone__fail(ctx, HONE_INVALID, "grad: wrt[%d] is no real node of the loss's graph", i);
+        else
+            a.wanted[wrt[i]->id] = true;
+    }
+    if (status == HONE_OK) {
+        spread(&a, loss);
+        status = back(&a, loss, false);
+    }
+    for (int i = 0; status == HONE_OK && i < n; i++) {
+        gradients[i] = a.of[wrt[i]->id];
+        if (!gradients[i]) gradients[i] = hone_fill(a.graph, wrt[i]->dtype, wrt[i]->shape, 0);
+        if (!gradients[i]) status = ctx->status;
+    }
+    end(&a);
+    return status;
+}
+
+hone_status hone__grad_variables(hone_node *loss)
+{
+    if (!loss) return HONE_INVALID;
+    hone_ctx *ctx = loss->call->graph->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    adjoints a;
+    hone_status status = HONE_OK;
+    if (!begin(&a, loss)) status = ctx->status;
+    if (status == HONE_OK) {
+        for (size_t i = 0; i < a.graph->n_variables; i++)
+            if (is_slot(a.graph->variables[i])) a.wanted[a.graph->variables[i]->id] = true;
+        spread(&a, loss);
+        status = back(&a, loss, true);
+    }
+    end(&a);
+    return status;
+}

@@ -1,0 +1,89 @@
+#include "graph/plan.h"
+
+#include <math.h>
+#include <stdio.h>
+
+bool hone__plan_uses(hone__plan *plan, hone__variable *variable, hone__derived *derived)
+{
+    for (size_t i = 0; i < plan->n_uses; i++)
+        if (plan->uses[i].derived == derived) return true;
+    if (!hone__grow(plan->ctx, (void **)&plan->uses, &plan->uses_capacity, plan->n_uses + 1, sizeof *plan->uses))
+        return false;
+    plan->uses[plan->n_uses++] = (hone__plan_use){variable, derived};
+    return true;
+}
+
+size_t hone__plan_bytes(const hone__plan *plan) { return plan->arena_bytes; }
+size_t hone__plan_length(const hone__plan *plan) { return plan->n_execs; }
+hone__view *hone__plan_input(hone__plan *plan, int i) { return &plan->inputs[i].view; }
+const hone__view *hone__plan_output(const hone__plan *plan, int i) { return &plan->outputs[i].view; }
+
+static hone_status begin(hone__plan *plan, const hone__run_info *info)
+{
+    plan->info = *info;
+    for (size_t i = 0; i < plan->n_uses; i++) {
+        hone__variable *variable = plan->uses[i].variable;
+        if (variable->by_hand && !hone__is_blocks(variable->stored)) plan->uses[i].derived->version = 0; /* blocks are only read */
+        hone_status status = hone__refresh_derived(plan->uses[i].derived, variable);
+        if (status != HONE_OK) return status;
+    }
+    return HONE_OK;
+}
+
+static void where(hone_ctx *ctx, const hone__exec *exec)
+{
+    if (!exec->call) return;
+    if (exec->call->scope[0])
+        hone__error_prefix(ctx, "%s '%s'", exec->call->op->name, exec->call->scope);
+    else
+        hone__error_prefix(ctx, "%s", exec->call->op->name);
+}
+
+hone_status hone__plan_run(hone__plan *plan, const hone__run_info *info)
+{
+    hone_status status = begin(plan, info);
+    if (status != HONE_OK) return status;
+    for (size_t i = 0; i < plan->n_execs; i++) {
+        hone__exec *exec = &plan->execs[i];
+        if (exec->first_write) exec->accumulate = info->micro_batch > 0;
+        status = exec->run(exec);
+        if (status != HONE_OK) {
+            where(plan->ctx, exec);
+            return status;
+        }
+    }
+    return HONE_OK;
+}
+
+static bool all_finite(const hone__view *view)
+{
+    if (!view->data || !hone__is_float(view->dtype)) return true;
+    int64_t n = hone_shape_count(view->shape);
+    for (int64_t i = 0; i < n; i++) {
+        double v = view->dtype == HONE_F64    ? ((const double *)view->data)[i]
+                   : view->dtype == HONE_BF16 ? (double)hone__bf16_to_f32(((const uint16_t *)view->data)[i])
+                   : view->dtype == HONE_F32  ? (double)((const float *)view->data)[i]
+                                              : 0;
+        if (!isfinite(v)) return false;
+    }
+    return true;
+}
+
+bool hone__plan_find_nonfinite(hone__plan *plan, const hone__run_info *info, char *text, size_t size)
+{
+    if (begin(plan, info) != HONE_OK) return false;
+    for (size_t i = 0; i < plan->n_execs; i++) {
+        hone__exec *exec = &plan->execs[i];
+        if (exec->target) continue; /* looking must not change state */
+        if (exec->first_write) exec->accumulate = info->micro_batch > 0;
+        if (exec->run(exec) != HONE_OK) return false;
+        for (int o = 0; o < exec->n_out && exec->call; o++) {
+            if (all_finite(&exec->out[o])) continue;
+            snprintf(text, size, "%s%s%s, output of '%s', has a value that is not finite",
+                     exec->call->scope[0] ? "layer '" : "the graph", exec->call->scope,
+                     exec->call->scope[0] ? "'" : "", exec->call->op->name);
+            return true;
+        }
+    }
+    return false;
+}
