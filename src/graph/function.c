@@ -187,15 +187,12 @@ static hone_status show_outputs(hone_function *f, hone__plan *plan)
     return HONE_OK;
 }
 
-hone_status hone_function_call_opt(hone_function *f, hone_tensor *const *inputs, const hone_call_opts *opts)
+/* The plan for such a call: kept, or new. */
+static hone_status find_plan(hone_function *f, hone_tensor *const *inputs, hone_mode mode, hone__plan **result)
 {
-    if (!f) return HONE_INVALID;
     hone_ctx *ctx = f->ctx;
-    if (!hone__ok(ctx)) return ctx->status;
-    hone_mode mode = opts ? opts->mode : HONE_EVALUATE;
     for (int i = 0; i < f->n_in; i++)
         if (!inputs[i]) return hone__fail_run(ctx, HONE_INVALID, "function: input %d is NULL", i);
-    if (hone_cancelled(ctx)) return hone__fail_run(ctx, HONE_CANCELLED, "cancelled");
     uint64_t key = key_of(f, inputs, mode);
     hone__plan *plan = NULL;
     for (size_t i = 0; i < f->n_plans && !plan; i++)
@@ -203,17 +200,33 @@ hone_status hone_function_call_opt(hone_function *f, hone_tensor *const *inputs,
             plan = f->plans[i].plan;
             f->plans[i].used = ++f->clock;
         }
-    hone_status status = HONE_OK;
-    if (plan && f->check && (status = same_recording(f, inputs, mode, plan)) != HONE_OK) return status;
-    if (!plan) {
-        clear_outputs(f);
-        f->last = NULL; /* it may be evicted */
-        plan = new_plan(f, inputs, mode, key);
-        if (!plan) return ctx->status;
-        /* The forward may have added parameters: the key of the next call sees the new generation. */
-        for (size_t i = 0; i < f->n_plans; i++)
-            if (f->plans[i].plan == plan) f->plans[i].key = key_of(f, inputs, mode);
-    }
+    *result = plan;
+    if (plan) return f->check ? same_recording(f, inputs, mode, plan) : HONE_OK;
+    clear_outputs(f);
+    f->last = NULL; /* it may be evicted */
+    if (!(*result = plan = new_plan(f, inputs, mode, key))) return ctx->status;
+    /* The forward may have added parameters: the next call's key sees the new generation. */
+    for (size_t i = 0; i < f->n_plans; i++)
+        if (f->plans[i].plan == plan) f->plans[i].key = key_of(f, inputs, mode);
+    return HONE_OK;
+}
+
+hone_status hone__function_prepare(hone_function *f, hone_tensor *const *inputs, hone_mode mode)
+{
+    hone__plan *plan;
+    if (!hone__ok(f->ctx)) return f->ctx->status;
+    return find_plan(f, inputs, mode, &plan);
+}
+
+hone_status hone_function_call_opt(hone_function *f, hone_tensor *const *inputs, const hone_call_opts *opts)
+{
+    if (!f) return HONE_INVALID;
+    hone_ctx *ctx = f->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    if (hone_cancelled(ctx)) return hone__fail_run(ctx, HONE_CANCELLED, "cancelled");
+    hone__plan *plan;
+    hone_status status = find_plan(f, inputs, opts ? opts->mode : HONE_EVALUATE, &plan);
+    if (status != HONE_OK) return status;
     for (int i = 0; i < f->n_in; i++) {
         hone__view *to = hone__plan_input(plan, i);
         if (!to->data) continue;

@@ -272,6 +272,8 @@ void hone__function_set_generation(hone_function *function, hone__generation_fn 
 /* Called after each recording and before planning: gives parameters their memory. */
 void hone__function_set_before_plan(hone_function *function, hone_status (*before_plan)(void *user), void *user);
 hone__plan *hone__function_plan(hone_function *function); /* of the last call */
+/* Records and plans for such inputs (their values do not matter) without running. */
+hone_status hone__function_prepare(hone_function *function, hone_tensor *const *inputs, hone_mode mode);
 
 /* Runs one call of an eager graph at once. */
 hone_status hone__eager_run(hone__call *call);

@@ -1,6 +1,7 @@
-/* Attention by blocks of keys with a running softmax: Dao, "FlashAttention-2", 2023. The heads that share a kv head are
-   worked on together: row r of a block is query r / g, head r % g of the group of g, so that a block of keys is read
-   and unpacked once for all of them. Everything is computed in reals, whatever the inputs' types. */
+/* Attention by blocks of keys with a running softmax: Dao, "FlashAttention-2", 2023. The heads that share a
+   kv head are worked on together: row r of a block is query r / g, head r % g of the group of g, so that a
+   block of keys is read and unpacked once for all of them. Everything is computed in reals, whatever the
+   inputs' types. */
 #include "kernel/ref/rows.h"
 
 #if defined(__AVX512F__)
@@ -11,12 +12,13 @@ enum { MR = 6 };
 enum { MR = 4 };
 #endif
 enum {
-    BK = 64,          /* keys a block; a multiple of every vector */
-    ROWS = 192,       /* query rows a block, about */
+    BK = 64,        /* keys a block; a multiple of every vector */
+    ROWS = 192,     /* query rows a block, about: what unpacking a block of keys is shared by */
+    SLICE = 4 * MR, /* query rows that are worked on at once: they and their scores stay in the first cache */
     DECODE_KEYS = 256 /* keys a task when there is one query */
 };
 
-/* ---- products: C[m, n] (+)= A[m, k] B[k, n]; A of any strides, rows of B and C contiguous, n a multiple of LANES ---- */
+/* ---- products: C[m, n] (+)= A[m, k] B[k, n]; A of any strides, n a multiple of LANES ---- */
 
 static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, int64_t k,
                                                        const real *restrict a, int64_t ars, int64_t acs,
@@ -47,18 +49,18 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
     }
 }
 
-static void product(int64_t m, int64_t n, int64_t k, const real *a, int64_t ars, int64_t acs, const real *b, int64_t brs,
-                    real *c, int64_t crs, bool add)
+static void product(int64_t m, int64_t n, int64_t k, const real *a, int64_t ars, int64_t acs, const real *b,
+                    int64_t brs, real *c, int64_t crs, bool add)
 {
     for (int64_t j = 0; j < n; j += 2 * LANES) {
         bool two = n - j >= 2 * LANES;
         int64_t i = 0;
-#define ROWS_OF(count)                                                                                        \
-    for (; m - i >= (count); i += (count)) {                                                                  \
-        if (two)                                                                                              \
-            tile(count, 2, k, a + i * ars, ars, acs, b + j, brs, c + i * crs + j, crs, add);                  \
-        else                                                                                                  \
-            tile(count, 1, k, a + i * ars, ars, acs, b + j, brs, c + i * crs + j, crs, add);                  \
+#define ROWS_OF(count)                                                                       \
+    for (; m - i >= (count); i += (count)) {                                                 \
+        if (two)                                                                             \
+            tile(count, 2, k, a + i * ars, ars, acs, b + j, brs, c + i * crs + j, crs, add); \
+        else                                                                                 \
+            tile(count, 1, k, a + i * ars, ars, acs, b + j, brs, c + i * crs + j, crs, add); \
     }
         ROWS_OF(MR)
         ROWS_OF(4)
@@ -86,8 +88,8 @@ static int64_t offset(const hone__attention_side *x, int64_t b, int64_t t, int64
 }
 
 /* One row of d values as reals, times scale, zeros up to the padded length. */
-static void get_row(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t t, int64_t h, real scale,
-                    real *restrict to)
+static void get_row(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t t, int64_t h,
+                    real scale, real *restrict to)
 {
     const real *from = load(x->data, x->dtype, offset(x, b, t, h), to, a->d);
     if (from != to || scale != 1) {
@@ -96,8 +98,8 @@ static void get_row(const hone__attention *a, const hone__attention_side *x, int
     for (int64_t i = a->d; i < padded(a); i++) to[i] = 0;
 }
 
-static void put_row(const hone__attention *a, const hone__attention_side *y, int64_t b, int64_t t, int64_t h, real scale,
-                    real *from)
+static void put_row(const hone__attention *a, const hone__attention_side *y, int64_t b, int64_t t, int64_t h,
+                    real scale, real *from)
 {
     int64_t at = offset(y, b, t, h);
     real *to = stage(y->data, y->dtype, at, from);
@@ -106,8 +108,8 @@ static void put_row(const hone__attention *a, const hone__attention_side *y, int
 }
 
 /* Query rows [t0, t1) of the heads of one kv head: (t1 - t0) * g rows. */
-static void get_rows(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t kv, int64_t t0,
-                     int64_t t1, real scale, real *to)
+static void get_rows(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t kv,
+                     int64_t t0, int64_t t1, real scale, real *to)
 {
     int64_t g = group(a), dp = padded(a);
     for (int64_t t = t0; t < t1; t++)
@@ -115,7 +117,8 @@ static void get_rows(const hone__attention *a, const hone__attention_side *x, in
 }
 
 /* Keys or values [j0, j0 + BK) as (BK, dp), zeros past the last. */
-static void get_keys(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t kv, int64_t j0, real *to)
+static void get_keys(const hone__attention *a, const hone__attention_side *x, int64_t b, int64_t kv,
+                     int64_t j0, real *to)
 {
     int64_t dp = padded(a), count = HONE_MIN(a->tk - j0, BK);
     for (int64_t j = 0; j < count; j++) get_row(a, x, b, j0 + j, kv, 1, to + j * dp);
@@ -140,7 +143,9 @@ static void sees(const hone__attention *a, int64_t b, int64_t t, int64_t *low, i
     *high = HONE_MAX(HONE_MIN(*high, a->tk), *low);
 }
 
-static void block_sees(const hone__attention *a, int64_t b, int64_t t0, int64_t t1, int64_t *low, int64_t *high)
+/* Some query of [t0, t1) sees keys below *high and not below *low; low >= high when none sees any. */
+static void block_sees(const hone__attention *a, int64_t b, int64_t t0, int64_t t1, int64_t *low,
+                       int64_t *high)
 {
     *low = a->tk;
     *high = 0;
@@ -153,6 +158,32 @@ static void block_sees(const hone__attention *a, int64_t b, int64_t t0, int64_t 
     }
 }
 
+/* How many of the keys [j0, j0 + BK) the query rows [r0, r1) need, rounded up to whole vectors; 0: none. t0:
+   row 0's query. */
+static int64_t width_of(const hone__attention *a, int64_t b, int64_t t0, int64_t r0, int64_t r1, int64_t j0)
+{
+    int64_t low, high;
+    block_sees(a, b, t0 + r0 / group(a), t0 + (r1 - 1) / group(a) + 1, &low, &high);
+    if (high <= j0 || low >= j0 + BK) return 0;
+    return (HONE_MIN(high - j0, BK) + LANES - 1) / LANES * LANES;
+}
+
+/* What query t sees of the keys [j0, j0 + width), relative to j0. */
+static void sees_of(const hone__attention *a, int64_t b, int64_t t, int64_t j0, int64_t width, int64_t *lo,
+                    int64_t *hi)
+{
+    sees(a, b, t, lo, hi);
+    *lo = HONE_MIN(HONE_MAX(*lo - j0, 0), width);
+    *hi = HONE_MAX(HONE_MIN(HONE_MAX(*hi - j0, 0), width), *lo);
+}
+
+/* Scores outside [lo, hi) count for nothing. */
+static void mask(real *s, int64_t lo, int64_t hi, int64_t width)
+{
+    for (int64_t j = 0; j < lo; j++) s[j] = -(real)INFINITY;
+    for (int64_t j = hi; j < width; j++) s[j] = -(real)INFINITY;
+}
+
 static real *lse_at(const hone__attention *a, int64_t b, int64_t h, int64_t t)
 {
     return (real *)a->lse + b * a->lse_stride[0] + h * a->lse_stride[1] + t * a->lse_stride[2];
@@ -160,15 +191,13 @@ static real *lse_at(const hone__attention *a, int64_t b, int64_t h, int64_t t)
 
 /* ---- forward ---- */
 
-/* Scores of one row, of which columns [lo, hi) count: they become exponentials relative to the new maximum, whose sum goes
-   into *sum; what the row has gathered so far, o[dp], is scaled to that maximum. */
-static void softmax_block(real *restrict s, int64_t lo, int64_t hi, real *max, real *sum, real *restrict o, int64_t dp)
+/* Scores of one row become exponentials relative to the new maximum, whose sum goes into *sum; what the row
+   has gathered so far, o[dp], is scaled to that maximum. */
+static void softmax_block(real *restrict s, int64_t width, real *max, real *sum, real *restrict o, int64_t dp)
 {
-    for (int64_t j = 0; j < lo; j++) s[j] = -(real)INFINITY;
-    for (int64_t j = HONE_MAX(hi, lo); j < BK; j++) s[j] = -(real)INFINITY;
-    real top = max_of(s, BK, *max), part = 0;
+    real top = max_of(s, width, *max), part = 0;
     real from = top == -(real)INFINITY ? 0 : top;
-    SIMD_SUM(part) for (int64_t j = 0; j < BK; j++)
+    SIMD_SUM(part) for (int64_t j = 0; j < width; j++)
     {
         real e = real_exp(s[j] - from);
         s[j] = e;
@@ -195,17 +224,20 @@ int64_t HONE_K(attention_tasks)(const hone__attention *a) { return a->b * a->hkv
 size_t HONE_K(attention_scratch)(const hone__attention *a)
 {
     int64_t rows = block_times(a) * group(a), dp = padded(a);
-    return (size_t)(rows * (2 * dp + BK + 2) + (2 * dp + a->d) * BK) * sizeof(real);
+    return (size_t)(rows * (2 * dp + 2) + (SLICE + 2 * dp + a->d) * BK) * sizeof(real);
 }
 
 /* A task: one block of queries of the heads of one kv head. */
 void HONE_K(attention)(const hone__attention *a, int64_t task, void *scratch)
 {
     int64_t n = blocks(a), g = group(a), dp = padded(a), times = block_times(a);
-    int64_t t0 = task % n * times, t1 = HONE_MIN(t0 + times, a->tq), kv = task / n % a->hkv, b = task / n / a->hkv;
+    int64_t t0 = task % n * times, t1 = HONE_MIN(t0 + times, a->tq), kv = task / n % a->hkv,
+            b = task / n / a->hkv;
     int64_t rows = (t1 - t0) * g, low, high;
-    real *q = scratch, *o = q + rows * dp, *s = o + rows * dp, *max = s + rows * BK, *sum = max + rows; /* (rows, ...) */
-    real *k = sum + rows, *v = k + BK * dp, *kt = v + BK * dp; /* (BK, dp) twice, (d, BK) */
+    real *q = scratch, *o = q + rows * dp, *max = o + rows * dp,
+         *sum = max + rows; /* (rows, dp) twice, (rows) twice */
+    real *s = sum + rows, *k = s + SLICE * BK, *v = k + BK * dp,
+         *kt = v + BK * dp; /* (SLICE, BK), (BK, dp) twice, (d, BK) */
     get_rows(a, &a->q, b, kv, t0, t1, (real)a->scale, q);
     memset(o, 0, (size_t)(rows * dp) * sizeof(real));
     for (int64_t r = 0; r < rows; r++) max[r] = -(real)INFINITY, sum[r] = 0;
@@ -214,25 +246,31 @@ void HONE_K(attention)(const hone__attention *a, int64_t task, void *scratch)
         get_keys(a, &a->k, b, kv, j0, k);
         get_keys(a, &a->v, b, kv, j0, v);
         transpose(k, dp, a->d, kt);
-        product(rows, BK, a->d, q, dp, 1, kt, BK, s, BK, false);
-        for (int64_t r = 0; r < rows; r++) {
-            int64_t lo, hi;
-            sees(a, b, t0 + r / g, &lo, &hi);
-            lo = HONE_MIN(HONE_MAX(lo - j0, 0), BK);
-            hi = HONE_MIN(HONE_MAX(hi - j0, 0), BK);
-            if (lo < hi)
-                softmax_block(s + r * BK, lo, hi, &max[r], &sum[r], o + r * dp, dp);
-            else
-                memset(s + r * BK, 0, BK * sizeof(real));
+        for (int64_t r0 = 0, r1; r0 < rows; r0 = r1) {
+            r1 = HONE_MIN(r0 + SLICE, rows);
+            int64_t width = width_of(a, b, t0, r0, r1, j0);
+            if (!width) continue;
+            product(r1 - r0, width, a->d, q + r0 * dp, dp, 1, kt, BK, s, BK, false);
+            for (int64_t r = r0; r < r1; r++) {
+                int64_t lo, hi;
+                sees_of(a, b, t0 + r / g, j0, width, &lo, &hi);
+                real *row = s + (r - r0) * BK;
+                mask(row, lo, hi, width);
+                softmax_block(row, width, &max[r], &sum[r], o + r * dp, dp);
+            }
+            product(r1 - r0, dp, width, s, BK, 1, v, dp, o + r0 * dp, dp, true);
         }
-        product(rows, dp, BK, s, BK, 1, v, dp, o, dp, true);
     }
-    for (int64_t r = 0; r < rows; r++) finish_row(a, b, t0 + r / g, kv * g + r % g, max[r], sum[r], o + r * dp);
+    for (int64_t r = 0; r < rows; r++)
+        finish_row(a, b, t0 + r / g, kv * g + r % g, max[r], sum[r], o + r * dp);
 }
 
 /* ---- one query: keys and values pass by once, cut over tasks ---- */
 
-static int64_t pieces(const hone__attention *a) { return HONE_MAX((a->tk + DECODE_KEYS - 1) / DECODE_KEYS, 1); }
+static int64_t pieces(const hone__attention *a)
+{
+    return HONE_MAX((a->tk + DECODE_KEYS - 1) / DECODE_KEYS, 1);
+}
 
 int64_t HONE_K(attention_decode_tasks)(const hone__attention *a) { return a->b * a->hkv * pieces(a); }
 /* What a task leaves, for each head of the group: o[dp], and then all maxima and all sums. */
@@ -248,7 +286,8 @@ size_t HONE_K(attention_decode_scratch)(const hone__attention *a)
 
 void HONE_K(attention_decode)(const hone__attention *a, int64_t task, void *part, void *scratch)
 {
-    int64_t n = pieces(a), g = group(a), dp = padded(a), kv = task / n % a->hkv, b = task / n / a->hkv, low, high;
+    int64_t n = pieces(a), g = group(a), dp = padded(a), kv = task / n % a->hkv, b = task / n / a->hkv, low,
+            high;
     real *o = part, *max = o + g * dp, *sum = max + g;
     real *q = scratch, *s = q + g * dp, *v = s + g * BK, *row = v + BK * dp;
     memset(o, 0, (size_t)(g * dp) * sizeof(real));
@@ -269,7 +308,7 @@ void HONE_K(attention_decode)(const hone__attention *a, int64_t task, void *part
                 s[i * BK + j] = dot;
             }
         }
-        for (int64_t i = 0; i < g; i++) softmax_block(s + i * BK, 0, count, &max[i], &sum[i], o + i * dp, dp);
+        for (int64_t i = 0; i < g; i++) softmax_block(s + i * BK, count, &max[i], &sum[i], o + i * dp, dp);
         if (a->v.dtype == REAL_DTYPE && a->d == dp) { /* as they lie */
             const real *values = (const real *)a->v.data + offset(&a->v, b, j0, kv);
             product(g, dp, count, s, BK, 1, values, a->v.stride[1], o, dp, true);
@@ -302,22 +341,24 @@ void HONE_K(attention_decode_merge)(const hone__attention *a, const void *parts)
         }
 }
 
-/* ---- backward: with P = e^(S - lse): dV = P^T dO, dS = P (dO V^T - sum(dO O)), dQ = scale dS K, dK = scale dS^T Q ---- */
+/* ---- backward ---- */
+
+/* With P = e^(S - lse): dV = P^T dO, dS = P (dO V^T - sum(dO O)), dQ = scale dS K, dK = scale dS^T Q. */
 
 size_t HONE_K(attention_grad_scratch)(const hone__attention *a)
 {
-    int64_t all = a->tq * group(a), rows = block_times(a) * group(a), dp = padded(a);
-    return (size_t)(all * (3 * dp + 2) + rows * 2 * BK + (4 * dp + 2 * a->d) * BK) * sizeof(real);
+    int64_t all = a->tq * group(a), dp = padded(a);
+    return (size_t)(all * (3 * dp + 2) + (2 * SLICE + 4 * dp + 2 * a->d) * BK) * sizeof(real);
 }
 
 void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratch)
 {
-    int64_t g = group(a), dp = padded(a), times = block_times(a), kv = task % a->hkv, b = task / a->hkv;
-    int64_t all = a->tq * g, most = times * g;
-    real *q = scratch, *dout = q + all * dp, *dq = dout + all * dp, *lse = dq + all * dp, *delta = lse + all; /* (all, ...) */
-    real *s = delta + all, *ds = s + most * BK;                                                   /* (rows, BK) */
-    real *k = ds + most * BK, *v = k + BK * dp, *dk = v + BK * dp, *dv = dk + BK * dp;             /* (BK, dp) */
-    real *kt = dv + BK * dp, *vt = kt + a->d * BK;                                                /* (d, BK) */
+    int64_t g = group(a), dp = padded(a), kv = task % a->hkv, b = task / a->hkv, all = a->tq * g;
+    real *q = scratch, *dout = q + all * dp, *dq = dout + all * dp, *lse = dq + all * dp,
+         *delta = lse + all;                                                            /* (all, ...) */
+    real *s = delta + all, *ds = s + SLICE * BK;                                        /* (SLICE, BK) */
+    real *k = ds + SLICE * BK, *v = k + BK * dp, *dk = v + BK * dp, *dv = dk + BK * dp; /* (BK, dp) */
+    real *kt = dv + BK * dp, *vt = kt + a->d * BK;                                      /* (d, BK) */
     get_rows(a, &a->q, b, kv, 0, a->tq, (real)a->scale, q);
     get_rows(a, &a->out, b, kv, 0, a->tq, 1, dq);
     get_rows(a, &a->dout, b, kv, 0, a->tq, 1, dout);
@@ -334,30 +375,28 @@ void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratc
         transpose(k, dp, a->d, kt);
         transpose(v, dp, a->d, vt);
         memset(dk, 0, (size_t)(2 * BK * dp) * sizeof(real)); /* and dv behind it */
-        for (int64_t t0 = 0; t0 < a->tq; t0 += times) {
-            int64_t t1 = HONE_MIN(t0 + times, a->tq), rows = (t1 - t0) * g, from = t0 * g, low, high;
-            block_sees(a, b, t0, t1, &low, &high);
-            if (high <= j0 || low >= j0 + BK) continue;
-            product(rows, BK, a->d, q + from * dp, dp, 1, kt, BK, s, BK, false);
-            product(rows, BK, a->d, dout + from * dp, dp, 1, vt, BK, ds, BK, false);
-            for (int64_t r = 0; r < rows; r++) {
+        for (int64_t r0 = 0, r1; r0 < all; r0 = r1) {
+            r1 = HONE_MIN(r0 + SLICE, all);
+            int64_t width = width_of(a, b, 0, r0, r1, j0), rows = r1 - r0;
+            if (!width) continue;
+            product(rows, width, a->d, q + r0 * dp, dp, 1, kt, BK, s, BK, false);
+            product(rows, width, a->d, dout + r0 * dp, dp, 1, vt, BK, ds, BK, false);
+            for (int64_t r = r0; r < r1; r++) {
                 int64_t lo, hi;
-                sees(a, b, t0 + r / g, &lo, &hi);
-                lo = HONE_MIN(HONE_MAX(lo - j0, 0), BK);
-                hi = HONE_MIN(HONE_MAX(hi - j0, 0), BK);
-                real *restrict sr = s + r * BK, *restrict dr = ds + r * BK, l = lse[from + r], c = delta[from + r];
-                for (int64_t j = 0; j < lo; j++) sr[j] = -(real)INFINITY;
-                for (int64_t j = HONE_MAX(hi, lo); j < BK; j++) sr[j] = -(real)INFINITY;
-                SIMD for (int64_t j = 0; j < BK; j++)
+                real *restrict sr = s + (r - r0) * BK, *restrict dr = ds + (r - r0) * BK, l = lse[r],
+                               c = delta[r];
+                sees_of(a, b, r / g, j0, width, &lo, &hi);
+                mask(sr, lo, hi, width);
+                SIMD for (int64_t j = 0; j < width; j++)
                 {
                     real p = real_exp(sr[j] - l);
                     sr[j] = p;
                     dr[j] = p * (dr[j] - c);
                 }
             }
-            if (a->dv.data) product(BK, dp, rows, s, 1, BK, dout + from * dp, dp, dv, dp, true);
-            if (a->dk.data) product(BK, dp, rows, ds, 1, BK, q + from * dp, dp, dk, dp, true);
-            if (a->dq.data) product(rows, dp, BK, ds, BK, 1, k, dp, dq + from * dp, dp, true);
+            if (a->dv.data) product(width, dp, rows, s, 1, BK, dout + r0 * dp, dp, dv, dp, true);
+            if (a->dk.data) product(width, dp, rows, ds, 1, BK, q + r0 * dp, dp, dk, dp, true);
+            if (a->dq.data) product(rows, dp, width, ds, BK, 1, k, dp, dq + r0 * dp, dp, true);
         }
         for (int64_t j = 0; j < HONE_MIN(a->tk - j0, BK); j++) {
             if (a->dk.data) put_row(a, &a->dk, b, j0 + j, kv, 1, dk + j * dp);

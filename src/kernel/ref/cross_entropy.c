@@ -1,6 +1,6 @@
-/* loss = weight (log sum exp(x) - x[target]) of rows whose columns come block after block. The sum is kept relative to the
-   largest value so far (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018). A target below 0
-   marks a row that does not count: loss and gradient are 0. */
+/* loss = weight (log sum exp(x) - x[target]) of rows whose columns come block after block. The sum is kept
+   relative to the largest value so far (Milakov and Gimelshein, "Online normalizer calculation for softmax",
+   2018). A target below 0 marks a row that does not count: loss and gradient are 0. */
 #include "kernel/ref/rows.h"
 
 void HONE_K(lse_begin)(void *max, void *sum, void *picked, int64_t rows)
@@ -13,8 +13,8 @@ void HONE_K(lse_begin)(void *max, void *sum, void *picked, int64_t rows)
 }
 
 /* x: (rows, columns), rows `stride` apart: columns [first, first + columns) of the whole. */
-void HONE_K(lse_block)(void *max, void *sum, void *picked, const void *x, int64_t stride, const int32_t *target,
-                       int64_t first, int64_t rows, int64_t columns)
+void HONE_K(lse_block)(void *max, void *sum, void *picked, const void *x, int64_t stride,
+                       const int32_t *target, int64_t first, int64_t rows, int64_t columns)
 {
     for (int64_t r = 0; r < rows; r++) {
         const real *from = (const real *)x + r * stride;
@@ -35,8 +35,8 @@ void HONE_K(lse_block)(void *max, void *sum, void *picked, const void *x, int64_
 }
 
 /* loss, lse and counted (the weight of a row, 0 where it does not count) may be NULL each. */
-void HONE_K(lse_finish)(void *loss, void *lse, void *counted, const void *max, const void *sum, const void *picked,
-                        const int32_t *target, const void *weight, int64_t rows)
+void HONE_K(lse_finish)(void *loss, void *lse, void *counted, const void *max, const void *sum,
+                        const void *picked, const int32_t *target, const void *weight, int64_t rows)
 {
     for (int64_t r = 0; r < rows; r++) {
         real l = ((const real *)max)[r] + (real)log((double)((const real *)sum)[r]);
@@ -47,7 +47,8 @@ void HONE_K(lse_finish)(void *loss, void *lse, void *counted, const void *max, c
     }
 }
 
-/* dx = weight dloss (e^(x - lse) - [column is the target]). dx may be x itself where it is of the real type. */
+/* dx = weight dloss (e^(x - lse) - [column is the target]). dx may be x itself where it is of the real type.
+   */
 void HONE_K(cross_entropy_grad)(void *dx, hone_dtype dxt, int64_t dx_stride, const void *x, int64_t stride,
                                 const void *lse, const void *dloss, const int32_t *target, const void *weight,
                                 int64_t first, int64_t rows, int64_t columns)
@@ -72,12 +73,8 @@ void HONE_K(cross_entropy_grad)(void *dx, hone_dtype dxt, int64_t dx_stride, con
     }
 }
 
-/* log p, not below -100: PyTorch's torch.nn.BCELoss. */
-static inline real cut_log(real p)
-{
-    real l = real_log(p);
-    return l < -100 ? (real)-100 : l;
-}
+/* A logarithm, not below -100: PyTorch's torch.nn.BCELoss. */
+static inline real cut(real l) { return l < -100 ? (real)-100 : l; }
 
 void HONE_K(loss_term)(hone__loss kind, void *y, const void *p, const void *t, int64_t n)
 {
@@ -85,20 +82,22 @@ void HONE_K(loss_term)(hone__loss kind, void *y, const void *p, const void *t, i
     real *to = y;
     switch (kind) {
     case HONE__LOSS_BCE:
-        for (int64_t i = 0; i < n; i++) to[i] = -(w[i] * cut_log(u[i]) + (1 - w[i]) * cut_log(1 - u[i]));
+        for (int64_t i = 0; i < n; i++)
+            to[i] = -(w[i] * cut(real_log(u[i])) + (1 - w[i]) * cut(real_log1p(-u[i])));
         break;
     case HONE__LOSS_BCE_LOGITS: /* max(x, 0) - x t + log(1 + e^-|x|) */
         for (int64_t i = 0; i < n; i++)
             to[i] = (u[i] > 0 ? u[i] : 0) - u[i] * w[i] + real_log1p(real_exp(-real_abs(u[i])));
         break;
     case HONE__LOSS_LOG:
-        for (int64_t i = 0; i < n; i++) to[i] = -w[i] * cut_log(u[i]);
+        for (int64_t i = 0; i < n; i++) to[i] = -w[i] * cut(real_log(u[i]));
         break;
     }
 }
 
 /* dp or dt may be NULL. BCE's slope in p is kept finite as in PyTorch: (p - t) / max(p (1 - p), 1e-12). */
-void HONE_K(loss_term_grad)(hone__loss kind, void *dp, void *dt, const void *p, const void *t, const void *dy, int64_t n)
+void HONE_K(loss_term_grad)(hone__loss kind, void *dp, void *dt, const void *p, const void *t, const void *dy,
+                            int64_t n)
 {
     const real *u = p, *w = t, *d = dy;
     real *to = dp, *tt = dt;
@@ -108,7 +107,7 @@ void HONE_K(loss_term_grad)(hone__loss kind, void *dp, void *dt, const void *p, 
             real q = u[i] * (1 - u[i]);
             to[i] = d[i] * (u[i] - w[i]) / (q > (real)1e-12 ? q : (real)1e-12);
         }
-        for (int64_t i = 0; i < n && tt; i++) tt[i] = d[i] * (cut_log(1 - u[i]) - cut_log(u[i]));
+        for (int64_t i = 0; i < n && tt; i++) tt[i] = d[i] * (cut(real_log1p(-u[i])) - cut(real_log(u[i])));
         break;
     case HONE__LOSS_BCE_LOGITS:
         for (int64_t i = 0; i < n && to; i++) to[i] = d[i] * (real_sigmoid(u[i]) - w[i]);
@@ -116,7 +115,7 @@ void HONE_K(loss_term_grad)(hone__loss kind, void *dp, void *dt, const void *p, 
         break;
     case HONE__LOSS_LOG:
         for (int64_t i = 0; i < n && to; i++) to[i] = real_log(u[i]) < -100 ? 0 : -d[i] * w[i] / u[i];
-        for (int64_t i = 0; i < n && tt; i++) tt[i] = -d[i] * cut_log(u[i]);
+        for (int64_t i = 0; i < n && tt; i++) tt[i] = -d[i] * cut(real_log(u[i]));
         break;
     }
 }

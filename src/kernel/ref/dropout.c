@@ -25,8 +25,8 @@ static void words(uint32_t *w, uint64_t key, uint64_t block, int64_t blocks)
     }
 }
 
-void HONE_K(dropout)(void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first, int64_t n,
-                     double rate)
+void HONE_K(dropout)(void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first,
+                     int64_t n, double rate)
 {
     real xs[CHUNK], ys[CHUNK];
     uint32_t w[CHUNK], drop = (uint32_t)(rate * 4294967296.0);

@@ -5,11 +5,11 @@ typedef uint64_t any8 __attribute__((may_alias));
 typedef uint32_t any4 __attribute__((may_alias));
 typedef uint16_t any2 __attribute__((may_alias));
 
-#define MOVE(type)                                                                                            \
-    do {                                                                                                      \
-        type *to = y;                                                                                         \
-        const type *from = x;                                                                                 \
-        for (int64_t i = 0; i < n; i++) to[i * sy] = from[i * sx];                                            \
+#define MOVE(type)                                                 \
+    do {                                                           \
+        type *to = y;                                              \
+        const type *from = x;                                      \
+        for (int64_t i = 0; i < n; i++) to[i * sy] = from[i * sx]; \
     } while (0)
 
 /* y[i sy] = x[i sx]. Of one type, any; or of two float types that the table's copy knows. */
@@ -36,15 +36,15 @@ void HONE_K(move)(void *y, hone_dtype yt, int64_t sy, const void *x, hone_dtype 
     }
 }
 
-#define WHERE(type)                                                                                           \
-    do {                                                                                                      \
-        type *to = y;                                                                                         \
-        const type *u = a, *w = b;                                                                            \
-        for (int64_t i = 0; i < n; i++) to[i] = c[i * sc] ? u[i * sa] : w[i * sb];                            \
+#define WHERE(type)                                                                \
+    do {                                                                           \
+        type *to = y;                                                              \
+        const type *u = a, *w = b;                                                 \
+        for (int64_t i = 0; i < n; i++) to[i] = c[i * sc] ? u[i * sa] : w[i * sb]; \
     } while (0)
 
-void HONE_K(where)(void *y, hone_dtype t, const uint8_t *c, int64_t sc, const void *a, int64_t sa, const void *b,
-                   int64_t sb, int64_t n)
+void HONE_K(where)(void *y, hone_dtype t, const uint8_t *c, int64_t sc, const void *a, int64_t sa,
+                   const void *b, int64_t sb, int64_t n)
 {
     int size = hone__dtypes[t].bytes;
     if (size == 8)

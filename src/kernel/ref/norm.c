@@ -1,5 +1,5 @@
-/* Layer norm (Ba, Kiros, Hinton, 2016) and RMS norm (Zhang and Sennrich, NeurIPS 2019). A row is walked several times, but
-   comes from memory once: rows of a network fit into the first cache. */
+/* Layer norm (Ba, Kiros, Hinton, 2016) and RMS norm (Zhang and Sennrich, NeurIPS 2019). A row is walked
+   several times, but comes from memory once: rows of a network fit into the first cache. */
 #include "kernel/ref/kernel.h"
 
 void HONE_K(norm)(const hone__norm *a, int64_t begin, int64_t end)
@@ -45,8 +45,8 @@ void HONE_K(norm)(const hone__norm *a, int64_t begin, int64_t end)
     }
 }
 
-/* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)), the term mean(g) for layer norm alone;
-   dgain = sum over rows of dy h, dbias of dy. */
+/* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)), the term mean(g) for layer
+   norm alone; dgain = sum over rows of dy h, dbias of dy. */
 void HONE_K(norm_grad)(const hone__norm *a, int64_t begin, int64_t end, void *dgain, void *dbias)
 {
     real xs[CHUNK], gs[CHUNK], ds[CHUNK], out[CHUNK];
@@ -92,7 +92,8 @@ void HONE_K(norm_grad)(const hone__norm *a, int64_t begin, int64_t end, void *dg
             real *to = stage(a->dx, a->dxt, r * n + at, out);
             if (a->gain) {
                 const real *g = load(a->gain, a->gt, at, gs, m);
-                SIMD for (int64_t i = 0; i < m; i++) to[i] = rstd * (d[i] * g[i] - c1 - (x[i] - mean) * rstd * c2);
+                SIMD for (int64_t i = 0; i < m; i++) to[i] =
+                    rstd * (d[i] * g[i] - c1 - (x[i] - mean) * rstd * c2);
             } else {
                 SIMD for (int64_t i = 0; i < m; i++) to[i] = rstd * (d[i] - c1 - (x[i] - mean) * rstd * c2);
             }

@@ -6,19 +6,25 @@ typedef struct adam {
 } adam;
 
 /* root2 = sqrt(1 - beta2^step): sqrt(v / (1 - beta2^step)) = sqrt(v) / root2. */
-static adam constants(double learning_rate, double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                      double grad_scale)
+static adam constants(double learning_rate, double beta1, double beta2, double eps, double weight_decay,
+                      int64_t step, double grad_scale)
 {
-    return (adam){.lr_decay = (real)(1 - learning_rate * weight_decay), .decay = (real)weight_decay,
-                  .beta1 = (real)beta1, .one_minus_beta1 = (real)(1 - beta1), .beta2 = (real)beta2,
+    return (adam){.lr_decay = (real)(1 - learning_rate * weight_decay),
+                  .decay = (real)weight_decay,
+                  .beta1 = (real)beta1,
+                  .one_minus_beta1 = (real)(1 - beta1),
+                  .beta2 = (real)beta2,
                   .one_minus_beta2 = (real)(1 - beta2),
                   .step_size = (real)(learning_rate / (1 - pow(beta1, (double)step))),
-                  .root2 = (real)sqrt(1 - pow(beta2, (double)step)), .eps = (real)eps, .scale = (real)grad_scale};
+                  .root2 = (real)sqrt(1 - pow(beta2, (double)step)),
+                  .eps = (real)eps,
+                  .scale = (real)grad_scale};
 }
 
 /* Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. */
-void HONE_K(adamw)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1,
-                   double beta2, double eps, double weight_decay, int64_t step, double grad_scale)
+void HONE_K(adamw)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate,
+                   double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                   double grad_scale)
 {
     const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
     real *restrict p = param, *restrict first = m, *restrict second = v;
@@ -35,8 +41,9 @@ void HONE_K(adamw)(void *param, const void *grad, void *m, void *v, int64_t n, d
 }
 
 /* Kingma and Ba, "Adam", ICLR 2015; weight decay is added to the gradient. */
-void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1,
-                  double beta2, double eps, double weight_decay, int64_t step, double grad_scale)
+void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate,
+                  double beta1, double beta2, double eps, double weight_decay, int64_t step,
+                  double grad_scale)
 {
     const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
     real *restrict p = param, *restrict first = m, *restrict second = v;
@@ -53,8 +60,8 @@ void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, do
 }
 
 /* momentum_buffer NULL: plain descent. The first step sets the buffer to the gradient (dampening 0). */
-void HONE_K(sgd)(void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate, double momentum,
-                 bool nesterov, double weight_decay, bool first_step, double grad_scale)
+void HONE_K(sgd)(void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate,
+                 double momentum, bool nesterov, double weight_decay, bool first_step, double grad_scale)
 {
     real *restrict p = param, *restrict b = momentum_buffer;
     const real *restrict g = grad;

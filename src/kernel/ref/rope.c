@@ -3,8 +3,8 @@
 
 #define PI 3.141592653589793
 
-/* Whole turns are taken off in double, so that positions of a hundred thousand keep their angle to the last bit of a float;
-   the rest are Cephes' polynomials for sinf and cosf on [-pi/4, pi/4]. */
+/* Whole turns are taken off in double, so that positions of a hundred thousand keep their angle to the last
+   bit of a float; the rest are Cephes' polynomials for sinf and cosf on [-pi/4, pi/4]. */
 static void angles(real *c, real *s, double position, const double *turns, int64_t n)
 {
 #ifdef HONE_DOUBLE
@@ -24,8 +24,9 @@ static void angles(real *c, real *s, double position, const double *turns, int64
         int32_t k = (int32_t)quarter;
         float f = (float)((u - quarter) * (PI / 2)), z = f * f;
         float sine = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * f + f;
-        float cosine = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
-                       0.5f * z + 1.0f;
+        float cosine =
+            ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
+            0.5f * z + 1.0f;
         float a = k & 1 ? cosine : sine, b = k & 1 ? sine : cosine;
         s[i] = k & 2 ? -a : a;
         c[i] = (k + 1) & 2 ? -b : b;
@@ -33,11 +34,12 @@ static void angles(real *c, real *s, double position, const double *turns, int64
 #endif
 }
 
-/* One token: x has heads `head_stride` apart, values sx apart; y is dense. The first `rotary` of a head's d values (d <= CHUNK)
-   are turned, the rest copied. Pairs are (i, i + rotary / 2), or (2 i, 2 i + 1) when interleaved. turns[rotary / 2]:
-   how many full turns a step of one position is. inverse turns back: the gradient. */
-void HONE_K(rope)(void *y, hone_dtype yt, const void *x, hone_dtype xt, int64_t head_stride, int64_t sx, int64_t heads,
-                  int64_t d, int64_t rotary, double position, const double *turns, bool interleaved, bool inverse)
+/* One token: x has heads `head_stride` apart, values sx apart; y is dense. The first `rotary` of a head's d values
+   (d <= CHUNK) are turned, the rest copied. Pairs are (i, i + rotary / 2), or (2 i, 2 i + 1) when interleaved.
+   turns[rotary / 2]: how many full turns a step of one position is. inverse turns back: the gradient. */
+void HONE_K(rope)(void *y, hone_dtype yt, const void *x, hone_dtype xt, int64_t head_stride, int64_t sx,
+                  int64_t heads, int64_t d, int64_t rotary, double position, const double *turns,
+                  bool interleaved, bool inverse)
 {
     real c[CHUNK / 2], s[CHUNK / 2], xs[CHUNK], ys[CHUNK];
     int64_t half = rotary / 2;

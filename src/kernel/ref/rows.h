@@ -4,7 +4,8 @@
 
 #include "kernel/ref/kernel.h"
 
-/* The largest of x[n] and start. In lanes of its own, since compilers reorder no comparison of floats by themselves. */
+/* The largest of x[n] and start. In lanes of its own, since compilers reorder no comparison of floats by
+   themselves. */
 static inline real max_of(const real *x, int64_t n, real start)
 {
     enum { WIDE = 32 };

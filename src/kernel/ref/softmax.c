@@ -1,6 +1,7 @@
 #include "kernel/ref/rows.h"
 
-/* The maximum is taken off first, so that no exponential overflows. A row of -inf alone gives NaN, as in PyTorch. */
+/* The maximum is taken off first, so that no exponential overflows. A row of -inf alone gives NaN, as in
+   PyTorch. */
 void HONE_K(softmax)(bool logarithm, void *y, const void *x, int64_t rows, int64_t n)
 {
     for (int64_t r = 0; r < rows && n > 0; r++) {

@@ -1,0 +1,233 @@
+/* Hone: the ops that a forward function calls. Read after graph.h.
+ *
+ * Each appends a node to the graph of its inputs, or returns NULL (the context says why; NULL inputs are passed on).
+ * Real inputs are f32 or f64, all of one type. Shapes broadcast as in NumPy where it says "broadcast". */
+#ifndef HONE_OP_H
+#define HONE_OP_H
+
+#include "hone/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* x as another dtype: f32, f64, bf16, i32, i64 or u8; float to integer truncates towards zero. */
+HONE_API hone_node *hone_cast(hone_node *x, hone_dtype dtype);
+
+/* ---- matrix products ---- */
+
+typedef struct hone_matmul_opts {
+    size_t struct_size;
+    bool transpose_a, transpose_b; /* swap the last two axes of that input */
+} hone_matmul_opts;
+/* a [..., M, K] b [..., K, N] -> [..., M, N]; leading axes broadcast. Computed in the function's compute dtype with f32
+   accumulation. */
+HONE_API hone_node *hone_matmul_opt(hone_node *a, hone_node *b, const hone_matmul_opts *opts);
+#define hone_matmul(...)                                                                                     \
+    HONE_OPTS2(hone_matmul_opt, hone_matmul_opts, __VA_ARGS__, .struct_size = sizeof(hone_matmul_opts))
+
+/* Activations that a layer applies to its output. */
+typedef enum hone_activation {
+    HONE_NO_ACTIVATION,
+    HONE_RELU,
+    HONE_SIGMOID,
+    HONE_TANH,
+    HONE_GELU,
+    HONE_GELU_TANH,
+    HONE_SILU,
+    HONE_SOFTPLUS,
+    HONE_LEAKY_RELU, /* slope 0.01 */
+    HONE_SOFTMAX     /* over the last axis */
+} hone_activation;
+HONE_API hone_node *hone_activate(hone_node *x, hone_activation activation);
+
+typedef struct hone_linear_opts {
+    size_t struct_size;
+    hone_activation activation; /* applied to the sum */
+} hone_linear_opts;
+/* y = activation(x w^T + bias): x [..., K], w [N, K] as PyTorch lays it, bias [N] or NULL -> [..., N]. A frozen w may be
+   stored in any dtype, blocks too. */
+HONE_API hone_node *hone_linear_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_linear_opts *opts);
+#define hone_linear(...)                                                                                     \
+    HONE_OPTS3(hone_linear_opt, hone_linear_opts, __VA_ARGS__, .struct_size = sizeof(hone_linear_opts))
+
+/* ---- elementwise, two inputs, broadcast ---- */
+
+HONE_API hone_node *hone_add(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_sub(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_mul(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_div(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_pow(hone_node *a, hone_node *b);     /* a^b; a > 0 where b's gradient is asked for */
+HONE_API hone_node *hone_maximum(hone_node *a, hone_node *b); /* NaN wins; at a tie the gradient goes to a */
+HONE_API hone_node *hone_minimum(hone_node *a, hone_node *b);
+
+/* ---- elementwise, one input ---- */
+
+HONE_API hone_node *hone_neg(hone_node *x);
+HONE_API hone_node *hone_exp(hone_node *x);
+HONE_API hone_node *hone_log(hone_node *x);
+HONE_API hone_node *hone_sqrt(hone_node *x);
+HONE_API hone_node *hone_rsqrt(hone_node *x); /* 1 / sqrt(x) */
+HONE_API hone_node *hone_abs(hone_node *x);
+HONE_API hone_node *hone_sin(hone_node *x);
+HONE_API hone_node *hone_cos(hone_node *x);
+HONE_API hone_node *hone_square(hone_node *x);
+HONE_API hone_node *hone_reciprocal(hone_node *x);
+HONE_API hone_node *hone_sigmoid(hone_node *x); /* 1 / (1 + e^-x) */
+HONE_API hone_node *hone_tanh(hone_node *x);
+HONE_API hone_node *hone_relu(hone_node *x);
+HONE_API hone_node *hone_leaky_relu(hone_node *x, double slope); /* x < 0 ? slope x : x */
+HONE_API hone_node *hone_gelu(hone_node *x);      /* x Phi(x): Hendrycks and Gimpel, 2016 */
+HONE_API hone_node *hone_gelu_tanh(hone_node *x); /* its tanh approximation */
+HONE_API hone_node *hone_silu(hone_node *x);      /* x sigmoid(x) */
+HONE_API hone_node *hone_softplus(hone_node *x);  /* log(1 + e^x) */
+HONE_API hone_node *hone_clamp(hone_node *x, double low, double high); /* gradient 1 inside and at the bounds */
+HONE_API hone_node *hone_affine(hone_node *x, double scale, double shift); /* scale x + shift */
+
+/* ---- comparing and choosing, broadcast ---- */
+
+/* 1 where it holds, else 0, as u8. a and b are of one type: real or integer. A NaN equals nothing, itself included. */
+HONE_API hone_node *hone_equal(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_not_equal(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_less(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_less_equal(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_greater(hone_node *a, hone_node *b);
+HONE_API hone_node *hone_greater_equal(hone_node *a, hone_node *b);
+/* a where condition (u8) is not 0, else b; a and b of one type, any. The gradient goes to the one that was taken. */
+HONE_API hone_node *hone_where(hone_node *condition, hone_node *a, hone_node *b);
+
+/* ---- reductions: over HONE_AXES(...) or HONE_ALL_AXES; keep_dims leaves reduced axes with length 1 ---- */
+
+HONE_API hone_node *hone_sum(hone_node *x, hone_axes axes, bool keep_dims);  /* 0 over no elements */
+HONE_API hone_node *hone_mean(hone_node *x, hone_axes axes, bool keep_dims); /* refused over no elements, as max and min */
+/* NaN wins. At a tie the gradient is shared evenly (as PyTorch's amax and amin do). */
+HONE_API hone_node *hone_max(hone_node *x, hone_axes axes, bool keep_dims);
+HONE_API hone_node *hone_min(hone_node *x, hone_axes axes, bool keep_dims);
+/* The index of the first largest element (of the first NaN, if any) along axis, as i32, without that axis. */
+HONE_API hone_node *hone_argmax(hone_node *x, int axis);
+/* sum((x - mean)^2) / (n - ddof) in two passes; ddof 1: the sample variance, 0: the population's. Needs n > ddof. */
+HONE_API hone_node *hone_variance(hone_node *x, hone_axes axes, bool keep_dims, int ddof);
+/* sqrt(sum x^2), the L2 norm; where it is 0 the gradient is 0. */
+HONE_API hone_node *hone_norm(hone_node *x, hone_axes axes, bool keep_dims);
+
+/* ---- shapes ---- */
+
+/* The same elements in row-major order under another shape; one dimension may be -1: whatever is left. */
+HONE_API hone_node *hone_reshape(hone_node *x, hone_shape shape);
+HONE_API hone_node *hone_squeeze(hone_node *x, int axis);     /* drops an axis of length 1 */
+HONE_API hone_node *hone_expand_dims(hone_node *x, int axis); /* puts in an axis of length 1, at `axis` of the result */
+/* Axis i of the result is axis order.axis[i] of x: a permutation of all of x's axes. */
+HONE_API hone_node *hone_transpose(hone_node *x, hone_axes order);
+HONE_API hone_node *hone_transpose2(hone_node *x); /* swaps the last two axes */
+/* Elements start, start + step, ... before stop along an axis; step > 0. Negative start and stop count from the end;
+   HONE_END is the end itself. Positions outside the axis are refused. */
+HONE_API hone_node *hone_slice(hone_node *x, int axis, int64_t start, int64_t stop, int64_t step);
+#define HONE_END INT64_MAX
+/* x cut into n equal pieces along axis, into outputs[n]. SHAPE when they cannot be equal. */
+HONE_API hone_status hone_split(hone_node *x, int axis, int n, hone_node **outputs);
+/* x repeated along axes of length 1 and along new axes in front. */
+HONE_API hone_node *hone_broadcast_to(hone_node *x, hone_shape shape);
+/* inputs[n], n > 0, one after the other along axis; otherwise equal in shape; of one type, any. */
+HONE_API hone_node *hone_concatenate(int n, hone_node *const *inputs, int axis);
+/* `value` around x: before.dim[i] of it in front of axis i and after.dim[i] behind. */
+HONE_API hone_node *hone_pad(hone_node *x, hone_shape before, hone_shape after, double value);
+
+/* ---- indices: i32, i64 or u8; one outside its axis is an error of the run that says which ---- */
+
+/* Slices of x along axis, picked by indices [i...]: x [a..., n, b...] gives [a..., i..., b...]. With axis 0 an embedding
+   (x may then be a variable stored in any dtype, blocks too: only the rows taken are unpacked). */
+HONE_API hone_node *hone_gather(hone_node *x, hone_node *indices, int axis);
+/* Its inverse: zeros [a..., n, b...], to which updates [a..., i..., b...] are added at indices [i...] of axis; repeated
+   indices add up, in order. */
+HONE_API hone_node *hone_scatter_add(hone_node *updates, hone_node *indices, int axis, int64_t n);
+/* [i...] to [i..., depth] of dtype f32, f64 or u8: 1 at the index, 0 elsewhere. */
+HONE_API hone_node *hone_one_hot(hone_node *indices, int64_t depth, hone_dtype dtype);
+
+/* ---- networks: norms, softmax, dropout, attention ---- */
+
+HONE_API hone_node *hone_softmax(hone_node *x);     /* e^x / sum e^x over the last axis */
+HONE_API hone_node *hone_log_softmax(hone_node *x); /* x - log sum e^x over the last axis */
+/* (x - mean) / sqrt(var + eps) * gain + bias over the last axis; gain and bias [n], or NULL. Ba, Kiros,
+   Hinton, 2016. */
+HONE_API hone_node *hone_layer_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
+/* x / sqrt(mean(x^2) + eps) * gain over the last axis; gain [n] or NULL. Zhang and Sennrich, NeurIPS 2019. */
+HONE_API hone_node *hone_rms_norm(hone_node *x, hone_node *gain, double eps);
+/* Each element with probability 1 - rate as x / (1 - rate), else 0; rate in [0, 1). x itself in a graph of
+   mode HONE_EVALUATE. Which elements stay is a function of seed, step, micro-batch, layer and index alone. */
+HONE_API hone_node *hone_dropout(hone_node *x, double rate);
+/* Rows of weight [V, D], which may be stored in any dtype: ids [...] -> [..., D]. An id outside [0, V) is an
+   error of the run. */
+HONE_API hone_node *hone_embedding(hone_node *weight, hone_node *ids);
+/* gate sigmoid(gate) up, same shapes. Shazeer, "GLU Variants Improve Transformer", 2020. */
+HONE_API hone_node *hone_swiglu(hone_node *gate, hone_node *up);
+
+typedef struct hone_attention_opts {
+    size_t struct_size;
+    double scale;     /* of the scores; default 1 / sqrt(D) */
+    bool causal;      /* query i sees keys j <= i + Tk - Tq */
+    hone_node *begin; /* i32 [B, Tq]: query i sees keys j >= begin[i]; default 0 */
+    hone_node *end;   /* i32 [B, Tq]: query i sees keys j < end[i]; default Tk */
+} hone_attention_opts;
+/* softmax(scale q k^T) v a head: q [B, Tq, H, D], k and v [B, Tk, Hkv, D] -> [B, Tq, H, D]. H is a multiple
+   of Hkv: head h reads key head h / (H / Hkv). A query that sees no key gives 0. Never a whole Tq x Tk matrix
+   (Dao, "FlashAttention-2", 2023). */
+HONE_API hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const hone_attention_opts *opts);
+#define hone_attention(...)                                                                                  \
+    HONE_OPTS3(hone_attention_opt, hone_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_attention_opts))
+
+typedef struct hone_rope_opts {
+    size_t struct_size;
+    double theta;       /* default 10000 */
+    int rotary_dims;    /* the first so many values of a head are turned, an even number; default D */
+    bool interleaved;   /* pairs (2 i, 2 i + 1); default (i, i + rotary_dims / 2), as in Hugging Face's rotate_half */
+    hone_node *factors; /* real [rotary_dims / 2]: constants by which frequencies are divided (llama3 scaling); default 1 */
+} hone_rope_opts;
+/* Rotary position embedding (Su et al., 2021) of x [B, T, H, D], D at most 512: pair i of a head is turned by
+   position * theta^(-2 i / rotary_dims). positions: integers [B, T] or [T]. */
+HONE_API hone_node *hone_rope_opt(hone_node *x, hone_node *positions, const hone_rope_opts *opts);
+#define hone_rope(...)                                                                                       \
+    HONE_OPTS2(hone_rope_opt, hone_rope_opts, __VA_ARGS__, .struct_size = sizeof(hone_rope_opts))
+
+/* ---- losses ---- */
+
+/* A loss a row: weights[r] (log sum e^logits[r] - logits[r, target]); logits [..., V], targets integers
+   [...], weights [...] or NULL (1). A target below 0 does not count: loss and gradient 0. One of V or more is
+   an error of the run. */
+HONE_API hone_node *hone_softmax_cross_entropy(hone_node *logits, hone_node *targets, hone_node *weights);
+/* The same of the logits x weight^T, x [..., D], weight [V, D] stored in any dtype, which are never whole:
+   computed by blocks in the function's compute dtype with f32 accumulation, and again for the gradient. */
+HONE_API hone_node *hone_linear_cross_entropy(hone_node *x, hone_node *weight, hone_node *targets, hone_node *weights);
+/* Elementwise, same shapes: -(t log p + (1 - t) log(1 - p)), logarithms cut at -100 as in PyTorch's BCELoss;
+   and the same of p = sigmoid(x), without overflow. */
+HONE_API hone_node *hone_binary_cross_entropy(hone_node *p, hone_node *t);
+HONE_API hone_node *hone_binary_cross_entropy_with_logits(hone_node *x, hone_node *t);
+
+/* A row each, over the last axis: of probabilities or logits x [..., V] with target probabilities t of the
+   same shape, -sum t log p and -sum t log softmax(x); of probabilities with class numbers, where a target
+   below 0 does not count. Logarithms of probabilities are cut at -100. */
+HONE_API hone_node *hone_categorical_cross_entropy(hone_node *p, hone_node *t);
+HONE_API hone_node *hone_categorical_cross_entropy_with_logits(hone_node *x, hone_node *t);
+HONE_API hone_node *hone_sparse_categorical_cross_entropy(hone_node *p, hone_node *targets);
+
+typedef enum hone_reduction {
+    HONE_REDUCE_MEAN, /* over all values; with class numbers over the rows that count, divided by their weights */
+    HONE_REDUCE_SUM,
+    HONE_REDUCE_NONE
+} hone_reduction;
+/* The same losses, reduced; hone_cross_entropy_loss is that of hone_softmax_cross_entropy, weights NULL or
+   [...]. */
+HONE_API hone_node *hone_mse_loss(hone_node *prediction, hone_node *target, hone_reduction reduction);
+HONE_API hone_node *hone_binary_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction);
+HONE_API hone_node *hone_binary_cross_entropy_with_logits_loss(hone_node *x, hone_node *t, hone_reduction reduction);
+HONE_API hone_node *hone_cross_entropy_loss(hone_node *logits, hone_node *targets, hone_node *weights,
+                                            hone_reduction reduction);
+HONE_API hone_node *hone_categorical_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction);
+HONE_API hone_node *hone_categorical_cross_entropy_with_logits_loss(hone_node *x, hone_node *t,
+                                                                    hone_reduction reduction);
+HONE_API hone_node *hone_sparse_categorical_cross_entropy_loss(hone_node *p, hone_node *targets,
+                                                               hone_reduction reduction);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
