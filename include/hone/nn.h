@@ -1,0 +1,193 @@
+/* Hone: layers and models. Read after op.h.
+ *
+ * A layer is {name, parameters, children, forward}. Three ways to build, one core:
+ *   Sequential:  hone_sequential(ctx, hone_dense(ctx, 10, .activation = HONE_RELU), hone_dense(ctx, 3))
+ *   functional:  x = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4)); y = hone_apply(layer, x); ...
+ *                hone_model_new(1, &x, 1, &y)
+ *   Module:      a struct of your own with a hone_layer first, made by hone_module, with a forward of its own.
+ * Layers learn their input sizes when they are first applied. A layer belongs to its parent, the root to its model;
+ * layer handles die with the model. Parameter names are dotted paths, as in checkpoints ("layers.0.q_proj.weight"). */
+#ifndef HONE_NN_H
+#define HONE_NN_H
+
+#include "hone/op.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hone_layer hone_layer;
+typedef struct hone_model hone_model;
+typedef struct hone_param hone_param;
+
+/* Records the layer's computation; returns its output, NULL on error. */
+typedef hone_node *(*hone_layer_fn)(hone_layer *self, hone_graph *graph, hone_node *const *inputs, int n_inputs);
+
+/* The head of every layer, a user's modules included. Fields are read-only but for forward, destroy and user. */
+struct hone_layer {
+    hone_ctx *ctx;
+    const char *type;      /* "dense" */
+    char *name;            /* its part of the dotted path */
+    hone_layer_fn forward;
+    void (*destroy)(hone_layer *self); /* frees what the layer holds besides itself; may be NULL */
+    hone_layer *parent;    /* NULL: a root */
+    hone_layer **children;
+    size_t n_children, children_capacity;
+    hone_param **params;
+    size_t n_params, params_capacity;
+    hone_model *model;     /* roots: the model that owns it */
+    void *user;
+};
+
+/* A batch axis of a functional model's input: any size when the model runs. */
+#define HONE_BATCH INT64_C(1000003)
+
+/* ---- applying and building ------------------------------------------------------------------------------------- */
+
+/* Records the layer on x; a second time shares its parameters. */
+HONE_API hone_node *hone_apply(hone_layer *layer, hone_node *x);
+HONE_API hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs);
+
+/* A zeroed layer of `size` bytes (sizeof your struct, hone_layer first), owned by the caller until it is added to a
+   parent or a model. type has static storage. */
+HONE_API hone_layer *hone_layer_new(hone_ctx *ctx, size_t size, const char *type, hone_layer_fn forward);
+#define hone_module(ctx, struct_type, forward)                                                               \
+    ((struct_type *)(void *)hone_layer_new((ctx), sizeof(struct_type), #struct_type, (forward)))
+/* Makes child a part of parent under that name (NULL: its number) and returns it. NULL child: returns NULL. */
+HONE_API hone_layer *hone_layer_add(hone_layer *parent, const char *name, hone_layer *child);
+/* For a layer that was never given to a parent or model. NULL is allowed. */
+HONE_API void hone_layer_free(hone_layer *layer);
+
+/* Children in order, one's output the next one's input; named "0", "1", ... */
+HONE_API hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *layers);
+#define hone_sequential(ctx, ...)                                                                            \
+    hone_sequential_n((ctx), (int)(sizeof((hone_layer *[]){__VA_ARGS__}) / sizeof(hone_layer *)),           \
+                      (hone_layer *[]){__VA_ARGS__})
+
+/* ---- parameters ------------------------------------------------------------------------------------------------- */
+
+typedef enum hone_initializer {
+    HONE_INIT_DEFAULT,        /* the layer's own choice */
+    HONE_INIT_ZEROS,
+    HONE_INIT_ONES,
+    HONE_INIT_NORMAL,         /* mean 0, standard deviation 0.02 */
+    HONE_INIT_GLOROT_UNIFORM, /* +-sqrt(6 / (fan_in + fan_out)): Glorot and Bengio 2010; Keras's default */
+    HONE_INIT_GLOROT_NORMAL,
+    HONE_INIT_HE_UNIFORM,     /* +-sqrt(6 / fan_in): He et al. 2015 */
+    HONE_INIT_HE_NORMAL,
+    HONE_INIT_LECUN_NORMAL,   /* standard deviation 1 / sqrt(fan_in) */
+    HONE_INIT_TORCH_LINEAR    /* +-1 / sqrt(fan_in): what torch.nn.Linear does */
+} hone_initializer;
+
+/* The layer's parameter of that name, made on first use. Weights are [out, in, ...]: fan_in is the product of all axes
+   but the first. SHAPE when an existing one has another shape. For use in a layer's forward. */
+HONE_API hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
+                                hone_initializer initializer);
+/* The same parameter under the name of another layer's: one memory, one gradient (tied weights). */
+HONE_API hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name);
+
+/* ---- layers -------------------------------------------------------------------------------------------------------- */
+
+typedef struct hone_dense_opts {
+    size_t struct_size;
+    hone_activation activation;
+    bool no_bias;
+    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+} hone_dense_opts;
+/* y = activation(x weight^T + bias): x [..., in] -> [..., units]. Parameters weight [units, in], bias [units]. */
+HONE_API hone_layer *hone_dense_opt(hone_ctx *ctx, int64_t units, const hone_dense_opts *opts);
+#define hone_dense(...)                                                                                      \
+    HONE_OPTS2(hone_dense_opt, hone_dense_opts, __VA_ARGS__, .struct_size = sizeof(hone_dense_opts))
+
+typedef struct hone_embedding_opts {
+    size_t struct_size;
+    hone_initializer initializer; /* default HONE_INIT_NORMAL */
+} hone_embedding_opts;
+/* ids [...] (integers in [0, vocabulary)) -> [..., size]. Parameter weight [vocabulary, size]. */
+HONE_API hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size,
+                                              const hone_embedding_opts *opts);
+#define hone_embedding_layer(...)                                                                            \
+    HONE_OPTS3(hone_embedding_layer_opt, hone_embedding_opts, __VA_ARGS__, .struct_size = sizeof(hone_embedding_opts))
+
+typedef struct hone_norm_opts {
+    size_t struct_size;
+    double epsilon; /* default 1e-5 */
+    bool no_bias;
+} hone_norm_opts;
+/* Over the last axis: (x - mean) / sqrt(variance + epsilon) * weight + bias: Ba et al. 2016. */
+HONE_API hone_layer *hone_layer_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts *opts);
+#define hone_layer_norm_layer(...)                                                                           \
+    HONE_OPTS1(hone_layer_norm_layer_opt, hone_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_norm_opts))
+/* Over the last axis: x / sqrt(mean(x^2) + epsilon) * weight: Zhang and Sennrich 2019. */
+HONE_API hone_layer *hone_rms_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts *opts);
+#define hone_rms_norm_layer(...)                                                                             \
+    HONE_OPTS1(hone_rms_norm_layer_opt, hone_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_norm_opts))
+
+/* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
+HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
+HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
+/* [B, ...] -> [B, product of the others] */
+HONE_API hone_layer *hone_flatten(hone_ctx *ctx);
+
+typedef struct hone_self_attention_opts {
+    size_t struct_size;
+    int64_t kv_heads;  /* default: heads. Fewer: grouped-query attention (Ainslie et al. 2023) */
+    int64_t head_size; /* default: features / heads */
+    bool causal;
+    bool no_bias;
+    double rope_theta; /* > 0: rotary positions 0, 1, ... (Su et al. 2021) */
+} hone_self_attention_opts;
+/* Self-attention over [B, T, features]: softmax(q k^T / sqrt(head_size)) v. Parameters q_proj, k_proj, v_proj, o_proj. */
+HONE_API hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_self_attention_opts *opts);
+#define hone_self_attention(...)                                                                             \
+    HONE_OPTS2(hone_self_attention_opt, hone_self_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_self_attention_opts))
+
+/* ---- models --------------------------------------------------------------------------------------------------------- */
+
+/* A model over a layer, which it owns from now on (also when this fails); owned by the caller. */
+HONE_API hone_model *hone_model_of(hone_layer *root);
+/* Closes a functional graph: from inputs[] (made by hone_input with a HONE_BATCH axis) to outputs[]. */
+HONE_API hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs);
+HONE_API hone_model *hone_model_retain(hone_model *model);
+HONE_API void hone_model_release(hone_model *model);
+HONE_API hone_ctx *hone_model_ctx(const hone_model *model);
+HONE_API hone_layer *hone_model_root(hone_model *model);
+/* Gives every parameter known so far its memory and first values; runs do it by themselves. */
+HONE_API hone_status hone_model_build(hone_model *model);
+
+/* Parameters in order; known once the model has run or been built. Tied ones count once. */
+HONE_API size_t hone_model_param_count(const hone_model *model);
+HONE_API hone_param *hone_model_param(const hone_model *model, size_t i);
+HONE_API hone_param *hone_model_find_param(const hone_model *model, const char *name); /* NULL: none */
+HONE_API const char *hone_param_name(const hone_param *param);
+HONE_API hone_shape hone_param_shape(const hone_param *param);
+HONE_API hone_dtype hone_param_dtype(const hone_param *param); /* as it is stored */
+HONE_API bool hone_param_trainable(const hone_param *param);
+/* Values as f32, whatever the storage; count must be the number of elements. Writing needs f32 storage. */
+HONE_API hone_status hone_param_read(const hone_param *param, int64_t count, float *values);
+HONE_API hone_status hone_param_write(hone_param *param, int64_t count, const float *values);
+/* The gradient of the last step; zeros before the first. */
+HONE_API hone_status hone_param_read_gradient(const hone_param *param, int64_t count, float *values);
+/* Frozen parameters get no gradient and stay as they are; what matches: a prefix of the dotted name ("" is all). Must
+   be called before the first training step (freezing later too; unfreezing only what has f32 memory of its own). */
+HONE_API hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool trainable);
+
+/* ---- LoRA: Hu et al. 2021. W x + (alpha / rank) B A dropout(x), W frozen ---------------------------------------------- */
+
+typedef struct hone_lora_opts {
+    size_t struct_size;
+    int64_t rank;   /* default 16 */
+    double alpha;   /* default 32 */
+    double dropout; /* default 0 */
+    const char *targets; /* comma-separated last parts of dense layers' names; "all" (default): every dense layer but the head */
+} hone_lora_opts;
+/* Adds adapters to the model's dense layers and freezes everything else. A starts uniform +-1/sqrt(in), B zero (as
+   PEFT). NOT_FOUND when a target matches no layer. */
+HONE_API hone_status hone_model_add_lora_opt(hone_model *model, const hone_lora_opts *opts);
+#define hone_model_add_lora(...)                                                                             \
+    HONE_OPTS1(hone_model_add_lora_opt, hone_lora_opts, __VA_ARGS__, .struct_size = sizeof(hone_lora_opts))
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,144 @@
+/* Functional models: a graph recorded once with HONE_BATCH for the batch size is the recipe; each run records it again
+   with the real one, applying layers anew and copying the calls between them. */
+#include "nn/nn.h"
+
+#include <stdio.h>
+
+typedef struct functional {
+    hone_layer base;
+    hone_graph *recipe;
+    hone_node **inputs, **outputs;
+    int n_inputs, n_outputs;
+} functional;
+
+static void destroy(hone_layer *self)
+{
+    functional *f = (functional *)(void *)self;
+    hone__free(self->ctx, f->inputs);
+    hone__free(self->ctx, f->outputs);
+    hone_graph_release(f->recipe);
+}
+
+/* Shapes kept as attributes (a reshape's target) mention the batch too. */
+static void set_batch(const hone_op *op, char *attr, int64_t batch)
+{
+    for (const hone__attr *a = op->attrs; a && a->name; a++) {
+        if (a->type != HONE__ATTR_SHAPE) continue;
+        hone_shape *shape = (hone_shape *)(void *)(attr + a->offset);
+        for (int d = 0; d < shape->rank; d++)
+            if (shape->dim[d] > 0 && shape->dim[d] % HONE_BATCH == 0) shape->dim[d] = shape->dim[d] / HONE_BATCH * batch;
+    }
+}
+
+static hone_node *copy_call(hone_graph *graph, const hone__call *call, hone_node **now, int64_t batch)
+{
+    hone_node *in_few[8] = {0}, **in = in_few;
+    char *attr = hone__arena_alloc(&graph->arena, HONE_MAX(call->op->attr_size, (size_t)1));
+    if (call->n_in > 8) in = hone__arena_alloc(&graph->arena, (size_t)call->n_in * sizeof *in);
+    if (!attr || !in) return NULL;
+    if (call->op->attr_size) memcpy(attr, call->attr, call->op->attr_size);
+    set_batch(call->op, attr, batch);
+    for (int i = 0; i < call->n_in; i++) in[i] = call->in[i] ? now[call->in[i]->id] : NULL;
+    if (call->op == &hone__op_variable) return hone__variable_node(graph, call->variable);
+    if (call->op == &hone__op_constant) return hone_constant(graph, call->constant);
+    return hone__record_on(graph, call->op, call->n_in, in, attr, call->variable);
+}
+
+static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    functional *f = (functional *)(void *)self;
+    hone_ctx *ctx = graph->ctx;
+    if (n != f->n_inputs) {
+        hone__fail(ctx, HONE_INVALID, "functional model: takes %d inputs, got %d", f->n_inputs, n);
+        return NULL;
+    }
+    hone_node **now = hone__calloc(ctx, (size_t)f->recipe->n_nodes + 1, sizeof *now);
+    if (!now) return NULL;
+    int64_t batch = in[0]->shape.rank ? in[0]->shape.dim[0] : 1;
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) {
+        hone_shape want = f->inputs[i]->shape;
+        for (int d = 0; d < want.rank; d++)
+            if (want.dim[d] == HONE_BATCH) want.dim[d] = batch;
+        ok = hone_shape_equal(want, in[i]->shape);
+        if (!ok)
+            hone__fail(ctx, HONE_SHAPE, "functional model: input %d is %s, the model expects %s", i,
+                       HONE__SHAPE_STR(in[i]->shape), HONE__SHAPE_STR(want));
+        now[f->inputs[i]->id] = in[i];
+    }
+    size_t next = 0; /* application */
+    for (size_t c = 0; c < f->recipe->n_calls && ok; c++) {
+        const hone__call *call = f->recipe->calls[c];
+        const hone__application *a = next < f->recipe->n_applications ? &f->recipe->applications[next] : NULL;
+        if (a && a->first == c) {
+            hone_node *inputs[16];
+            ok = a->n_in <= 16;
+            for (int i = 0; i < a->n_in && ok; i++) ok = (inputs[i] = now[a->in[i]->id]) != NULL;
+            hone_node *y = ok ? hone_apply_n(a->layer, a->n_in, inputs) : NULL;
+            ok = y != NULL;
+            now[a->out->id] = y;
+            next++;
+            /* a layer that records nothing (the identity) has an empty range */
+            if (a->last > c) {
+                c = a->last - 1;
+                continue;
+            }
+            if (ok) c--;
+            continue;
+        }
+        if (call->op == &hone__op_input) continue;
+        hone_node *y = copy_call(graph, call, now, batch);
+        ok = y != NULL;
+        for (int i = 0; i < call->n_out && ok; i++) now[call->out[i].id] = &y->call->out[i];
+    }
+    hone_node *y = ok ? now[f->outputs[0]->id] : NULL;
+    hone__free(ctx, now);
+    if (ok && !y) hone__fail(ctx, HONE_INTERNAL, "functional model: its output was not made");
+    return y;
+}
+
+static bool adopt(hone_layer *self, hone_graph *recipe)
+{
+    for (size_t i = 0; i < recipe->n_applications; i++) {
+        hone_layer *layer = recipe->applications[i].layer;
+        if (layer->parent == self) continue; /* applied twice */
+        char name[64];
+        snprintf(name, sizeof name, "%s", layer->name ? layer->name : layer->type);
+        for (int k = 1; hone__layer_find(self, name); k++)
+            snprintf(name, sizeof name, "%s_%d", layer->name ? layer->name : layer->type, k);
+        if (!hone_layer_add(self, name, layer)) return false;
+    }
+    return true;
+}
+
+hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs)
+{
+    if (n_inputs < 1 || n_outputs < 1 || !inputs[0] || !outputs[0]) return NULL;
+    hone_graph *recipe = inputs[0]->call->graph;
+    hone_ctx *ctx = recipe->ctx;
+    if (!hone__ok(ctx)) return NULL;
+    if (n_outputs != 1) {
+        hone__fail(ctx, HONE_UNSUPPORTED, "functional model: one output, not %d", n_outputs);
+        return NULL;
+    }
+    for (int i = 0; i < n_inputs; i++)
+        if (!inputs[i] || inputs[i]->call->op != &hone__op_input || inputs[i]->call->graph != recipe) {
+            hone__fail(ctx, HONE_INVALID, "functional model: input %d was not made by hone_input in this graph", i);
+            return NULL;
+        }
+    functional *f = (functional *)(void *)hone_layer_new(ctx, sizeof *f, "functional", forward);
+    if (!f) return NULL;
+    f->base.destroy = destroy;
+    f->recipe = hone_graph_retain(recipe);
+    f->n_inputs = n_inputs;
+    f->n_outputs = n_outputs;
+    f->inputs = hone__calloc(ctx, (size_t)n_inputs, sizeof *f->inputs);
+    f->outputs = hone__calloc(ctx, (size_t)n_outputs, sizeof *f->outputs);
+    if (f->inputs && f->outputs) {
+        memcpy(f->inputs, inputs, (size_t)n_inputs * sizeof *inputs);
+        memcpy(f->outputs, outputs, (size_t)n_outputs * sizeof *outputs);
+        if (adopt(&f->base, recipe)) return hone_model_of(&f->base);
+    }
+    hone_layer_free(&f->base);
+    return NULL;
+}

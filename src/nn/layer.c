@@ -1,0 +1,187 @@
+#include "nn/nn.h"
+
+#include <stdio.h>
+
+hone_layer *hone_layer_new(hone_ctx *ctx, size_t size, const char *type, hone_layer_fn forward)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (size < sizeof(hone_layer) || !forward) {
+        hone__fail(ctx, HONE_INVALID, "layer '%s': needs a forward and at least the size of a hone_layer", type);
+        return NULL;
+    }
+    hone_layer *layer = hone__calloc(ctx, 1, size);
+    if (!layer) return NULL;
+    layer->ctx = hone_ctx_retain(ctx);
+    layer->type = type;
+    layer->forward = forward;
+    return layer;
+}
+
+hone_layer *hone_layer_add(hone_layer *parent, const char *name, hone_layer *child)
+{
+    if (!parent || !child || !hone__ok(parent->ctx)) {
+        if (child && !child->parent) hone_layer_free(child);
+        return NULL;
+    }
+    hone_ctx *ctx = parent->ctx;
+    if (child->parent || child->model) {
+        hone__fail(ctx, HONE_STATE, "layer '%s' already belongs to '%s'; to share its weights apply it twice",
+                   child->name ? child->name : child->type, child->parent ? child->parent->type : "a model");
+        return NULL;
+    }
+    char number[32];
+    snprintf(number, sizeof number, "%zu", parent->n_children);
+    if (!name) name = number;
+    for (size_t i = 0; i < parent->n_children; i++)
+        if (!strcmp(parent->children[i]->name, name)) {
+            hone__fail(ctx, HONE_INVALID, "layer '%s' already has a child '%s'", parent->type, name);
+            hone_layer_free(child);
+            return NULL;
+        }
+    hone__free(ctx, child->name);
+    child->name = hone__strdup(ctx, name);
+    if (!child->name || !hone__grow(ctx, (void **)&parent->children, &parent->children_capacity, parent->n_children + 1,
+                                    sizeof *parent->children)) {
+        hone_layer_free(child);
+        return NULL;
+    }
+    child->parent = parent;
+    parent->children[parent->n_children++] = child;
+    return child;
+}
+
+static void free_param(hone_ctx *ctx, hone_param *param)
+{
+    hone__drop_derived(&param->v);
+    hone__free(ctx, param->own);
+    hone__free(ctx, param->name);
+    hone__free(ctx, param);
+}
+
+void hone_layer_free(hone_layer *layer)
+{
+    if (!layer) return;
+    hone_ctx *ctx = layer->ctx;
+    for (size_t i = 0; i < layer->n_children; i++) hone_layer_free(layer->children[i]);
+    if (layer->destroy) layer->destroy(layer);
+    for (size_t i = 0; i < layer->n_params; i++) free_param(ctx, layer->params[i]);
+    hone__free(ctx, layer->children);
+    hone__free(ctx, layer->params);
+    hone__free(ctx, layer->name);
+    hone__free(ctx, layer);
+    hone_ctx_release(ctx);
+}
+
+char *hone__layer_path(const hone_layer *layer, const char *last)
+{
+    if (!layer->parent) return hone__strdup(layer->ctx, last);
+    char *longer = last[0] ? hone__format(layer->ctx, "%s.%s", layer->name, last) : hone__strdup(layer->ctx, layer->name);
+    char *path = longer ? hone__layer_path(layer->parent, longer) : NULL;
+    hone__free(layer->ctx, longer);
+    return path;
+}
+
+hone_layer *hone__layer_find(hone_layer *root, const char *path)
+{
+    while (root && path[0]) {
+        size_t n = strcspn(path, ".");
+        hone_layer *next = NULL;
+        for (size_t i = 0; i < root->n_children && !next; i++) {
+            const char *name = root->children[i]->name;
+            if (strlen(name) == n && !memcmp(name, path, n)) next = root->children[i];
+        }
+        root = next;
+        path += n + (path[n] == '.');
+    }
+    return root;
+}
+
+/* ---- applying ---- */
+
+hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
+{
+    if (!layer || n < 1 || !inputs[0]) return NULL;
+    hone_graph *graph = inputs[0]->call->graph;
+    if (!hone__ok(graph->ctx)) return NULL;
+    for (int i = 0; i < n; i++)
+        if (!inputs[i]) return NULL;
+    size_t first = graph->n_calls;
+    bool outermost = graph->depth++ == 0;
+    const char *before = hone__scope_push(graph, layer->name);
+    hone_node *y = layer->forward(layer, graph, inputs, n);
+    hone__scope_pop(graph, before);
+    graph->depth--;
+    if (!y) {
+        hone__fail(graph->ctx, HONE_INVALID, "layer '%s': its forward returned NULL without a reason",
+                   layer->name ? layer->name : layer->type);
+        return NULL;
+    }
+    if (!outermost) return y;
+    /* A functional model replays what was applied: see functional.c. */
+    if (!hone__grow(graph->ctx, (void **)&graph->applications, &graph->applications_capacity, graph->n_applications + 1,
+                    sizeof *graph->applications))
+        return NULL;
+    hone_node **kept = hone__arena_alloc(&graph->arena, (size_t)n * sizeof *kept);
+    if (!kept) return NULL;
+    memcpy(kept, inputs, (size_t)n * sizeof *kept);
+    graph->applications[graph->n_applications++] = (hone__application){layer, n, kept, y, first, graph->n_calls};
+    return y;
+}
+
+hone_node *hone_apply(hone_layer *layer, hone_node *x) { return hone_apply_n(layer, 1, &x); }
+
+/* ---- parameters ---- */
+
+static hone_param *find_param(hone_layer *layer, const char *name)
+{
+    for (size_t i = 0; i < layer->n_params; i++)
+        if (!strcmp(layer->params[i]->local, name)) return layer->params[i];
+    return NULL;
+}
+
+hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape, hone_initializer initializer)
+{
+    if (!layer || !hone__ok(layer->ctx)) return NULL;
+    hone_ctx *ctx = layer->ctx;
+    hone_param *param = find_param(layer, name);
+    if (param) {
+        if (hone_shape_equal(param->v.shape, shape)) return hone__variable_node(graph, &param->v);
+        hone__fail(ctx, HONE_SHAPE, "%s '%s': parameter '%s' is %s, this input needs %s", layer->type,
+                   graph->scope[0] ? graph->scope : "", name, HONE__SHAPE_STR(param->v.shape), HONE__SHAPE_STR(shape));
+        return NULL;
+    }
+    int64_t count;
+    size_t bytes;
+    if (!hone__tensor_size(HONE_F32, shape, &count, &bytes)) {
+        hone__fail(ctx, HONE_SHAPE, "%s: parameter '%s' cannot have shape %s", layer->type, name, HONE__SHAPE_STR(shape));
+        return NULL;
+    }
+    param = hone__calloc(ctx, 1, sizeof *param);
+    if (!param) return NULL;
+    if (!hone__grow(ctx, (void **)&layer->params, &layer->params_capacity, layer->n_params + 1, sizeof *layer->params)) {
+        hone__free(ctx, param);
+        return NULL;
+    }
+    *param = (hone_param){.v = {.ctx = ctx, .name = "", .dtype = HONE_F32, .stored = HONE_F32, .shape = shape,
+                                .trainable = true, .version = 1},
+                          .layer = layer, .local = name, .initializer = initializer};
+    param->v.owner = param;
+    layer->params[layer->n_params++] = param;
+    const hone_layer *root = layer;
+    while (root->parent) root = root->parent;
+    if (root->model) {
+        root->model->generation++;
+        param->v.trainable = !root->model->keep_frozen;
+    }
+    return hone__variable_node(graph, &param->v);
+}
+
+hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name)
+{
+    if (!other || !hone__ok(other->ctx)) return NULL;
+    hone_param *param = find_param(other, name);
+    if (param) return hone__variable_node(graph, &param->v);
+    hone__fail(other->ctx, HONE_NOT_FOUND, "%s '%s' has no parameter '%s' yet", other->type,
+               other->name ? other->name : "", name);
+    return NULL;
+}

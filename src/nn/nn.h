@@ -1,0 +1,86 @@
+/* The nn room, for the rest of the library: parameters, their memory, models. */
+#ifndef HONE_SRC_NN_H
+#define HONE_SRC_NN_H
+
+#include "graph/graph.h"
+#include "hone/nn.h"
+
+struct hone_param {
+    hone__variable v;
+    hone_layer *layer;
+    const char *local; /* its name within the layer */
+    char *name;        /* dotted; set when the model is known */
+    hone_initializer initializer;
+    bool sealed;    /* has its memory */
+    int64_t offset; /* in its segment, elements; trained ones */
+    struct hone__segment *segment; /* NULL: frozen */
+    void *own;      /* frozen values of our own, freed with the parameter */
+};
+
+/* Trained parameters that were sealed together: f32 values and gradients, each in one piece. Never moved. */
+typedef struct hone__segment {
+    struct hone__segment *next;
+    int64_t count; /* elements, each parameter's start aligned to 16 */
+    float *values, *grads; /* grads NULL until training asks */
+    hone_param **params;
+    size_t n_params;
+} hone__segment;
+
+/* Where a parameter's first values come from: a file. false: not there. stored/data may be borrowed for the model's
+   life; mapped: bytes of a file's mapping behind data, 0 when it is ordinary memory. */
+typedef struct hone__param_source {
+    hone_dtype stored;
+    hone_shape shape;
+    const void *data;
+    size_t mapped;
+} hone__param_source;
+typedef bool (*hone__source_fn)(void *user, const char *name, hone__param_source *source);
+
+struct hone_model {
+    hone_ctx *ctx;
+    int refs;
+    hone_layer *root;
+    uint64_t generation;
+    bool train_gradients; /* plans keep gradients */
+    bool keep_frozen; /* new parameters are not trained */
+    hone__segment *segments, **last_segment;
+    hone_param **params;
+    size_t n_params, params_capacity;
+    hone__source_fn source;
+    void *source_user;
+    void (*source_free)(void *user); /* the file behind borrowed values */
+    bool source_strict; /* a parameter that the source lacks is an error */
+    void *train; /* train room: compiled state */
+    void (*train_free)(void *train);
+};
+
+/* Memory for every parameter that has none yet; first values from the source or the initializer. */
+hone_status hone__model_seal(hone_model *model);
+/* Gradient memory for trained parameters. */
+hone_status hone__model_want_gradients(hone_model *model);
+/* Values of trained parameters changed: derived copies are out of date. */
+void hone__model_touch(hone_model *model);
+int64_t hone__model_trained_count(const hone_model *model); /* elements */
+/* Ties a recorded function to the model: sealed before planning, generation in its key. */
+void hone__function_use_model(hone_function *function, hone_model *model);
+/* NULL when there is no such layer; path dotted, "" the root. */
+hone_layer *hone__layer_find(hone_layer *root, const char *path);
+char *hone__layer_path(const hone_layer *layer, const char *last); /* dotted, with last appended; hone__free */
+void hone__fill_initial(hone_initializer initializer, hone_shape shape, uint64_t key, float *values);
+
+/* ---- LoRA ---- */
+typedef struct hone__lora {
+    int64_t rank;
+    double alpha, dropout;
+} hone__lora;
+/* Dense layers only (type "dense"); the adapter lies beside the layer's parameters as lora_A, lora_B. */
+typedef struct hone__dense {
+    hone_layer base;
+    int64_t units;
+    hone_dense_opts opts;
+    hone__lora lora; /* rank 0: none */
+} hone__dense;
+hone_node *hone__lora_apply(hone_layer *layer, hone_graph *graph, const hone__lora *lora, hone_node *x, hone_node *y,
+                            int64_t in, int64_t out);
+
+#endif

@@ -1,0 +1,27 @@
+#include "optim/optim.h"
+
+static void update(const hone_optimizer *o, float *param, const float *grad, float *const *state, int64_t n, double scale)
+{
+    o->k->sgd(param, grad, state[0], n, o->learning_rate, o->momentum, o->nesterov, o->weight_decay, o->steps == 1, scale);
+}
+static const hone__rule plain = {.name = "sgd", .states = 0, .update = update};
+static const hone__rule with_momentum = {.name = "sgd", .states = 1, .state_names = {"momentum"}, .update = update};
+
+hone_optimizer *hone_sgd_opt(hone_ctx *ctx, const hone_sgd_opts *opts)
+{
+    static const hone_sgd_opts none = {0};
+    if (!hone__ok(ctx)) return NULL;
+    if (!opts) opts = &none;
+    if (opts->momentum < 0 || opts->learning_rate < 0 || opts->weight_decay < 0 || (opts->nesterov && !(opts->momentum > 0))) {
+        hone__fail(ctx, HONE_INVALID, "sgd: learning_rate, momentum and weight_decay must not be negative, and nesterov "
+                                      "needs momentum");
+        return NULL;
+    }
+    hone_optimizer *o = hone__optimizer_new(ctx, opts->momentum > 0 ? &with_momentum : &plain);
+    if (!o) return NULL;
+    o->learning_rate = opts->learning_rate > 0 ? opts->learning_rate : 0.01;
+    o->momentum = opts->momentum;
+    o->nesterov = opts->nesterov;
+    o->weight_decay = opts->weight_decay;
+    return o;
+}
