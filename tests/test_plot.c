@@ -1,0 +1,282 @@
+/* Pictures, TensorBoard events, the progress line. */
+#include "scratch.h"
+
+#include "hone/train.h"
+
+#include <math.h>
+
+/* ---- pictures ---- */
+
+/* False: PLplot is not there, which must be said. */
+static bool drawn(hone_ctx *ctx, hone_status status)
+{
+    if (status == HONE_UNSUPPORTED) {
+        assert_non_null(strstr(hone_error(ctx), "plplot"));
+        return false;
+    }
+    assert_hone_ok(ctx, status);
+    return true;
+}
+
+static void assert_folder_has(hone_ctx *ctx, size_t files)
+{
+    char **names;
+    size_t count;
+    assert_hone_ok(ctx, hone__list_folder(ctx, scratch_folder, &names, &count));
+    assert_int_equal(count, files);
+    hone__free(ctx, names);
+}
+
+/* How often `part` stands in the text. */
+static int times(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)); text++) n++;
+    return n;
+}
+
+static const hone_plot_series three[] = {
+    {.name = "raw", .count = 4, .x = (double[]){0, 1, 2, 3}, .y = (double[]){4, NAN, 1, INFINITY}, .faint = true},
+    {.name = "none", .count = 0},
+    {.name = "lone", .count = 1, .x = (double[]){2}, .y = (double[]){3}},
+};
+
+static void a_picture_is_written_whole_as_svg_and_as_png(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    hone_status status = hone_plot_lines(ctx, scratch("loss.svg"), "A #1 & <title>", "step", "loss", 3, three);
+    if (drawn(ctx, status)) {
+        char *svg = hone__read_file(ctx, scratch("loss.svg"), 1 << 20, NULL);
+        assert_non_null(svg);
+        assert_non_null(strstr(svg, "viewBox=\"0 0 900 540\""));
+        assert_non_null(strstr(svg, "</svg>"));
+        assert_null(strstr(svg, "nan"));
+        assert_null(strstr(svg, "inf"));
+        hone__free(ctx, svg);
+        assert_folder_has(ctx, 1); /* no temporary file stays */
+    }
+    status = hone_plot_lines(ctx, scratch("loss.png"), NULL, NULL, NULL, 3, three);
+    if (drawn(ctx, status)) {
+        size_t size;
+        char *png = hone__read_file(ctx, scratch("loss.png"), 1 << 20, &size);
+        assert_non_null(png);
+        assert_true(size > 1000);
+        /* signature, then IHDR: width and height, big endian */
+        assert_memory_equal(png, "\x89PNG\r\n\x1a\n", 8);
+        assert_memory_equal(png + 16, "\0\0\3\x84\0\0\2\x1C", 8);
+        hone__free(ctx, png);
+    }
+    hone_ctx_release(ctx);
+}
+
+static void many_points_make_a_small_picture(void **state)
+{
+    (void)state;
+    enum { N = 200000 };
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    double *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y);
+    for (int i = 0; i < N; i++) x[i] = i, y[i] = i % 7 - (i == N / 2) * 100.0;
+    hone_plot_series s = {.name = "s", .count = N, .x = x, .y = y};
+    if (drawn(ctx, hone_plot_lines(ctx, scratch("many.svg"), "t", "x", "y", 1, &s))) {
+        size_t size;
+        char *svg = hone__read_file(ctx, scratch("many.svg"), 1 << 20, &size);
+        assert_non_null(svg);
+        assert_true(size < 200000);
+        /* The one low point, at x = 480: 4 % above the edge at 66 of 412 pixels, over a range of 106 to 114.5 */
+        assert_non_null(strstr(svg, ",81."));
+        hone__free(ctx, svg);
+    }
+    free(x), free(y);
+    hone_ctx_release(ctx);
+}
+
+static void extreme_values_are_drawn_or_left_out(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    static const double cases[][2] = {
+        {0, 0}, {5, 5}, {-1e-320, 1e-320}, {1e299, -1e299}, {1e308, -1e308}, {1, 1 + 1e-15}, {1e-12, 3e-12}, {1e9, 3e9}, {-5, 5},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++)
+        for (size_t j = 0; j < HONE_ARRAY_LEN(cases); j++) {
+            hone_plot_series s = {.name = "s", .count = 2, .x = cases[i], .y = cases[j]};
+            if (!drawn(ctx, hone_plot_lines(ctx, scratch("x.svg"), "t", "x", "y", 1, &s))) continue;
+            char *svg = hone__read_file(ctx, scratch("x.svg"), 1 << 20, NULL);
+            assert_non_null(svg);
+            assert_null(strstr(svg, "nan"));
+            assert_true(times(svg, "<text") >= 6); /* title, two labels, the legend, ticks */
+            hone__free(ctx, svg);
+        }
+    hone_ctx_release(ctx);
+}
+
+static void pictures_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    assert_int_equal(hone_plot_lines(ctx, scratch("loss.jpg"), "t", "x", "y", 3, three), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), ".svg or .png"));
+    assert_int_equal(hone_plot_lines(ctx, ".png", "t", "x", "y", 3, three), HONE_INVALID);
+    hone_status status = hone_plot_lines(ctx, scratch("absent/loss.png"), "t", "x", "y", 3, three);
+    assert_true(status == HONE_IO || status == HONE_UNSUPPORTED);
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_ctx_release(ctx);
+}
+
+/* ---- TensorBoard ---- */
+
+/* CRC-32C bit by bit, and masked; the library has a table. */
+static uint32_t crc(const char *data, size_t size)
+{
+    uint32_t c = ~0u;
+    for (size_t i = 0; i < size; i++) {
+        c ^= (unsigned char)data[i];
+        for (int k = 0; k < 8; k++) c = c >> 1 ^ (c & 1 ? 0x82F63B78u : 0);
+    }
+    return ((~c >> 15) | (~c << 17)) + 0xA282EAD8u;
+}
+
+static uint64_t number_at(const char *at, int bytes)
+{
+    uint64_t v = 0;
+    for (int i = bytes - 1; i >= 0; i--) v = v << 8 | (unsigned char)at[i];
+    return v;
+}
+
+/* The next record's message, its checksums checked; NULL at the end. */
+static const char *next_event(const char **at, const char *end, size_t *size)
+{
+    if (*at == end) return NULL;
+    assert_true(end - *at >= 16);
+    *size = (size_t)number_at(*at, 8);
+    assert_true(*size <= (size_t)(end - *at) - 16);
+    assert_int_equal(number_at(*at + 8, 4), crc(*at, 8));
+    const char *event = *at + 12;
+    assert_int_equal(number_at(event + *size, 4), crc(event, *size));
+    *at = event + *size + 4;
+    return event;
+}
+
+static void events_are_records_that_tensorboard_reads(void **state)
+{
+    (void)state;
+    assert_int_equal(crc("123456789", 9), ((0xE3069283u >> 15) | (0xE3069283u << 17)) + 0xA282EAD8u); /* RFC 3720, B.4 */
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    const char *folder = scratch("runs/a");
+    hone_events *events = hone_events_open(ctx, folder), *resumed = hone_events_open(ctx, folder);
+    if (!events || !resumed) fail_msg("%s", hone_error(ctx));
+    assert_hone_ok(ctx, hone_events_scalar(events, "loss", 1, 0.5));
+    assert_hone_ok(ctx, hone_events_scalar(events, "loss", 300, NAN));
+    char **names;
+    size_t count, size, length;
+    assert_hone_ok(ctx, hone__list_folder(ctx, folder, &names, &count));
+    assert_int_equal(count, 2); /* never into the older file */
+    assert_memory_equal(names[0], "events.out.tfevents.", 20);
+    char *path = hone__join_path(ctx, folder, names[0]);
+    char *data = hone__read_file(ctx, path, 1 << 20, &size); /* while still open: each write is flushed */
+    assert_non_null(data);
+    const char *at = data, *event;
+    /* 1: wall_time, fixed64; 2: step, varint; 3: file_version */
+    event = next_event(&at, data + size, &length);
+    assert_int_equal(length, 9 + 2 + 15);
+    assert_int_equal(event[0], 1 << 3 | 1);
+    assert_memory_equal(event + 9, "\x10\0\x1A\x0D" "brain.Event:2", 17);
+    double wall;
+    memcpy(&wall, event + 1, 8);
+    assert_true(wall > 1.6e9);
+    event = next_event(&at, data + size, &length);
+    assert_memory_equal(event + 9, "\x10\1\x3A\2\x08\1", 6); /* 7: session_log {1: status START} */
+    assert_int_equal(length, 9 + 6);
+    event = next_event(&at, data + size, &length);
+    assert_memory_equal(event + 9, "\x10\1\x2A\x0D\x0A\x0B\x0A\4loss\x15\0\0\0\x3F", 19); /* 0.5 */
+    event = next_event(&at, data + size, &length);
+    assert_memory_equal(event + 9, "\x10\xAC\2\x2A", 4); /* step 300 */
+    assert_null(next_event(&at, data + size, &length));
+    hone__free(ctx, data);
+    hone__free(ctx, path);
+    hone__free(ctx, names);
+    assert_hone_ok(ctx, hone_events_close(events));
+    assert_hone_ok(ctx, hone_events_close(resumed));
+    assert_int_equal(hone_events_close(NULL), HONE_OK);
+    assert_int_equal(hone_events_scalar(NULL, "loss", 1, 1), HONE_INVALID);
+    assert_hone_ok(ctx, hone__write_file(ctx, scratch("file"), "a", 1));
+    assert_null(hone_events_open(ctx, scratch("file")));
+    assert_int_equal(hone_ctx_status(ctx), HONE_IO);
+    hone_ctx_release(ctx);
+}
+
+/* ---- progress ---- */
+
+static void assert_progress(hone_progress p, size_t size, const char *expected)
+{
+    char text[256];
+    memset(text, '#', sizeof text);
+    assert_int_equal(hone_progress_text(text, size, &p), strlen(expected));
+    assert_string_equal(text, expected);
+    assert_int_equal(text[size], '#');
+}
+
+static void progress_is_one_line_that_fits(void **state)
+{
+    (void)state;
+    const hone_progress_value loss[] = {{"loss", 1.234}};
+    const hone_progress p = {.done = 240, .total = 400, .values = loss, .n_values = 1, .learning_rate = 1e-4, .rate = 812,
+                             .unit = "tok", .seconds_left = 133};
+    const char *whole = "[======>   ] 240/400  loss 1.234  lr 1.0e-04  812 tok/s  2:13 left";
+    assert_progress(p, 200, whole);
+    assert_progress(p, strlen(whole) + 1, whole);
+    assert_progress(p, strlen(whole), "[======>   ] 240/400  loss 1.234  lr 1.0e-04  812 tok/s");
+    assert_progress(p, 30, "[======>   ] 240/400");
+    assert_progress(p, 5, "");
+    assert_int_equal(hone_progress_text(NULL, 0, &p), 0);
+
+    assert_progress((hone_progress){.done = 0, .total = 3, .width = 4}, 80, "[>   ] 0/3");
+    assert_progress((hone_progress){.done = 3, .total = 3, .width = 4}, 80, "[====] 3/3");
+    assert_progress((hone_progress){.done = 9, .total = 3, .width = 4}, 80, "[====] 9/3");
+    assert_progress((hone_progress){.done = -1, .total = 3, .width = 4}, 80, "[>   ] -1/3");
+    assert_progress((hone_progress){.done = 7}, 80, "7");
+    assert_progress((hone_progress){.done = 7, .rate = 1.5, .seconds_left = 3723}, 80, "7  1.5 step/s  1:02:03 left");
+    assert_progress((hone_progress){.done = 7, .seconds_left = 3 * 86400 + 4 * 3600}, 80, "7  3d 4h left");
+    assert_progress((hone_progress){.done = 7, .seconds_left = 0.2}, 80, "7  0:00 left");
+    assert_progress((hone_progress){.done = 7, .seconds_left = NAN, .rate = NAN}, 80, "7");
+
+    const hone_progress_value values[] = {{"a", 1.2}, {"b", 1234}, {"c", 1.5e-6}, {"d", NAN}, {"e", 0}};
+    assert_progress((hone_progress){.done = 7, .values = values, .n_values = 5}, 120,
+                    "7  a 1.200  b 1234  c 1.500e-06  d nan  e 0.000");
+}
+
+/* ---- memory that runs out ---- */
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    for (int64_t n = 2;; n++) { /* the first is the context itself */
+        counting c = {.fail_at = n};
+        hone_ctx *ctx = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, &c});
+        hone_status status = hone_plot_lines(ctx, scratch("m.svg"), "t", "x", "y", 3, three);
+        hone_events *events = hone_events_open(ctx, scratch("runs/m"));
+        if (events && status != HONE_MEMORY) status = hone_events_scalar(events, "loss", 1, 0.5);
+        hone_events_close(events);
+        bool reached = c.calls >= n;
+        assert_int_equal(hone_ctx_status(ctx), reached ? HONE_MEMORY : HONE_OK);
+        assert_true(reached || (events && status == HONE_OK));
+        hone_ctx_release(ctx);
+        assert_int_equal(c.live, 0);
+        if (!reached) break;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_picture_is_written_whole_as_svg_and_as_png),
+        cmocka_unit_test(many_points_make_a_small_picture),
+        cmocka_unit_test(extreme_values_are_drawn_or_left_out),
+        cmocka_unit_test(pictures_that_cannot_be_are_refused),
+        cmocka_unit_test(events_are_records_that_tensorboard_reads),
+        cmocka_unit_test(progress_is_one_line_that_fits),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
