@@ -1,4 +1,4 @@
-/* Any bytes as a CSV file: an error or a table whose parts fit together. The first byte chooses the options. */
+/* Any bytes as a CSV file: an error or a table whose parts fit together. The first byte chooses options. */
 #include "data/data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -6,8 +6,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size) return 0;
-    hone_csv_opts opts = {.struct_size = sizeof opts, .delimiter = *data & 1 ? ';' : ',', .no_header = *data & 2,
-                          .no_target = *data & 4, .target = *data & 8 ? "1" : NULL};
+    hone_csv_opts opts = {.struct_size = sizeof opts,
+                          .delimiter = *data & 1 ? ';' : ',',
+                          .no_header = *data & 2,
+                          .no_target = *data & 4,
+                          .target = *data & 8 ? "1" : NULL};
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     hone_table *t = hone__csv_read(ctx, "fuzz", (const char *)data + 1, size - 1, &opts);
     if (!t != (hone_ctx_status(ctx) != HONE_OK)) __builtin_trap();

@@ -13,10 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t sum = 0;
     for (size_t i = 0; i < hone_records_count(records); i++) {
         const hone_record *r = hone_records_get(records, i);
-        if ((r->kind == HONE_RECORD_TEXT) != (r->text != NULL) || (r->text == NULL) != (r->n_messages > 0)) __builtin_trap();
+        if ((r->kind == HONE_RECORD_TEXT) != (r->text != NULL) || (r->text == NULL) != (r->n_messages > 0))
+            __builtin_trap();
         if (r->text && strlen(r->text) != r->text_length) __builtin_trap();
         sum += touch(r->text) + touch(r->label);
-        for (size_t m = 0; m < r->n_messages; m++) sum += touch(r->messages[m].role) + touch(r->messages[m].content);
+        for (size_t m = 0; m < r->n_messages; m++)
+            sum += touch(r->messages[m].role) + touch(r->messages[m].content);
     }
     hone_records_free(records);
     if (ctx->bytes) __builtin_trap(); /* something leaked */

@@ -13,7 +13,8 @@ static hone_table *read_csv(hone_ctx *ctx, const char *text, hone_csv_opts opts)
 }
 
 /* Refuses the text with this status and a message in which `part` stands. */
-static void assert_csv_refused(const char *text, size_t size, hone_csv_opts opts, hone_status status, const char *part)
+static void assert_csv_refused(const char *text, size_t size, hone_csv_opts opts, hone_status status,
+                               const char *part)
 {
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     opts.struct_size = sizeof opts;
@@ -58,10 +59,10 @@ static void the_kind_of_a_target_follows_from_all_its_values(void **state)
         size_t classes;
         double last;
     } cases[] = {
-        {"a,y\n1,0\n2,7\n", HONE_I32, 0, 7},         {"a,y\n1,0\n2,2.0\n", HONE_I32, 0, 2},
-        {"a,y\n1,1\n2,0.5\n", HONE_F32, 0, 0.5},     {"a,y\n1,1\n2,-1\n", HONE_F32, 0, -1},
-        {"a,y\n1,1\n2,3e9\n", HONE_F32, 0, 3e9},     {"a,y\n1,0.5\n2,x\n", HONE_I32, 2, 1},
-        {"a,y\n1,nan\n2,x\n", HONE_I32, 2, 1},       {"a,y\n1,0x10\n2,0x11\n", HONE_I32, 2, 1},
+        {"a,y\n1,0\n2,7\n", HONE_I32, 0, 7},     {"a,y\n1,0\n2,2.0\n", HONE_I32, 0, 2},
+        {"a,y\n1,1\n2,0.5\n", HONE_F32, 0, 0.5}, {"a,y\n1,1\n2,-1\n", HONE_F32, 0, -1},
+        {"a,y\n1,1\n2,3e9\n", HONE_F32, 0, 3e9}, {"a,y\n1,0.5\n2,x\n", HONE_I32, 2, 1},
+        {"a,y\n1,nan\n2,x\n", HONE_I32, 2, 1},   {"a,y\n1,0x10\n2,0x11\n", HONE_I32, 2, 1},
     };
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
         hone_table *t = read_csv(ctx, cases[i].text, (hone_csv_opts){0});
@@ -79,7 +80,8 @@ static void options_choose_target_header_and_delimiter(void **state)
 {
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_table *t = read_csv(ctx, "a;b;c\n1;2;3\n4;-5e-1;6", (hone_csv_opts){.delimiter = ';', .target = "b"});
+    hone_table *t =
+        read_csv(ctx, "a;b;c\n1;2;3\n4;-5e-1;6", (hone_csv_opts){.delimiter = ';', .target = "b"});
     assert_non_null(t);
     assert_string_equal(t->features[1], "c");
     assert_memory_equal(hone_tensor_data(t->x), ((float[]){1, 3, 4, 6}), 16);
@@ -129,7 +131,8 @@ static void csv_files_that_do_not_fit_are_refused_with_line_and_column(void **st
         {"a,b\n1,2\n", {.delimiter = '"'}, HONE_INVALID, "delimiter"},
     };
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++)
-        assert_csv_refused(cases[i].text, strlen(cases[i].text), cases[i].opts, cases[i].status, cases[i].part);
+        assert_csv_refused(cases[i].text, strlen(cases[i].text), cases[i].opts, cases[i].status,
+                           cases[i].part);
     assert_csv_refused("a\0,\0", 4, (hone_csv_opts){0}, HONE_FORMAT, "line 1, column 1: a NUL byte");
     enum { HUGE_FIELD = 1 << 20 };
     char *text = malloc(HUGE_FIELD + 16);
@@ -153,7 +156,8 @@ static void rows_are_taken_and_split_together(void **state)
     float values[20];
     int32_t numbers[10];
     for (int i = 0; i < 10; i++) values[2 * i] = (float)i, values[2 * i + 1] = (float)-i, numbers[i] = i;
-    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(10, 2), values), *y = hone_tensor_from_i32(ctx, HONE_SHAPE(10), numbers);
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(10, 2), values),
+                *y = hone_tensor_from_i32(ctx, HONE_SHAPE(10), numbers);
     hone_tensor *taken = hone_take(x, 3, (int64_t[]){9, 0, 9});
     assert_true(hone_shape_equal(hone_tensor_shape(taken), HONE_SHAPE(3, 2)));
     assert_memory_equal(hone_tensor_data(taken), ((float[]){9, -9, 0, 0, 9, -9}), 24);
@@ -172,7 +176,8 @@ static void rows_are_taken_and_split_together(void **state)
     for (int p = 0; p < 4; p += 2)
         for (int64_t r = 0; r < (p ? 3 : 7); r++) {
             double row = hone_tensor_get(part[p + 1], r);
-            assert_true(hone_tensor_get(part[p], 2 * r) == row && hone_tensor_get(part[p], 2 * r + 1) == -row);
+            assert_true(hone_tensor_get(part[p], 2 * r) == row &&
+                        hone_tensor_get(part[p], 2 * r + 1) == -row);
             seen |= 1u << (int)row;
             moved = moved || row != (double)(r + (p ? 7 : 0));
         }
@@ -185,10 +190,13 @@ static void rows_are_taken_and_split_together(void **state)
     assert_hone_ok(ctx, hone_train_test_split(x, NULL, 1, 5, &part[0], NULL, &part[2], NULL));
     assert_int_equal(hone_tensor_shape(part[0]).dim[0], 0);
     hone_tensor_free(part[0]), hone_tensor_free(part[2]);
-    assert_int_equal(hone_train_test_split(x, y, 1.5, 5, &part[0], &part[1], &part[2], &part[3]), HONE_INVALID);
-    assert_int_equal(hone_train_test_split(x, y, NAN, 5, &part[0], &part[1], &part[2], &part[3]), HONE_INVALID);
+    assert_int_equal(hone_train_test_split(x, y, 1.5, 5, &part[0], &part[1], &part[2], &part[3]),
+                     HONE_INVALID);
+    assert_int_equal(hone_train_test_split(x, y, NAN, 5, &part[0], &part[1], &part[2], &part[3]),
+                     HONE_INVALID);
     hone_tensor *nine = hone_tensor_from_i32(ctx, HONE_SHAPE(9), numbers);
-    assert_int_equal(hone_train_test_split(x, nine, 0.5, 5, &part[0], &part[1], &part[2], &part[3]), HONE_SHAPE);
+    assert_int_equal(hone_train_test_split(x, nine, 0.5, 5, &part[0], &part[1], &part[2], &part[3]),
+                     HONE_SHAPE);
     assert_true(!part[0] && !part[1] && !part[2] && !part[3]);
     hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(nine);
     hone_ctx_release(ctx);
@@ -198,7 +206,8 @@ static void columns_are_scaled_to_mean_zero_and_deviation_one(void **state)
 {
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    const float values[] = {1, 0.1f, 1e6f, NAN, 2, 0.1f, 1e6f + 1, NAN, 3, 0.1f, 1e6f + 2, NAN, 4, 0.1f, NAN, NAN};
+    const float values[] = {1, 0.1f, 1e6f,     NAN, 2, 0.1f, 1e6f + 1, NAN,
+                            3, 0.1f, 1e6f + 2, NAN, 4, 0.1f, NAN,      NAN};
     hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(4, 4), values);
     hone_scaler *s = hone_scaler_fit(x);
     assert_non_null(s);
@@ -210,7 +219,8 @@ static void columns_are_scaled_to_mean_zero_and_deviation_one(void **state)
         assert_true(r == 3 ? isnan(z[4 * r + 2]) : fabs(z[4 * r + 2] - (r - 1) / sqrt(2.0 / 3)) < 1e-6);
         assert_true(isnan(z[4 * r + 3]));
     }
-    hone_tensor *wide = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 5)), *whole = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(4, 4));
+    hone_tensor *wide = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 5)),
+                *whole = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(4, 4));
     assert_int_equal(hone_scaler_apply(s, wide), HONE_SHAPE);
     assert_int_equal(hone_scaler_apply(s, whole), HONE_DTYPE);
     hone_scaler_free(s);
@@ -245,7 +255,8 @@ static void a_folder_holds_splits_of_conversations(void **state)
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     const char *folder = HONE_TEST_DATA "/records/chat";
-    hone_records *train = hone_records_load(ctx, folder, NULL), *valid = hone_records_load(ctx, folder, "valid");
+    hone_records *train = hone_records_load(ctx, folder, NULL),
+                 *valid = hone_records_load(ctx, folder, "valid");
     if (!train || !valid) fail_msg("%s", hone_error(ctx));
     assert_int_equal(hone_records_count(train), 2);
     const hone_record *first = hone_records_get(train, 0);
@@ -282,7 +293,8 @@ static void a_folder_holds_splits_of_conversations(void **state)
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
         assert_null(hone_records_load(ctx, cases[i].path, cases[i].split));
         assert_int_equal(hone_ctx_status(ctx), cases[i].status);
-        if (!strstr(hone_error(ctx), cases[i].part)) fail_msg("'%s' does not say '%s'", hone_error(ctx), cases[i].part);
+        if (!strstr(hone_error(ctx), cases[i].part))
+            fail_msg("'%s' does not say '%s'", hone_error(ctx), cases[i].part);
         hone_clear_error(ctx);
     }
     hone_ctx_release(ctx);
@@ -318,11 +330,13 @@ static void instructions_and_prompts_become_messages(void **state)
     assert_message(hone_records_get(rs, 0), 0, "user", "aé");
     assert_message(hone_records_get(rs, 0), 1, "assistant", "");
     hone_records_free(rs);
-    rs = read_records(ctx, "{\"conversations\": [{\"from\": \"system\", \"value\": \"s\"}, {\"from\": \"human\", \"value\": \"h\"},"
-                           "{\"from\": \"gpt\", \"value\": \"g\"}, {\"from\": \"user\", \"value\": \"u\"}, "
-                           "{\"from\": \"assistant\", \"value\": \"a\", \"weight\": 1}]}\r\n \t\r\n");
+    rs = read_records(
+        ctx,
+        "{\"conversations\": [{\"from\": \"system\", \"value\": \"s\"}, {\"from\": \"human\", \"value\": \"h\"},"
+        "{\"from\": \"gpt\", \"value\": \"g\"}, {\"from\": \"user\", \"value\": \"u\"}, "
+        "{\"from\": \"assistant\", \"value\": \"a\", \"weight\": 1}]}\r\n \t\r\n");
     static const char *const roles[] = {"system", "user", "assistant", "user", "assistant"},
-                            *const contents[] = {"s", "h", "g", "u", "a"};
+                             *const contents[] = {"s", "h", "g", "u", "a"};
     for (size_t i = 0; i < 5; i++) assert_message(hone_records_get(rs, 0), i, roles[i], contents[i]);
     hone_records_free(rs);
     hone_ctx_release(ctx);
@@ -335,8 +349,10 @@ static void labels_are_texts_and_plain_text_is_kept_as_it_is(void **state)
     static const struct {
         const char *json, *label;
     } cases[] = {
-        {"\"good\"", "good"}, {"1", "1"}, {"-7", "-7"}, {"0.1", "0.1"}, {"2.0", "2.0"}, {"true", "true"}, {"false", "false"},
-        {"0.30000000000000004", "0.30000000000000004"},
+        {"\"good\"", "good"}, {"1", "1"},
+        {"-7", "-7"},         {"0.1", "0.1"},
+        {"2.0", "2.0"},       {"true", "true"},
+        {"false", "false"},   {"0.30000000000000004", "0.30000000000000004"},
     };
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
         char line[128];
@@ -371,14 +387,16 @@ static void records_that_do_not_fit_are_refused_with_line_and_byte(void **state)
         {"", "no records"},
         {"\n \n", "no records"},
         {"{\"text\": \"a\"}\n\n{\"text\": }\n", "x.jsonl line 3 (byte 24): "},
-        {"{\n\"text\": \"a\"\n}\n", "line 1 (byte 0): string or '}' expected near end of file; a record must be on one line"},
+        {"{\n\"text\": \"a\"\n}\n",
+         "line 1 (byte 0): string or '}' expected near end of file; a record must be on one line"},
         {"{\"text\": \"\xFF\"}", "line 1 (byte 10): unable to decode byte 0xff"},
         {"[1]\n", "a record is a list"},
         {"7\n", "line 1"},
         {"{\"txt\": \"a\"}", "keys of a record are not known"},
         {"{\"text\": null}", "\"text\" is null"},
         {"{\"text\": \"a\\u0000b\"}", "u0000"},
-        {"{\"text\": \"a\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}", "line 2 (byte 14): \"text\" is missing"},
+        {"{\"text\": \"a\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}",
+         "line 2 (byte 14): \"text\" is missing"},
         {"{\"text\": \"a\"}\n{\"text\": \"a\", \"label\": 1}", "has \"label\", which the first record"},
         {"{\"text\": \"a\", \"label\": 1}\n{\"text\": \"a\"}", "\"label\" is missing"},
         {"{\"text\": \"a\"}\n{\"nothing\": 1}", "\"text\" is missing"},
@@ -391,7 +409,8 @@ static void records_that_do_not_fit_are_refused_with_line_and_byte(void **state)
          "\"content\" of messages[1] is null; it must be a string"},
         {"{\"messages\": [{\"role\": \"\", \"content\": \"a\"}]}", "\"role\" of messages[0] is empty"},
         {"{\"messages\": [{\"content\": \"a\"}]}", "\"role\" of messages[0] is missing"},
-        {"{\"conversations\": [{\"from\": \"tool\", \"value\": \"a\"}]}", "\"from\" of conversations[0] is \"tool\""},
+        {"{\"conversations\": [{\"from\": \"tool\", \"value\": \"a\"}]}",
+         "\"from\" of conversations[0] is \"tool\""},
         {"{\"prompt\": [], \"completion\": \"b\"}", "\"prompt\" is a list"},
         {"{\"instruction\": \"a\", \"input\": 3, \"output\": \"b\"}", "\"input\" is a number"},
     };
@@ -399,7 +418,8 @@ static void records_that_do_not_fit_are_refused_with_line_and_byte(void **state)
         hone_ctx *ctx = hone_ctx_new(.threads = 1);
         assert_null(hone__records_read(ctx, "x.jsonl", cases[i].text, strlen(cases[i].text), false));
         assert_int_equal(hone_ctx_status(ctx), HONE_FORMAT);
-        if (!strstr(hone_error(ctx), cases[i].part)) fail_msg("'%s' does not say '%s'", hone_error(ctx), cases[i].part);
+        if (!strstr(hone_error(ctx), cases[i].part))
+            fail_msg("'%s' does not say '%s'", hone_error(ctx), cases[i].part);
         assert_int_equal(ctx->bytes, 0);
         hone_ctx_release(ctx);
     }
@@ -425,7 +445,8 @@ static bool load_all(hone_ctx *ctx)
     hone_table *t = hone_csv_load(ctx, HONE_TEST_DATA "/csv/flowers.csv");
     hone_tensor *part[4] = {0};
     hone_scaler *s = t ? hone_scaler_fit(t->x) : NULL;
-    bool ok = s && hone_train_test_split(t->x, t->y, 0.5, 1, &part[0], &part[1], &part[2], &part[3]) == HONE_OK;
+    bool ok =
+        s && hone_train_test_split(t->x, t->y, 0.5, 1, &part[0], &part[1], &part[2], &part[3]) == HONE_OK;
     for (int i = 0; i < 4; i++) hone_tensor_free(part[i]);
     hone_scaler_free(s);
     hone_table_free(t);

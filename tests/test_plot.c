@@ -5,6 +5,14 @@
 
 #include <math.h>
 
+/* What PLplot's PNG driver leaves to the end of the process is not ours; read by LeakSanitizer, else by
+   nobody. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfontconfig\nleak:libpango\nleak:libglib\nleak:libplplot\n";
+}
+
 /* ---- pictures ---- */
 
 /* False: PLplot is not there, which must be said. */
@@ -35,8 +43,19 @@ static int times(const char *text, const char *part)
     return n;
 }
 
+/* No coordinate is NaN or infinite. */
+static void assert_only_numbers(const char *svg)
+{
+    static const char *const wrong[] = {"nan,", ",nan", "-nan", "inf,", ",inf", "-inf", "\"inf"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) assert_null(strstr(svg, wrong[i]));
+}
+
 static const hone_plot_series three[] = {
-    {.name = "raw", .count = 4, .x = (double[]){0, 1, 2, 3}, .y = (double[]){4, NAN, 1, INFINITY}, .faint = true},
+    {.name = "raw",
+     .count = 4,
+     .x = (double[]){0, 1, 2, 3},
+     .y = (double[]){4, NAN, 1, INFINITY},
+     .faint = true},
     {.name = "none", .count = 0},
     {.name = "lone", .count = 1, .x = (double[]){2}, .y = (double[]){3}},
 };
@@ -45,14 +64,14 @@ static void a_picture_is_written_whole_as_svg_and_as_png(void **state)
 {
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_status status = hone_plot_lines(ctx, scratch("loss.svg"), "A #1 & <title>", "step", "loss", 3, three);
+    hone_status status =
+        hone_plot_lines(ctx, scratch("loss.svg"), "A #1 & <title>", "step", "loss", 3, three);
     if (drawn(ctx, status)) {
         char *svg = hone__read_file(ctx, scratch("loss.svg"), 1 << 20, NULL);
         assert_non_null(svg);
         assert_non_null(strstr(svg, "viewBox=\"0 0 900 540\""));
         assert_non_null(strstr(svg, "</svg>"));
-        assert_null(strstr(svg, "nan"));
-        assert_null(strstr(svg, "inf"));
+        assert_only_numbers(svg);
         hone__free(ctx, svg);
         assert_folder_has(ctx, 1); /* no temporary file stays */
     }
@@ -83,7 +102,7 @@ static void many_points_make_a_small_picture(void **state)
         char *svg = hone__read_file(ctx, scratch("many.svg"), 1 << 20, &size);
         assert_non_null(svg);
         assert_true(size < 200000);
-        /* The one low point, at x = 480: 4 % above the edge at 66 of 412 pixels, over a range of 106 to 114.5 */
+        /* The one low point: 4 % of the range above the edge, 66 + 412 * 0.04 / 1.08 pixels. */
         assert_non_null(strstr(svg, ",81."));
         hone__free(ctx, svg);
     }
@@ -96,7 +115,8 @@ static void extreme_values_are_drawn_or_left_out(void **state)
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     static const double cases[][2] = {
-        {0, 0}, {5, 5}, {-1e-320, 1e-320}, {1e299, -1e299}, {1e308, -1e308}, {1, 1 + 1e-15}, {1e-12, 3e-12}, {1e9, 3e9}, {-5, 5},
+        {0, 0},         {5, 5},         {-1e-320, 1e-320}, {1e299, -1e299}, {1e308, -1e308},
+        {1, 1 + 1e-15}, {1e-12, 3e-12}, {1e9, 3e9},        {-5, 5},
     };
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++)
         for (size_t j = 0; j < HONE_ARRAY_LEN(cases); j++) {
@@ -104,7 +124,7 @@ static void extreme_values_are_drawn_or_left_out(void **state)
             if (!drawn(ctx, hone_plot_lines(ctx, scratch("x.svg"), "t", "x", "y", 1, &s))) continue;
             char *svg = hone__read_file(ctx, scratch("x.svg"), 1 << 20, NULL);
             assert_non_null(svg);
-            assert_null(strstr(svg, "nan"));
+            assert_only_numbers(svg);
             assert_true(times(svg, "<text") >= 6); /* title, two labels, the legend, ticks */
             hone__free(ctx, svg);
         }
@@ -161,7 +181,8 @@ static const char *next_event(const char **at, const char *end, size_t *size)
 static void events_are_records_that_tensorboard_reads(void **state)
 {
     (void)state;
-    assert_int_equal(crc("123456789", 9), ((0xE3069283u >> 15) | (0xE3069283u << 17)) + 0xA282EAD8u); /* RFC 3720, B.4 */
+    assert_int_equal(crc("123456789", 9),
+                     ((0xE3069283u >> 15) | (0xE3069283u << 17)) + 0xA282EAD8u); /* RFC 3720, B.4 */
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     const char *folder = scratch("runs/a");
     hone_events *events = hone_events_open(ctx, folder), *resumed = hone_events_open(ctx, folder);
@@ -181,7 +202,10 @@ static void events_are_records_that_tensorboard_reads(void **state)
     event = next_event(&at, data + size, &length);
     assert_int_equal(length, 9 + 2 + 15);
     assert_int_equal(event[0], 1 << 3 | 1);
-    assert_memory_equal(event + 9, "\x10\0\x1A\x0D" "brain.Event:2", 17);
+    assert_memory_equal(event + 9,
+                        "\x10\0\x1A\x0D"
+                        "brain.Event:2",
+                        17);
     double wall;
     memcpy(&wall, event + 1, 8);
     assert_true(wall > 1.6e9);
@@ -189,7 +213,7 @@ static void events_are_records_that_tensorboard_reads(void **state)
     assert_memory_equal(event + 9, "\x10\1\x3A\2\x08\1", 6); /* 7: session_log {1: status START} */
     assert_int_equal(length, 9 + 6);
     event = next_event(&at, data + size, &length);
-    assert_memory_equal(event + 9, "\x10\1\x2A\x0D\x0A\x0B\x0A\4loss\x15\0\0\0\x3F", 19); /* 0.5 */
+    assert_memory_equal(event + 9, "\x10\1\x2A\x0D\x0A\x0B\x0A\4loss\x15\0\0\0\x3F", 17); /* 0.5 */
     event = next_event(&at, data + size, &length);
     assert_memory_equal(event + 9, "\x10\xAC\2\x2A", 4); /* step 300 */
     assert_null(next_event(&at, data + size, &length));
@@ -221,8 +245,14 @@ static void progress_is_one_line_that_fits(void **state)
 {
     (void)state;
     const hone_progress_value loss[] = {{"loss", 1.234}};
-    const hone_progress p = {.done = 240, .total = 400, .values = loss, .n_values = 1, .learning_rate = 1e-4, .rate = 812,
-                             .unit = "tok", .seconds_left = 133};
+    const hone_progress p = {.done = 240,
+                             .total = 400,
+                             .values = loss,
+                             .n_values = 1,
+                             .learning_rate = 1e-4,
+                             .rate = 812,
+                             .unit = "tok",
+                             .seconds_left = 133};
     const char *whole = "[======>   ] 240/400  loss 1.234  lr 1.0e-04  812 tok/s  2:13 left";
     assert_progress(p, 200, whole);
     assert_progress(p, strlen(whole) + 1, whole);
@@ -236,7 +266,8 @@ static void progress_is_one_line_that_fits(void **state)
     assert_progress((hone_progress){.done = 9, .total = 3, .width = 4}, 80, "[====] 9/3");
     assert_progress((hone_progress){.done = -1, .total = 3, .width = 4}, 80, "[>   ] -1/3");
     assert_progress((hone_progress){.done = 7}, 80, "7");
-    assert_progress((hone_progress){.done = 7, .rate = 1.5, .seconds_left = 3723}, 80, "7  1.5 step/s  1:02:03 left");
+    assert_progress((hone_progress){.done = 7, .rate = 1.5, .seconds_left = 3723}, 80,
+                    "7  1.5 step/s  1:02:03 left");
     assert_progress((hone_progress){.done = 7, .seconds_left = 3 * 86400 + 4 * 3600}, 80, "7  3d 4h left");
     assert_progress((hone_progress){.done = 7, .seconds_left = 0.2}, 80, "7  0:00 left");
     assert_progress((hone_progress){.done = 7, .seconds_left = NAN, .rate = NAN}, 80, "7");

@@ -76,34 +76,37 @@ HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, cons
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 
-/* ---- pictures --------------------------------------------------------------------------------------------- */
+/* ---- pictures ---------------------------------------------------------------------------------------- */
 
 /* One line of a picture. Points that are NaN or infinite are left out, and their neighbours joined. */
 typedef struct hone_plot_series {
-    const char *name;   /* UTF-8, for the legend; NULL: not in it */
-    size_t count;       /* may be 0; one point is drawn as a dot */
+    const char *name; /* UTF-8, for the legend; NULL: not in it */
+    size_t count;     /* may be 0; one point is drawn as a dot */
     const double *x, *y;
-    bool faint;         /* thin and pale, in the colour of the series behind it: raw values beneath their smoothed line */
+    bool faint; /* thin and pale, in the colour of the next series: raw values beneath their smoothed line */
 } hone_plot_series;
-/* Draws n series over one pair of axes, 900 x 540 pixels, as .svg or .png by the path's end, with PLplot (loaded when
-   first called). Texts are UTF-8 and may be NULL. The file appears whole or not at all. Errors do not stick: UNSUPPORTED
-   without PLplot or its driver (names the package to install), INVALID for another ending, IO, MEMORY. */
+/* Draws n series over one pair of axes, 900 x 540 pixels, as .svg or .png by the path's end, with PLplot
+   (loaded when first called). Texts are UTF-8 and may be NULL. The file appears whole or not at all. Errors
+   do not stick (but MEMORY): UNSUPPORTED without PLplot or its driver (names the package to install),
+   INVALID for another ending, IO, INTERNAL when PLplot gives up. */
 HONE_API hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char *title, const char *x_label,
                                      const char *y_label, size_t n, const hone_plot_series *series);
 
-/* ---- TensorBoard ------------------------------------------------------------------------------------------ */
+/* ---- TensorBoard ------------------------------------------------------------------------------------- */
 
 /* A file of events that is being written. */
 typedef struct hone_events hone_events;
-/* Begins a new events.out.tfevents.* in the folder (made when missing). A run that is resumed calls it again: the first
-   step then written replaces what older files of the folder have from that step on. NULL on error (sticky): IO, MEMORY. */
+/* Begins a new events.out.tfevents.* in the folder (made when missing). A run that is resumed calls it
+   again: the first step then written replaces what older files of the folder have from that step on. NULL
+   on error (sticky): IO, MEMORY. */
 HONE_API hone_events *hone_events_open(hone_ctx *ctx, const char *folder);
-/* Adds one value (kept as f32) of a curve, and hands it to the operating system. IO; errors do not stick. */
+/* Adds one value (kept as f32) of a curve, and hands it to the operating system. IO; errors do not stick
+   (but MEMORY). */
 HONE_API hone_status hone_events_scalar(hone_events *events, const char *tag, int64_t step, double value);
-/* IO when something written before did not reach the disk. NULL is allowed. */
+/* Frees it; IO when not everything could be written. NULL is allowed. */
 HONE_API hone_status hone_events_close(hone_events *events);
 
-/* ---- progress --------------------------------------------------------------------------------------------- */
+/* ---- progress ---------------------------------------------------------------------------------------- */
 
 /* A number with its name: {"loss", 1.234}. */
 typedef struct hone_progress_value {
@@ -112,18 +115,18 @@ typedef struct hone_progress_value {
 } hone_progress_value;
 /* How far some work has come. */
 typedef struct hone_progress {
-    int64_t done, total;   /* steps; total 0: not known, no bar */
-    int width;             /* of the bar between its brackets, columns; default 10 */
+    int64_t done, total; /* steps; total 0: not known, no bar */
+    int width;           /* of the bar between its brackets, columns; default 10 */
     const hone_progress_value *values;
     size_t n_values;
-    double learning_rate;  /* 0: left out */
-    double rate;           /* units a second; 0: left out */
-    const char *unit;      /* default "step": "step/s" */
-    double seconds_left;   /* 0: left out */
+    double learning_rate; /* 0: left out */
+    double rate;          /* units a second; 0: left out */
+    const char *unit;     /* default "step": "step/s" */
+    double seconds_left;  /* 0: left out */
 } hone_progress;
-/* Writes "[=====>    ] 120/400  loss 1.234  lr 1.0e-04  812 tok/s  2:13 left" into buffer[size], NUL-terminated, one line
-   without its end. Parts that have no room are left out whole, from the first that does not fit on, so that size may
-   be the terminal's width. Returns the text's length. Prints nothing. */
+/* Writes "[=====>    ] 120/400  loss 1.234  lr 1.0e-04  812 tok/s  2:13 left" into buffer[size], NUL-terminated,
+   one line without its end. From the first part that has no room on, parts are left out whole, so size may
+   be the terminal's width and one. Returns the text's length. Prints nothing. */
 HONE_API size_t hone_progress_text(char *buffer, size_t size, const hone_progress *progress);
 
 #ifdef __cplusplus

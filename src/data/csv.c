@@ -1,5 +1,6 @@
-/* CSV (RFC 4180) to a table of numbers, in two passes over the bytes: the first counts rows and learns what kind of
-   target there is, the second fills tensors of the right size. Nothing grows with what the file claims. */
+/* CSV (RFC 4180) to a table of numbers, in two passes over the bytes: the first counts rows and learns what
+   kind of target there is, the second fills tensors of the right size. Nothing grows with what the file
+   claims. */
 #include "data/data.h"
 #include "base/os.h"
 
@@ -53,7 +54,8 @@ static bool skip_line_end(reader *r)
 /* Is there another line? Those with nothing on them are skipped. */
 static bool next_line(reader *r)
 {
-    while (skip_line_end(r)) {}
+    while (skip_line_end(r)) {
+    }
     return r->at < r->end;
 }
 
@@ -117,7 +119,8 @@ static bool read_field(reader *r, size_t column, field *f)
 
 /* ---- numbers ---- */
 
-/* Digits, a point, an exponent: what strtod takes beyond that (hexadecimal, a locale's comma) is no number here. */
+/* Digits, a point, an exponent: what strtod takes beyond that (hexadecimal, a locale's comma) is no number
+   here. */
 static bool is_decimal(const char *s)
 {
     s += *s == '+' || *s == '-';
@@ -211,9 +214,12 @@ static bool read_header(loading *l)
         field f;
         double value;
         if (l->n_columns == MAX_COLUMNS)
-            return hone__fail(r->ctx, HONE_FORMAT, "%s line %zu: more than %d columns", r->path, r->line, MAX_COLUMNS), false;
+            return hone__fail(r->ctx, HONE_FORMAT, "%s line %zu: more than %d columns", r->path, r->line,
+                              MAX_COLUMNS),
+                   false;
         if (!read_field(r, l->n_columns, &f)) return false;
-        if (!hone__grow(r->ctx, (void **)&l->columns, &capacity, l->n_columns + 1, sizeof *l->columns)) return false;
+        if (!hone__grow(r->ctx, (void **)&l->columns, &capacity, l->n_columns + 1, sizeof *l->columns))
+            return false;
         if (l->o.no_header) {
             snprintf(number, sizeof number, "%zu", l->n_columns);
             f = (field){number, strlen(number), false};
@@ -226,7 +232,8 @@ static bool read_header(loading *l)
         l->columns[l->n_columns++] = name;
     } while (!r->line_ended);
     if (numeric == l->n_columns)
-        hone__log(r->ctx, HONE_LOG_WARNING, "%s: the first line is taken for names, but looks like data (no_header)", r->path);
+        hone__log(r->ctx, HONE_LOG_WARNING,
+                  "%s: the first line is taken for names, but looks like data (no_header)", r->path);
     if (!l->o.no_header) l->first_row = r->at, l->first_line = r->line;
     return true;
 }
@@ -240,15 +247,21 @@ static bool find_target(loading *l)
         return true;
     }
     if (l->n_columns < 2)
-        return hone__fail(r->ctx, HONE_FORMAT, "%s line 1: has one column only, \"%.60s\"; a target and at least one feature are "
-                          "needed, or another delimiter than '%c'", r->path, l->columns[0], l->o.delimiter), false;
+        return hone__fail(r->ctx, HONE_FORMAT,
+                          "%s line 1: has one column only, \"%.60s\"; a target and at least one feature are "
+                          "needed, or another delimiter than '%c'",
+                          r->path, l->columns[0], l->o.delimiter),
+               false;
     if (!l->o.target) return true;
     size_t found = 0;
     for (size_t i = 0; i < l->n_columns; i++)
         if (!strcmp(l->columns[i], l->o.target)) l->target = i, found++;
     if (found == 1) return true;
-    if (found) return hone__fail(r->ctx, HONE_FORMAT, "%s: %zu columns are named '%s'", r->path, found, l->o.target), false;
-    hone__fail(r->ctx, HONE_NOT_FOUND, "%s: there is no column '%.60s'; the first of %zu is '%.60s', the last '%.60s'", r->path,
+    if (found)
+        return hone__fail(r->ctx, HONE_FORMAT, "%s: %zu columns are named '%s'", r->path, found, l->o.target),
+               false;
+    hone__fail(r->ctx, HONE_NOT_FOUND,
+               "%s: there is no column '%.60s'; the first of %zu is '%.60s', the last '%.60s'", r->path,
                l->o.target, l->n_columns, l->columns[0], l->columns[l->n_columns - 1]);
     return false;
 }
@@ -261,8 +274,10 @@ static bool look_at_target(loading *l, field f)
     while (blanks < f.size && (f.data[blanks] == ' ' || f.data[blanks] == '\t')) blanks++;
     if (blanks == f.size) return wrong_field(l, l->target, f, "is empty, and the target must not be");
     if (l->kind == TARGET_TEXT) return true;
-    if (!to_number(l->c, f, &value)) l->kind = TARGET_TEXT;
-    else if (!(value >= 0 && value <= INT32_MAX && value == floor(value))) l->kind = TARGET_REAL;
+    if (!to_number(l->c, f, &value))
+        l->kind = TARGET_TEXT;
+    else if (!(value >= 0 && value <= INT32_MAX && value == floor(value)))
+        l->kind = TARGET_REAL;
     return true;
 }
 
@@ -281,7 +296,8 @@ static bool walk(loading *l, bool (*take)(loading *l, size_t row, size_t column,
             column++;
         } while (!r->line_ended);
         if (column != l->n_columns) {
-            hone__fail(r->ctx, HONE_FORMAT, "%s line %zu, column %zu: has %zu field%s, the first line has %zu", r->path, line,
+            hone__fail(r->ctx, HONE_FORMAT,
+                       "%s line %zu, column %zu: has %zu field%s, the first line has %zu", r->path, line,
                        HONE_MIN(column, l->n_columns) + 1, column, column == 1 ? "" : "s", l->n_columns);
             return false;
         }
@@ -374,10 +390,14 @@ static bool fill_table(filling *to)
     if (!(t->x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(rows, (int64_t)t->n_features)))) return false;
     to->x = hone_tensor_data(t->x);
     if (targeted) {
-        if (!(t->y = hone_tensor_new(ctx, l->kind == TARGET_REAL ? HONE_F32 : HONE_I32, HONE_SHAPE(rows)))) return false;
-        if (l->kind == TARGET_REAL) to->real = hone_tensor_data(t->y);
-        else to->classes = hone_tensor_data(t->y);
-        if (l->kind == TARGET_TEXT && !(to->texts = hone__calloc(ctx, l->rows, sizeof *to->texts))) return false;
+        if (!(t->y = hone_tensor_new(ctx, l->kind == TARGET_REAL ? HONE_F32 : HONE_I32, HONE_SHAPE(rows))))
+            return false;
+        if (l->kind == TARGET_REAL)
+            to->real = hone_tensor_data(t->y);
+        else
+            to->classes = hone_tensor_data(t->y);
+        if (l->kind == TARGET_TEXT && !(to->texts = hone__calloc(ctx, l->rows, sizeof *to->texts)))
+            return false;
     }
     return walk(l, fill) && (l->kind != TARGET_TEXT || number_classes(to));
 }
@@ -388,7 +408,9 @@ static bool load(filling *to)
     hone_ctx *ctx = l->r.ctx;
     char d = l->o.delimiter;
     if (d == '"' || d == '\n' || d == '\r')
-        return hone__fail(ctx, HONE_INVALID, "%s: a quote or a line break cannot be the delimiter", l->r.path), false;
+        return hone__fail(ctx, HONE_INVALID, "%s: a quote or a line break cannot be the delimiter",
+                          l->r.path),
+               false;
     if (!read_header(l) || !find_target(l)) return false;
     l->kind = l->o.no_target ? TARGET_NONE : TARGET_CLASSES;
     if (!walk(l, look)) return false;
@@ -396,7 +418,8 @@ static bool load(filling *to)
     return fill_table(to);
 }
 
-hone_table *hone__csv_read(hone_ctx *ctx, const char *path, const char *data, size_t size, const hone_csv_opts *opts)
+hone_table *hone__csv_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
+                           const hone_csv_opts *opts)
 {
     if (!hone__ok(ctx)) return NULL;
     filling to = {.l.r = {.ctx = ctx, .path = path, .at = data, .end = data + size, .line = 1}};

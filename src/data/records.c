@@ -1,5 +1,6 @@
-/* Text records for language models: JSON lines in the layouts that are in use, and plain text. A table says what each
-   layout's keys are and how a record is read; the first record of a file chooses, the others must follow. */
+/* Text records for language models: JSON lines in the layouts that are in use, and plain text. A table says
+   what each layout's keys are and how a record is read; the first record of a file chooses, the others must
+   follow. */
 #include "data/data.h"
 #include "base/os.h"
 
@@ -41,18 +42,25 @@ static const char *type_name(const json_t *value)
 {
     if (!value) return "missing";
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "a list";
-    case JSON_STRING: return "a string";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
     case JSON_INTEGER:
-    case JSON_REAL: return "a number";
-    case JSON_NULL: return "null";
-    default: return "a boolean";
+    case JSON_REAL:
+        return "a number";
+    case JSON_NULL:
+        return "null";
+    default:
+        return "a boolean";
     }
 }
 
 /* The string at a key, copied; what: the key as a person would point at it. */
-static bool read_text(const place *p, const json_t *object, const char *key, const char *what, const char **text, size_t *length)
+static bool read_text(const place *p, const json_t *object, const char *key, const char *what,
+                      const char **text, size_t *length)
 {
     const json_t *value = json_object_get(object, key);
     if (!json_is_string(value)) return refuse(p, "%s is %s; it must be a string", what, type_name(value));
@@ -88,15 +96,19 @@ static const char *sharegpt_role(const char *from)
 {
     static const struct {
         const char *from, *role;
-    } names[] = {{"human", "user"}, {"user", "user"}, {"gpt", "assistant"}, {"assistant", "assistant"}, {"system", "system"}};
+    } names[] = {{"human", "user"},
+                 {"user", "user"},
+                 {"gpt", "assistant"},
+                 {"assistant", "assistant"},
+                 {"system", "system"}};
     for (size_t i = 0; i < HONE_ARRAY_LEN(names); i++)
         if (!strcmp(from, names[i].from)) return names[i].role;
     return NULL;
 }
 
 /* A list of {role, content}, under whatever keys. */
-static bool read_turns(const place *p, const json_t *o, hone_record *r, const char *list, const char *role_key,
-                       const char *content_key, bool sharegpt)
+static bool read_turns(const place *p, const json_t *o, hone_record *r, const char *list,
+                       const char *role_key, const char *content_key, bool sharegpt)
 {
     const json_t *turns = json_object_get(o, list);
     size_t n = json_array_size(turns);
@@ -108,12 +120,14 @@ static bool read_turns(const place *p, const json_t *o, hone_record *r, const ch
         const json_t *turn = json_array_get(turns, i);
         char what[96];
         size_t length;
-        if (!json_is_object(turn)) return refuse(p, "%s[%zu] is %s; it must be an object", list, i, type_name(turn));
+        if (!json_is_object(turn))
+            return refuse(p, "%s[%zu] is %s; it must be an object", list, i, type_name(turn));
         snprintf(what, sizeof what, "\"%s\" of %s[%zu]", role_key, list, i);
         if (!read_text(p, turn, role_key, what, &messages[i].role, &length)) return false;
         const char *role = sharegpt ? sharegpt_role(messages[i].role) : messages[i].role;
         if (!role)
-            return refuse(p, "%s is \"%.40s\"; human, user, gpt, assistant and system are known", what, messages[i].role);
+            return refuse(p, "%s is \"%.40s\"; human, user, gpt, assistant and system are known", what,
+                          messages[i].role);
         if (!role[0]) return refuse(p, "%s is empty", what);
         messages[i].role = role;
         snprintf(what, sizeof what, "\"%s\" of %s[%zu]", content_key, list, i);
@@ -138,7 +152,8 @@ static bool read_prompt(const place *p, const json_t *o, hone_record *r)
     if (!messages) return false;
     messages[0].role = "user";
     messages[1].role = "assistant";
-    return read_message_text(p, o, "prompt", &messages[0]) && read_message_text(p, o, "completion", &messages[1]);
+    return read_message_text(p, o, "prompt", &messages[0]) &&
+           read_message_text(p, o, "completion", &messages[1]);
 }
 
 /* Alpaca (Taori et al., 2023): the input, when there is one, follows the instruction after a blank line. */
@@ -148,7 +163,9 @@ static bool read_instruction(const place *p, const json_t *o, hone_record *r)
     if (!messages) return false;
     messages[0].role = "user";
     messages[1].role = "assistant";
-    if (!read_message_text(p, o, "instruction", &messages[0]) || !read_message_text(p, o, "output", &messages[1])) return false;
+    if (!read_message_text(p, o, "instruction", &messages[0]) ||
+        !read_message_text(p, o, "output", &messages[1]))
+        return false;
     const json_t *input = json_object_get(o, "input");
     if (!input || json_is_null(input)) return true;
     if (!json_is_string(input)) return refuse(p, "\"input\" is %s; it must be a string", type_name(input));
@@ -191,23 +208,28 @@ static bool read_labelled(const place *p, const json_t *o, hone_record *r)
     const json_t *label = json_object_get(o, "label");
     char number[40];
     const char *text = number;
-    if (json_is_string(label)) text = json_string_value(label);
-    else if (json_is_boolean(label)) text = json_is_true(label) ? "true" : "false";
-    else if (json_is_number(label)) number_text(label, number);
-    else return refuse(p, "\"label\" is %s; it must be a string, a number or a boolean", type_name(label));
+    if (json_is_string(label))
+        text = json_string_value(label);
+    else if (json_is_boolean(label))
+        text = json_is_true(label) ? "true" : "false";
+    else if (json_is_number(label))
+        number_text(label, number);
+    else
+        return refuse(p, "\"label\" is %s; it must be a string, a number or a boolean", type_name(label));
     r->label = hone__arena_strdup(&p->records->arena, text);
     return r->label && read_raw(p, o, r);
 }
 
-/* In the order in which they are tried: a file of messages may also carry a "prompt", one with instructions a "text". */
+/* In the order in which they are tried: a file of messages may also carry a "prompt", one with instructions a
+   "text". */
 typedef struct layout {
     const char *keys[2]; /* a record with all of these is of this layout */
     bool (*read)(const place *p, const json_t *object, hone_record *record);
 } layout;
 static const layout layouts[] = {
-    {{"messages", NULL}, read_messages},           {{"conversations", NULL}, read_conversations},
-    {{"prompt", "completion"}, read_prompt},       {{"instruction", "output"}, read_instruction},
-    {{"text", "label"}, read_labelled},            {{"text", NULL}, read_raw},
+    {{"messages", NULL}, read_messages},     {{"conversations", NULL}, read_conversations},
+    {{"prompt", "completion"}, read_prompt}, {{"instruction", "output"}, read_instruction},
+    {{"text", "label"}, read_labelled},      {{"text", NULL}, read_raw},
 };
 
 static bool has_keys(const layout *l, const json_t *object)
@@ -230,14 +252,16 @@ static bool check_layout(const place *p, const json_t *object, const layout **ch
     const layout *l = layout_of(object);
     if (!*chosen) *chosen = l;
     if (!l && !*chosen) {
-        return refuse(p, "the keys of a record are not known; one of messages, conversations, prompt + completion, "
-                         "instruction + output, text + label, text is needed");
+        return refuse(
+            p, "the keys of a record are not known; one of messages, conversations, prompt + completion, "
+               "instruction + output, text + label, text is needed");
     }
     if (l == *chosen) return true;
     const layout *first = *chosen;
     if (!has_keys(first, object)) {
         const char *absent = json_object_get(object, first->keys[0]) ? first->keys[1] : first->keys[0];
-        return refuse(p, "\"%s\" is missing; the first record of the file has it, and all must be alike", absent);
+        return refuse(p, "\"%s\" is missing; the first record of the file has it, and all must be alike",
+                      absent);
     }
     const char *more = first->keys[0] && !strcmp(l->keys[0], first->keys[0]) ? l->keys[1] : l->keys[0];
     return refuse(p, "has \"%s\", which the first record of the file has not; all must be alike", more);
@@ -247,7 +271,8 @@ static bool check_layout(const place *p, const json_t *object, const layout **ch
 
 static hone_record *new_record(hone_records *rs)
 {
-    if (!hone__grow(rs->ctx, (void **)&rs->items, &rs->capacity, rs->count + 1, sizeof *rs->items)) return NULL;
+    if (!hone__grow(rs->ctx, (void **)&rs->items, &rs->capacity, rs->count + 1, sizeof *rs->items))
+        return NULL;
     rs->items[rs->count] = (hone_record){0};
     return &rs->items[rs->count];
 }
@@ -260,13 +285,17 @@ static bool read_line(place *p, const char *line, size_t size, const layout **ch
     if (!object) {
         /* A record over several lines is the usual cause of an end that comes too early. */
         bool early = json_error_code(&error) == json_error_premature_end_of_input;
-        if (error.position > 0) p->byte += HONE_MIN((size_t)error.position, size) - 1; /* of the last byte read */
+        /* position: how many bytes were read; the last of them is the one, but for what is not UTF-8, which
+           is not counted */
+        size_t read = error.position > 0 ? HONE_MIN((size_t)error.position, size) : 0;
+        p->byte += json_error_code(&error) == json_error_invalid_utf8 || !read ? read : read - 1;
         return refuse(p, "%s%s", error.text, early ? "; a record must be on one line" : "");
     }
     hone_record *record = NULL;
     bool ok = json_is_object(object);
     if (!ok) refuse(p, "a record is %s; it must be an object, one on each line", type_name(object));
-    ok = ok && check_layout(p, object, chosen) && (record = new_record(p->records)) && (*chosen)->read(p, object, record);
+    ok = ok && check_layout(p, object, chosen) && (record = new_record(p->records)) &&
+         (*chosen)->read(p, object, record);
     p->records->count += ok;
     json_decref(object);
     return ok;
@@ -332,7 +361,8 @@ static bool ends_in(const char *path, const char *end)
 /* The file of a split, to be freed; NULL when there is none, or on a sticky error. */
 static char *find_split(hone_ctx *ctx, const char *path, const char *split)
 {
-    if (!hone__is_folder(path)) return !strcmp(split, "train") && hone__is_file(path) ? hone__strdup(ctx, path) : NULL;
+    if (!hone__is_folder(path))
+        return !strcmp(split, "train") && hone__is_file(path) ? hone__strdup(ctx, path) : NULL;
     char *base = hone__join_path(ctx, path, split);
     char *lines = base ? hone__format(ctx, "%s.jsonl", base) : NULL;
     char *plain = lines ? hone__format(ctx, "%s.txt", base) : NULL;
@@ -363,20 +393,25 @@ hone_records *hone_records_load(hone_ctx *ctx, const char *path, const char *spl
 {
     if (!hone__ok(ctx)) return NULL;
     if (!split) split = "train";
-    if (!is_split_name(split)) return hone__fail(ctx, HONE_INVALID, "\"%s\" cannot be the name of a split", split), NULL;
+    if (!is_split_name(split))
+        return hone__fail(ctx, HONE_INVALID, "\"%s\" cannot be the name of a split", split), NULL;
     char *file = find_split(ctx, path, split);
     if (!file && !hone__ok(ctx)) return NULL;
     if (!file && hone__is_folder(path))
-        return hone__fail(ctx, HONE_NOT_FOUND, "%s: has neither %s.jsonl nor %s.txt", path, split, split), NULL;
+        return hone__fail(ctx, HONE_NOT_FOUND, "%s: has neither %s.jsonl nor %s.txt", path, split, split),
+               NULL;
     if (!file && hone__is_file(path))
-        return hone__fail(ctx, HONE_NOT_FOUND, "%s: is one file, which has no split '%s'; a folder can have one", path, split), NULL;
+        return hone__fail(ctx, HONE_NOT_FOUND,
+                          "%s: is one file, which has no split '%s'; a folder can have one", path, split),
+               NULL;
     /* What is neither is left to open: it says why. */
     const char *name = file ? file : path;
     hone__map map = {0};
     hone_records *rs = NULL;
     bool plain = ends_in(name, ".txt");
     if (file && !plain && !ends_in(name, ".jsonl"))
-        hone__fail(ctx, HONE_FORMAT, "%s: the name must end in .jsonl (one JSON object a line) or .txt", name);
+        hone__fail(ctx, HONE_FORMAT, "%s: the name must end in .jsonl (one JSON object a line) or .txt",
+                   name);
     else if (hone__map_open(ctx, name, &map) == HONE_OK)
         rs = hone__records_read(ctx, name, (const char *)map.data, map.size, plain);
     hone__map_close(&map);

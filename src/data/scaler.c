@@ -6,7 +6,7 @@
 struct hone_scaler {
     hone_ctx *ctx;
     int64_t features;
-    double *mean, *scale; /* [features], one allocation; scale: 1 / standard deviation, 1 where a column does not vary */
+    double *mean, *scale; /* [features], one allocation; scale: 1 / deviation, 1 where nothing varies */
 };
 
 /* What the columns come to, f64: two passes, as the one-pass formula cancels. */
@@ -26,7 +26,8 @@ static hone_status measure(const hone_tensor *x, column *columns)
             float v = values[r * features + c];
             if (isnan(v)) continue;
             if (isinf(v))
-                return hone__fail(x->ctx, HONE_NUMERIC, "row %lld, column %lld (from 0) is infinite and cannot be scaled",
+                return hone__fail(x->ctx, HONE_NUMERIC,
+                                  "row %lld, column %lld (from 0) is infinite and cannot be scaled",
                                   (long long)r, (long long)c);
             columns[c].sum += v;
             columns[c].least = fminf(columns[c].least, v);
@@ -48,9 +49,12 @@ hone_scaler *hone_scaler_fit(const hone_tensor *x)
     if (!x || !hone__ok(x->ctx)) return NULL;
     hone_ctx *ctx = x->ctx;
     if (x->dtype != HONE_F32)
-        return hone__fail(ctx, HONE_DTYPE, "a scaler is fitted on f32, not on %s", hone_dtype_name(x->dtype)), NULL;
+        return hone__fail(ctx, HONE_DTYPE, "a scaler is fitted on f32, not on %s", hone_dtype_name(x->dtype)),
+               NULL;
     if (x->shape.rank != 2)
-        return hone__fail(ctx, HONE_SHAPE, "a scaler is fitted on a table [rows, features], not on %s", HONE__SHAPE_STR(x->shape)), NULL;
+        return hone__fail(ctx, HONE_SHAPE, "a scaler is fitted on a table [rows, features], not on %s",
+                          HONE__SHAPE_STR(x->shape)),
+               NULL;
     size_t features = (size_t)x->shape.dim[1];
     hone_scaler *s = hone__calloc(ctx, 1, sizeof *s);
     column *columns = s ? hone__calloc(ctx, features, sizeof *columns) : NULL;
@@ -78,13 +82,16 @@ hone_status hone_scaler_apply(const hone_scaler *s, hone_tensor *x)
 {
     if (!s || !x) return HONE_INVALID;
     if (x->dtype != HONE_F32)
-        return hone__fail_run(x->ctx, HONE_DTYPE, "a scaler is applied to f32, not to %s", hone_dtype_name(x->dtype));
+        return hone__fail_run(x->ctx, HONE_DTYPE, "a scaler is applied to f32, not to %s",
+                              hone_dtype_name(x->dtype));
     if (x->shape.rank != 2 || x->shape.dim[1] != s->features)
-        return hone__fail_run(x->ctx, HONE_SHAPE, "the scaler was fitted on [rows, %lld] and cannot be applied to %s",
+        return hone__fail_run(x->ctx, HONE_SHAPE,
+                              "the scaler was fitted on [rows, %lld] and cannot be applied to %s",
                               (long long)s->features, HONE__SHAPE_STR(x->shape));
     float *values = x->data;
     for (int64_t r = 0; r < x->shape.dim[0]; r++)
-        for (int64_t c = 0; c < s->features; c++, values++) *values = (float)((*values - s->mean[c]) * s->scale[c]);
+        for (int64_t c = 0; c < s->features; c++, values++)
+            *values = (float)((*values - s->mean[c]) * s->scale[c]);
     return HONE_OK;
 }
 

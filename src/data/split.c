@@ -11,8 +11,9 @@ static bool row_bytes(const hone_tensor *x, size_t *bytes)
     if (!row.rank) return hone__fail_run(x->ctx, HONE_SHAPE, "rows of a scalar were asked for"), false;
     row.dim[0] = 1;
     if (!hone__tensor_size(x->dtype, row, &count, bytes))
-        return hone__fail_run(x->ctx, HONE_DTYPE, "rows of a %s tensor %s are no whole blocks", hone_dtype_name(x->dtype),
-                              HONE__SHAPE_STR(x->shape)), false;
+        return hone__fail_run(x->ctx, HONE_DTYPE, "rows of a %s tensor %s are no whole blocks",
+                              hone_dtype_name(x->dtype), HONE__SHAPE_STR(x->shape)),
+               false;
     return true;
 }
 
@@ -21,22 +22,27 @@ hone_tensor *hone_take(const hone_tensor *x, int64_t count, const int64_t *rows)
     size_t bytes;
     if (!x || !row_bytes(x, &bytes)) return NULL;
     int64_t n = x->shape.dim[0];
-    if (count < 0 || (count && !rows)) return hone__fail_run(x->ctx, HONE_INVALID, "a negative count of rows, or none given"), NULL;
+    if (count < 0 || (count && !rows))
+        return hone__fail_run(x->ctx, HONE_INVALID, "a negative count of rows, or none given"), NULL;
     for (int64_t i = 0; i < count; i++)
         if (rows[i] < 0 || rows[i] >= n)
-            return hone__fail_run(x->ctx, HONE_INVALID, "row %lld was asked for (entry %lld), and there are %lld",
-                                  (long long)rows[i], (long long)i, (long long)n), NULL;
+            return hone__fail_run(x->ctx, HONE_INVALID,
+                                  "row %lld was asked for (entry %lld), and there are %lld",
+                                  (long long)rows[i], (long long)i, (long long)n),
+                   NULL;
     hone_shape shape = x->shape;
     shape.dim[0] = count;
     hone_tensor *taken = hone_tensor_new(x->ctx, x->dtype, shape);
     if (!taken) return NULL;
     for (int64_t i = 0; bytes && i < count; i++)
-        memcpy((char *)taken->data + (size_t)i * bytes, (const char *)x->data + (size_t)rows[i] * bytes, bytes);
+        memcpy((char *)taken->data + (size_t)i * bytes, (const char *)x->data + (size_t)rows[i] * bytes,
+               bytes);
     return taken;
 }
 
 hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, double share, uint64_t seed,
-                                  hone_tensor **x_train, hone_tensor **y_train, hone_tensor **x_test, hone_tensor **y_test)
+                                  hone_tensor **x_train, hone_tensor **y_train, hone_tensor **x_test,
+                                  hone_tensor **y_test)
 {
     *x_train = *x_test = NULL;
     if (y_train) *y_train = NULL;
@@ -45,7 +51,8 @@ hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, do
     hone_ctx *ctx = x->ctx;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     if (!(share >= 0 && share <= 1))
-        return hone__fail_run(ctx, HONE_INVALID, "the share of rows to hold out is %g; it must lie in [0, 1]", share);
+        return hone__fail_run(ctx, HONE_INVALID, "the share of rows to hold out is %g; it must lie in [0, 1]",
+                              share);
     if (!x->shape.rank || (y && (!y->shape.rank || y->shape.dim[0] != x->shape.dim[0])))
         return hone__fail_run(ctx, HONE_SHAPE, "x is %s and y is %s; both must have the same number of rows",
                               HONE__SHAPE_STR(x->shape), y ? HONE__SHAPE_STR(y->shape) : "absent");
@@ -55,7 +62,8 @@ hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, do
     for (int64_t i = 0; i < n; i++) order[i] = i;
     hone__shuffle(hone__key(seed, hone__hash("train_test_split", 16, 0)), order, n);
     bool ok = (*x_train = hone_take(x, train, order)) && (*x_test = hone_take(x, n - train, order + train));
-    if (ok && y) ok = (*y_train = hone_take(y, train, order)) && (*y_test = hone_take(y, n - train, order + train));
+    if (ok && y)
+        ok = (*y_train = hone_take(y, train, order)) && (*y_test = hone_take(y, n - train, order + train));
     hone__free(ctx, order);
     if (ok) return HONE_OK;
     hone_tensor_free(*x_train);

@@ -1,5 +1,6 @@
-/* Line pictures, drawn with PLplot. Everything is placed in pixels by us (PLplot's window is the whole page), PLplot does
-   lines, text and files. It is loaded when first used: a program that draws nothing need not have it. */
+/* Line pictures, drawn with PLplot. Everything is placed in pixels by us (PLplot's window is the whole page),
+   PLplot does lines, text and files. It is loaded when first used: a program that draws nothing need not have
+   it. */
 #include "train/train.h"
 
 #include "base/os.h"
@@ -17,10 +18,11 @@
 /* ---- the library ---- */
 
 /* plplot.h names each of these c_<name> by a macro, so that pl->plline(...) below is c_plline. */
-#define PLPLOT_FUNCTIONS(X)                                                                                  \
-    X(c_plsdev) X(c_plspage) X(c_plsfnam) X(plsfile) X(c_plscmap0) X(c_plinit) X(c_plmkstrm) X(c_plgstrm)    \
-    X(c_plsstrm) X(c_plend1) X(c_pladv) X(c_plvpor) X(c_plwind) X(c_plcol0) X(c_plwidth) X(c_plline)         \
-    X(c_plfill) X(c_plptex) X(c_plschr) X(c_plsfont) X(plsexit) X(plsabort) X(plgDevs)
+#define PLPLOT_FUNCTIONS(X)                                                                                \
+    X(c_plsdev)                                                                                            \
+    X(c_plspage) X(c_plsfnam) X(plsfile) X(c_plscmap0) X(c_plinit) X(c_plmkstrm) X(c_plgstrm) X(c_plsstrm) \
+        X(c_plend1) X(c_pladv) X(c_plvpor) X(c_plwind) X(c_plcol0) X(c_plwidth) X(c_plline) X(c_plfill)    \
+            X(c_plptex) X(c_plschr) X(c_plsfont) X(plsexit) X(plsabort) X(plgDevs)
 
 typedef struct plplot {
 #define X(name) __typeof__(&name) name;
@@ -31,7 +33,8 @@ typedef struct plplot {
 /* False: *missing says what. Never unloaded again: PLplot's drivers and its atexit handlers stay. */
 static bool load(plplot *pl, const char **missing)
 {
-    static const char *const names[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15", "libplplot.so"};
+    static const char *const names[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15",
+                                        "libplplot.so"};
     void *library = NULL;
     for (size_t i = 0; i < HONE_ARRAY_LEN(names) && !library; i++)
         library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -39,9 +42,9 @@ static bool load(plplot *pl, const char **missing)
     if (!library) return false;
     void *symbol;
     bool all = true;
-#define X(name)                                                                                              \
-    symbol = dlsym(library, #name);                                                                          \
-    if (!symbol) all = false, *missing = "PLplot lacks " #name;                                              \
+#define X(name)                                                 \
+    symbol = dlsym(library, #name);                             \
+    if (!symbol) all = false, *missing = "PLplot lacks " #name; \
     memcpy(&pl->name, &symbol, sizeof symbol);
     PLPLOT_FUNCTIONS(X)
 #undef X
@@ -49,8 +52,8 @@ static bool load(plplot *pl, const char **missing)
     return all;
 }
 
-/* PLplot has one state for the whole process, and leaves it by exit() unless a handler jumps away. These are its
-   counterpart here: held while drawing, and where to jump. */
+/* PLplot has one state for the whole process, and leaves it by exit() unless a handler jumps away. These are
+   its counterpart here: held while drawing, and where to jump. */
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 static jmp_buf *way_out;
 static char complaint[256];
@@ -72,7 +75,8 @@ enum { WIDTH = 900, HEIGHT = 540, LEFT = 84, RIGHT = 24, TOP = 62, BOTTOM = 66, 
 
 #define FAR 1e300 /* values beyond it are left out: their differences overflow */
 
-/* Colours by number; the series follow, first in full and then pale. Okabe & Ito's, safe for the colour-blind. */
+/* Colours by number; the series follow, first in full and then pale. Okabe & Ito's, safe for the
+   colour-blind. */
 enum { WHITE, GRID, AXIS, INK, FIRST_SERIES };
 static const unsigned char palette[][3] = {
     {0, 114, 178}, {213, 94, 0}, {0, 158, 115}, {204, 121, 167}, {230, 159, 0}, {86, 180, 233}, {90, 90, 90},
@@ -100,7 +104,10 @@ typedef struct picture {
 } picture;
 enum { POINTS = 4 * (WIDTH + 2) };
 
-static double pixel(const axis *a, double v) { return a->from + (v - a->least) / (a->most - a->least) * (a->to - a->from); }
+static double pixel(const axis *a, double v)
+{
+    return a->from + (v - a->least) / (a->most - a->least) * (a->to - a->from);
+}
 
 /* 1, 2 or 5 times a power of ten, such that about `ticks` fit. */
 static double nice_step(double range, int ticks)
@@ -128,7 +135,8 @@ static void fit_axis(axis *a, double margin, int ticks)
 
 static void fit_axes(picture *p)
 {
-    axis x = {INFINITY, -INFINITY, 0, LEFT, WIDTH - RIGHT}, y = {INFINITY, -INFINITY, 0, BOTTOM, HEIGHT - TOP};
+    axis x = {INFINITY, -INFINITY, 0, LEFT, WIDTH - RIGHT},
+         y = {INFINITY, -INFINITY, 0, BOTTOM, HEIGHT - TOP};
     bool whole = true;
     for (size_t s = 0; s < p->n; s++)
         for (size_t i = 0; i < p->series[s].count; i++) {
@@ -156,7 +164,8 @@ static void escape(const char *text, char *out, size_t size)
         out[n++] = (unsigned char)*text < ' ' ? ' ' : *text;
         if (*text == '#') out[n++] = '#';
     }
-    while (text && *text && n && ((unsigned char)out[n - 1] & 0xC0) == 0x80) n--; /* cut: not within a character */
+    while (text && *text && n && ((unsigned char)out[n - 1] & 0xC0) == 0x80)
+        n--; /* cut: not within a character */
     if (text && *text && n && (unsigned char)out[n - 1] >= 0xC0) n--;
     out[n] = 0;
 }
@@ -176,7 +185,7 @@ static void put_line(picture *p, double x0, double y0, double x1, double y1)
 static void tick_text(const axis *a, double value, char text[32])
 {
     double largest = fmax(fabs(a->least), fabs(a->most));
-    if (fabs(value) < a->step / 2) value = 0; /* not 1e-17, nor -0 */
+    if (fabs(value) < a->step / 2) value = 0;       /* not 1e-17, nor -0 */
     bool powers = largest >= 1e7 || largest < 2e-3; /* 1.5e-4, the same power at every tick */
     int power = powers ? (int)floor(log10(largest)) : 0;
     double unit = pow(10, power), step = a->step / unit;
@@ -196,11 +205,15 @@ static void draw_axis(picture *p, const axis *a, bool horizontal)
         tick_text(a, value, text);
         pl->plcol0(GRID);
         pl->plwidth(0.6);
-        if (horizontal) put_line(p, at, BOTTOM, at, HEIGHT - TOP);
-        else put_line(p, LEFT, at, WIDTH - RIGHT, at);
+        if (horizontal)
+            put_line(p, at, BOTTOM, at, HEIGHT - TOP);
+        else
+            put_line(p, LEFT, at, WIDTH - RIGHT, at);
         pl->plcol0(INK);
-        if (horizontal) put_text(p, at, BOTTOM - 16, false, 0.5, text);
-        else put_text(p, LEFT - 10, at, false, 1, text);
+        if (horizontal)
+            put_text(p, at, BOTTOM - 16, false, 0.5, text);
+        else
+            put_text(p, LEFT - 10, at, false, 1, text);
     }
 }
 
@@ -278,7 +291,8 @@ static void draw_series(picture *p, size_t s)
     if (seen == 1) draw_dot(p, p->px[0], p->py[0], 3.5);
 }
 
-/* About how wide PLplot draws a text of the legend, pixels (it has no function that says so): as DejaVu Sans, a little more. */
+/* About how wide PLplot draws a text of the legend, pixels (it has no function that says so): as DejaVu Sans,
+   a little more. */
 static double text_width(const char *text)
 {
     double width = 0;
@@ -311,7 +325,8 @@ static void draw_legend(picture *p)
 static void draw(picture *p)
 {
     plplot *pl = &p->pl;
-    PLINT stream, colours[3][FIRST_SERIES + 2 * N_PALETTE] = {{255, 222, 120, 40}, {255, 224, 124, 44}, {255, 228, 130, 50}};
+    PLINT stream, colours[3][FIRST_SERIES + 2 * N_PALETTE] = {
+                      {255, 222, 120, 40}, {255, 224, 124, 44}, {255, 228, 130, 50}};
     for (int i = 0; i < N_PALETTE; i++)
         for (int c = 0; c < 3; c++) {
             colours[c][FIRST_SERIES + i] = palette[i][c];
@@ -373,8 +388,13 @@ static hone_status draw_guarded(picture *p)
     p->pl.plsabort(on_abort);
     hone_status status = HONE_OK;
     if (setjmp(here) == 0) {
-        if (has_device(&p->pl, p->png ? "pngcairo" : "svg")) draw(p);
-        else status = HONE_UNSUPPORTED;
+        if (has_device(&p->pl, p->png ? "pngcairo" : "svg"))
+            draw(p);
+        else
+            status = HONE_UNSUPPORTED;
+    } else if (setjmp(here) == 0) { /* it would have exited; what it had opened (one file) stays so */
+        p->pl.plend1();
+        p->pl.plsstrm(p->previous_stream);
     }
     p->pl.plsexit(NULL);
     p->pl.plsabort(NULL);
@@ -408,7 +428,8 @@ static hone_status plot(picture *p, const char *path)
 {
     const char *missing;
     if (!load(&p->pl, &missing))
-        return hone__fail_run(p->ctx, HONE_UNSUPPORTED, "%s; install libplplot17 and plplot-driver-cairo", missing);
+        return hone__fail_run(p->ctx, HONE_UNSUPPORTED, "%s; install libplplot17 and plplot-driver-cairo",
+                              missing);
     fit_axes(p);
     p->px = hone__calloc(p->ctx, 2 * POINTS, sizeof *p->px);
     if (!p->px) return HONE_MEMORY;
@@ -430,19 +451,26 @@ typedef struct picture {
 
 static hone_status plot(picture *p, const char *path)
 {
-    return hone__fail_run(p->ctx, HONE_UNSUPPORTED, "%s: Hone was built without PLplot (libplplot-dev)", path);
+    return hone__fail_run(p->ctx, HONE_UNSUPPORTED, "%s: Hone was built without PLplot (libplplot-dev)",
+                          path);
 }
 
 #endif
 
-hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char *title, const char *x_label, const char *y_label,
-                            size_t n, const hone_plot_series *series)
+hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char *title, const char *x_label,
+                            const char *y_label, size_t n, const hone_plot_series *series)
 {
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     size_t length = strlen(path);
     bool png = length > 4 && !strcmp(path + length - 4, ".png");
     if (!png && !(length > 4 && !strcmp(path + length - 4, ".svg")))
         return hone__fail_run(ctx, HONE_INVALID, "%s: the name of a picture must end in .svg or .png", path);
-    return plot(&(picture){.ctx = ctx, .png = png, .title = title, .x_label = x_label, .y_label = y_label, .n = n,
-                           .series = series}, path);
+    return plot(&(picture){.ctx = ctx,
+                           .png = png,
+                           .title = title,
+                           .x_label = x_label,
+                           .y_label = y_label,
+                           .n = n,
+                           .series = series},
+                path);
 }

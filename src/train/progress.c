@@ -56,9 +56,12 @@ static void add_time(line *l, double seconds)
 {
     if (!(seconds > 0 && seconds < 1e9)) return;
     long long s = (long long)(seconds + 0.5), m = s / 60, h = m / 60;
-    if (h >= 48) add(l, "%lldd %lldh left", h / 24, h % 24);
-    else if (h) add(l, "%lld:%02lld:%02lld left", h, m % 60, s % 60);
-    else add(l, "%lld:%02lld left", m, s % 60);
+    if (h >= 48)
+        add(l, "%lldd %lldh left", h / 24, h % 24);
+    else if (h)
+        add(l, "%lld:%02lld:%02lld left", h, m % 60, s % 60);
+    else
+        add(l, "%lld:%02lld left", m, s % 60);
 }
 
 size_t hone_progress_text(char *buffer, size_t size, const hone_progress *p)
@@ -67,14 +70,18 @@ size_t hone_progress_text(char *buffer, size_t size, const hone_progress *p)
     line l = {buffer, size, 0, false};
     char number[32];
     buffer[0] = 0;
-    if (p->total > 0) add_bar(&l, p);
-    else add(&l, "%lld", (long long)p->done);
+    if (p->total > 0)
+        add_bar(&l, p);
+    else
+        add(&l, "%lld", (long long)p->done);
     for (size_t i = 0; i < p->n_values; i++)
         add(&l, "%s %s", p->values[i].name, four_digits(p->values[i].value, number));
     if (p->learning_rate != 0) add(&l, "lr %.1e", p->learning_rate);
     const char *unit = p->unit ? p->unit : "step";
-    if (p->rate >= 100) add(&l, "%.0f %s/s", p->rate, unit);
-    else if (p->rate > 0) add(&l, "%.3g %s/s", p->rate, unit);
+    if (p->rate >= 100)
+        add(&l, "%.0f %s/s", p->rate, unit);
+    else if (p->rate > 0)
+        add(&l, "%.3g %s/s", p->rate, unit);
     add_time(&l, p->seconds_left);
     return l.length;
 }

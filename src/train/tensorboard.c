@@ -1,5 +1,5 @@
 /* TensorBoard's event files: TFRecords (tensorflow/core/lib/io/record_writer.h) that hold Event messages
-   (tensorflow/core/util/event.proto) in protobuf's wire format, written by hand as there are only two kinds. */
+   (tensorflow/core/util/event.proto) in protobuf's wire format, by hand as there are only two kinds. */
 #include "train/train.h"
 
 #include "base/os.h"
@@ -57,7 +57,10 @@ static void little_endian(unsigned char *to, uint64_t v, size_t bytes)
     for (size_t i = 0; i < bytes; i++) to[i] = (unsigned char)(v >> 8 * i);
 }
 
-static bool put_key(hone_ctx *ctx, hone__buffer *b, unsigned field, unsigned wire) { return put_varint(ctx, b, field << 3 | wire); }
+static bool put_key(hone_ctx *ctx, hone__buffer *b, unsigned field, unsigned wire)
+{
+    return put_varint(ctx, b, field << 3 | wire);
+}
 
 static bool put_integer(hone_ctx *ctx, hone__buffer *b, unsigned field, int64_t v)
 {
@@ -104,8 +107,8 @@ static hone_status write_event(hone_events *e)
     return hone__fail_run(e->ctx, HONE_IO, "%s: %s", e->path, errno ? strerror(errno) : "writing failed");
 }
 
-/* SessionLog{status: START}: readers drop what they have from this step on, of a run that went further before it was
-   interrupted than the checkpoint from which it goes on. */
+/* SessionLog{status: START}: readers drop what they have from this step on, of a run that went further before
+   it was interrupted than the checkpoint from which it goes on. */
 static hone_status write_start(hone_events *e, int64_t step)
 {
     bool ok = begin_event(e, step) && put_integer(e->ctx, &e->inner, 1, 1) &&
@@ -127,7 +130,8 @@ hone_status hone_events_scalar(hone_events *e, const char *tag, int64_t step, do
     memcpy(&bits, &single, 4);
     /* Summary{1 value: {1 tag, 2 simple_value}} */
     bool ok = begin_event(e, step) && put_bytes(e->ctx, &e->value, 1, tag, strlen(tag)) &&
-              put_fixed(e->ctx, &e->value, 2, bits, 4) && put_bytes(e->ctx, &e->inner, 1, e->value.data, e->value.size) &&
+              put_fixed(e->ctx, &e->value, 2, bits, 4) &&
+              put_bytes(e->ctx, &e->inner, 1, e->value.data, e->value.size) &&
               put_bytes(e->ctx, &e->event, 5, e->inner.data, e->inner.size);
     return ok ? write_event(e) : HONE_MEMORY;
 }

@@ -1,0 +1,72 @@
+/* hone: the program. Finds the subcommand and runs it. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const command *const commands[] = {&cmd_info, &cmd_tokenize, &cmd_forward,  &cmd_generate,
+                                          &cmd_chat, &cmd_eval,     &cmd_finetune, &cmd_export};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void overview(FILE *to)
+{
+    fputs("usage: hone COMMAND [options]\n\nTrains, fine-tunes, evaluates, converts and runs neural networks.\n\n", to);
+    for (size_t i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n`hone help COMMAND` or `hone COMMAND --help` lists a command's options; `hone --version` says which Hone\n"
+          "this is. Exit status: 0 done, 1 the work failed, 2 wrong usage.\n", to);
+}
+
+static const command *find_command(const char *name)
+{
+    const char *names[N_COMMANDS];
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        names[i] = commands[i]->name;
+        if (!strcmp(name, names[i])) return commands[i];
+    }
+    const char *near = nearest_name(name, names, N_COMMANDS);
+    if (near)
+        fprintf(stderr, "hone: unknown command '%s'; did you mean '%s'?\n", name, near);
+    else
+        fprintf(stderr, "hone: unknown command '%s'; `hone help` lists them\n", name);
+    return NULL;
+}
+
+static int run(const command *c, int argc, char **argv)
+{
+    void *args = cli_alloc(c->args_size);
+    int status = EXIT_USAGE;
+    if (options_parse(c, argc, argv, 2, args)) {
+        status = EXIT_DONE;
+        if (((common_args *)args)->help)
+            options_help(c, stdout);
+        else
+            status = c->run(args);
+        status = cli_finish(args, status);
+    }
+    options_free(c, args);
+    free(args);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : NULL;
+    if (!first) {
+        overview(stderr);
+        return EXIT_USAGE;
+    }
+    bool help = !strcmp(first, "help") || !strcmp(first, "--help") || !strcmp(first, "-h");
+    if (help && (argc == 2 || !strcmp(argv[2], "--help"))) {
+        overview(stdout);
+    } else if (help) {
+        const command *c = find_command(argv[2]);
+        if (!c) return EXIT_USAGE;
+        options_help(c, stdout);
+    } else if (!strcmp(first, "--version") || !strcmp(first, "version")) {
+        printf("hone %s\n", hone_version());
+    } else {
+        const command *c = find_command(first);
+        return c ? run(c, argc, argv) : EXIT_USAGE;
+    }
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
