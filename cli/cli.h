@@ -13,7 +13,8 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* The subcommands: one a cmd_<name>.c, listed in main.c. */
-extern const command cmd_info, cmd_tokenize, cmd_forward, cmd_generate, cmd_chat, cmd_eval, cmd_finetune, cmd_export;
+extern const command cmd_info, cmd_tokenize, cmd_forward, cmd_generate, cmd_chat, cmd_eval, cmd_finetune,
+    cmd_export;
 
 /* ---- errors (common.c) ---- */
 
@@ -46,7 +47,8 @@ int cli_compare_case(const char *a, const char *b, size_t n); /* 0: the same but
 hone_ctx *cli_ctx(const common_args *args);
 /* The model, and its adapter (NULL: none). NULL: it has been said. */
 hone_llm *cli_open(const common_args *args, hone_ctx *ctx, const char *model, const char *adapter);
-/* From now on SIGINT (and SIGTERM) cancel what runs on ctx; with `once` a second one ends the program. NULL: as before. */
+/* From now on SIGINT and SIGTERM cancel what runs on ctx; with `once` a second one ends the program. NULL: as
+   before. */
 void cli_catch_interrupts(hone_ctx *ctx, bool once);
 
 #define OPTION_MODEL(type)                                                                                   \
@@ -90,23 +92,24 @@ hone_generate_opts sampling_opts(const common_args *args, const sampling_args *s
 bool cli_read_stdin(const common_args *args, char **text, size_t *size);
 /* A line of stdin without its "\n", in *line (kept between calls); *newline: it had one. False at the end. */
 bool cli_read_line(char **line, size_t *capacity, size_t *size, bool *newline);
-/* Whole numbers between commas and blanks, appended; false when something else is there: *bad begins there. */
+/* Whole numbers between commas and blanks, appended; false when something else is there, from *bad on. */
 bool cli_parse_ids(const char *text, size_t size, int32_t **ids, size_t *count, const char **bad);
 /* One object, one line on stdout; takes the reference. */
 void cli_print_json(json_t *object);
-json_t *cli_json_real(double value);                          /* null when it is not finite */
-json_t *cli_json_text(const char *text, size_t size);         /* bytes that are not UTF-8 become U+FFFD */
-const char *cli_bytes(double bytes, char text[32]);           /* "1.23 GB" */
-const char *cli_count(int64_t count, char text[32]);          /* "1,234,567" */
-const char *cli_duration(double seconds, char text[32]);      /* "2 min 50 s" */
-double cli_now(void);                                         /* seconds, monotonic */
-void cli_print_shell(FILE *to, const char *word);             /* quoted for a shell where it must be */
+json_t *cli_json_real(double value);                     /* null when it is not finite */
+json_t *cli_json_text(const char *text, size_t size);    /* bytes that are not UTF-8 become U+FFFD */
+const char *cli_bytes(double bytes, char text[32]);      /* "1.23 GB" */
+const char *cli_count(int64_t count, char text[32]);     /* "1,234,567" */
+const char *cli_duration(double seconds, char text[32]); /* "2 min 50 s" */
+double cli_now(void);                                    /* seconds, monotonic */
+void cli_print_shell(FILE *to, const char *word);        /* quoted for a shell where it must be */
 
 /* ---- progress on stderr (progress.c) ---- */
 
 /* On a terminal a line redrawn in place, otherwise plain lines now and then. Zero-initialise. */
 typedef struct progress {
     bool off;
+    const char *unit;    /* what is counted; default "step" */
     double began, drawn; /* seconds */
     bool open;           /* the terminal's line is not ended */
 } progress;

@@ -19,10 +19,10 @@ typedef struct chat {
     hone_session *session;
     hone_message *messages; /* the contents are ours; a system message may be the first */
     size_t n;
-    hone_tokens fed;     /* what the session holds, and perhaps one token more */
-    char *answer;        /* of this turn */
+    hone_tokens fed; /* what the session holds, and perhaps one token more */
+    char *answer;    /* of this turn */
     size_t answer_size;
-    bool interactive;    /* lines come from a terminal */
+    bool interactive; /* lines come from a terminal */
 } chat;
 
 static void add_message(chat *c, const char *role, const char *content)
@@ -58,17 +58,20 @@ static bool render(chat *c, hone_tokens *tokens)
     size_t first = c->args->system != NULL;
     for (;;) {
         tokens->count = 0;
-        if (hone_chat_encode(c->ctx, hone_llm_tokenizer(c->llm), c->messages, c->n, true, tokens) != HONE_OK) {
+        if (hone_chat_encode(c->ctx, hone_llm_tokenizer(c->llm), c->messages, c->n, true, tokens) !=
+            HONE_OK) {
             cli_fail_ctx(&c->args->common, c->ctx);
             return false;
         }
         if ((int64_t)tokens->count + room <= capacity) return true;
         if (c->n - first < 3) break;
         drop_messages(c, first, 2);
-        cli_note(&c->args->common, "(the oldest turn is forgotten: the conversation is longer than %lld tokens)",
+        cli_note(&c->args->common,
+                 "(the oldest turn is forgotten: the conversation is longer than %lld tokens)",
                  (long long)capacity);
     }
-    cli_fail(&c->args->common, "that is too long: %zu tokens, and %lld are kept for the answer; the context holds %lld",
+    cli_fail(&c->args->common,
+             "that is too long: %zu tokens, and %lld are kept for the answer; the context holds %lld",
              tokens->count, (long long)room, (long long)capacity);
     return false;
 }
@@ -85,7 +88,8 @@ static hone_status answer(chat *c, const hone_tokens *tokens)
     hone_tokens made = {0};
     c->answer_size = 0;
     if (status == HONE_OK)
-        status = hone_generate_opt(c->session, tokens->ids + same, (int64_t)(tokens->count - same), &made, &opts);
+        status =
+            hone_generate_opt(c->session, tokens->ids + same, (int64_t)(tokens->count - same), &made, &opts);
     size_t count = tokens->count + made.count;
     if (c->fed.capacity < count) {
         c->fed.ids = cli_realloc(c->fed.ids, count * sizeof *c->fed.ids);
@@ -111,7 +115,8 @@ static bool turn(chat *c, const char *line)
         const char *text = c->answer_size ? c->answer : "";
         if (!ok) cli_fail_ctx(&c->args->common, c->ctx);
         if (ok && c->args->common.json)
-            cli_print_json(json_pack("{s:s, s:o}", "role", "assistant", "content", cli_json_text(text, c->answer_size)));
+            cli_print_json(
+                json_pack("{s:s, s:o}", "role", "assistant", "content", cli_json_text(text, c->answer_size)));
         else if (!c->args->common.json)
             putchar('\n');
         ok = !fflush(stdout) && ok;
@@ -183,16 +188,17 @@ static const option options[] = {
     OPTION_ADAPTER(chat_args),
     {.name = "system", .kind = OPTION_STRING, .offset = offsetof(chat_args, system), .value = "TEXT",
      .shown = "the model's own", .help = "the system message"},
-    {.name = "context-length", .kind = OPTION_INT, .offset = offsetof(chat_args, context_length), .value = "N",
-     .initial = "4096", OPTION_AT_LEAST(16),
+    {.name = "context-length", .kind = OPTION_INT, .offset = offsetof(chat_args, context_length),
+     .value = "N", .initial = "4096", OPTION_AT_LEAST(16),
      .help = "the most tokens of conversation that are kept, up to what the model can hold"},
     OPTIONS_SAMPLING(chat_args),
 };
 const command cmd_chat = {
     .name = "chat",
     .summary = "talks with a model",
-    .about = "Talks with a model in its own chat format: reads a line, answers, and so on, remembering what was said. "
-             "In a pipe every line of stdin is a turn, and every answer ends with a line break.",
+    .about =
+        "Talks with a model in its own chat format: reads a line, answers, and so on, remembering what was "
+        "said. In a pipe every line of stdin is a turn, and every answer ends with a line break.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(chat_args),

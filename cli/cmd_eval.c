@@ -72,7 +72,9 @@ static void collect_labels(evaluation *e)
         const char *label = hone_records_get(e->records, i)->label;
         if (label && *label) add_label(l, label, strlen(label));
         if (label && l->count <= MOST_LABELS) continue;
-        if (label) cli_note(&e->args->common, "more than %d different labels: only the loss is measured", MOST_LABELS);
+        if (label)
+            cli_note(&e->args->common, "more than %d different labels: only the loss is measured",
+                     MOST_LABELS);
         for (size_t k = 0; k < l->count; k++) free(l->names[k]);
         l->count = 0;
         return;
@@ -113,8 +115,8 @@ static hone_status measure(evaluation *e)
     hone_llm_data_free(data);
     if (status == HONE_OK && e->labels.count) {
         e->began = cli_now();
-        status = hone_llm_classify(e->llm, e->records, (int64_t)e->labels.count, (const char *const *)e->labels.names,
-                                   &e->classes, on_progress, e);
+        status = hone_llm_classify(e->llm, e->records, (int64_t)e->labels.count,
+                                   (const char *const *)e->labels.names, &e->classes, on_progress, e);
         progress_end(&e->progress);
     }
     return status;
@@ -123,11 +125,11 @@ static hone_status measure(evaluation *e)
 static void print_json(const evaluation *e)
 {
     const char *data = e->args->data;
-    json_t *o = json_pack("{s:o, s:s?, s:o, s:o, s:o, s:I, s:I, s:I}", "data", cli_json_text(data, strlen(data)), "split",
-                          e->split, "loss", cli_json_real(e->result.loss), "perplexity", cli_json_real(e->result.perplexity),
-                          "token_accuracy", cli_json_real(e->result.token_accuracy), "tokens",
-                          (json_int_t)e->result.tokens, "examples", (json_int_t)e->counts.examples, "truncated",
-                          (json_int_t)e->counts.truncated);
+    json_t *o = json_pack(
+        "{s:o, s:s?, s:o, s:o, s:o, s:I, s:I, s:I}", "data", cli_json_text(data, strlen(data)), "split",
+        e->split, "loss", cli_json_real(e->result.loss), "perplexity", cli_json_real(e->result.perplexity),
+        "token_accuracy", cli_json_real(e->result.token_accuracy), "tokens", (json_int_t)e->result.tokens,
+        "examples", (json_int_t)e->counts.examples, "truncated", (json_int_t)e->counts.truncated);
     if (e->labels.count) {
         json_t *names = json_array();
         for (size_t i = 0; i < e->labels.count; i++)
@@ -155,7 +157,7 @@ static int run(void *memory)
 {
     eval_args *args = memory;
     evaluation e = {.args = args};
-    e.progress.off = args->common.quiet;
+    e.progress = (progress){.off = args->common.quiet, .unit = "example"};
     if (args->labels && !split_labels(args, &e.labels)) {
         for (size_t i = 0; i < e.labels.count; i++) free(e.labels.names[i]);
         free(e.labels.names);
@@ -164,8 +166,9 @@ static int run(void *memory)
     int status = EXIT_FAILED;
     e.ctx = cli_ctx(&args->common);
     if (e.ctx) {
-        e.split = hone_records_exist(e.ctx, args->data, "test") ? "test"
-                  : hone_records_exist(e.ctx, args->data, "valid") ? "valid" : NULL;
+        e.split = hone_records_exist(e.ctx, args->data, "test")    ? "test"
+                  : hone_records_exist(e.ctx, args->data, "valid") ? "valid"
+                                                                   : NULL;
         e.records = hone_records_load(e.ctx, args->data, e.split);
         if (!e.records) cli_fail_ctx(&args->common, e.ctx);
     }
@@ -189,20 +192,23 @@ static int run(void *memory)
 static const option options[] = {
     OPTION_MODEL(eval_args),
     OPTION_ADAPTER(eval_args),
-    {.name = "data", .kind = OPTION_STRING, .offset = offsetof(eval_args, data), .value = "DATA", .required = true,
+    {.name = "data", .kind = OPTION_STRING, .offset = offsetof(eval_args, data), .value = "DATA",
+     .required = true,
      .help = "a .jsonl or .txt file, or a folder: of it test.jsonl, else valid.jsonl, else train.jsonl"},
     {.name = "labels", .kind = OPTION_STRING, .offset = offsetof(eval_args, labels), .value = "A,B,...",
      .shown = "those of {\"text\", \"label\"} records",
-     .help = "the answers are these labels: also measures how often the likeliest label is right, how often the "
-             "generated answer is, and macro F1"},
-    {.name = "max-seq-length", .kind = OPTION_INT, .offset = offsetof(eval_args, max_seq_length), .value = "N",
-     .shown = "1024, or what the model holds", OPTION_AT_LEAST(2), .help = "longer examples lose their end"},
+     .help = "the answers are these labels: also measures how often the likeliest label is right, how "
+             "often the generated answer is, and macro F1"},
+    {.name = "max-seq-length", .kind = OPTION_INT, .offset = offsetof(eval_args, max_seq_length),
+     .value = "N", .shown = "1024, or what the model holds", OPTION_AT_LEAST(2),
+     .help = "longer examples lose their end"},
 };
 const command cmd_eval = {
     .name = "eval",
     .summary = "loss, perplexity and accuracy on data",
-    .about = "Measures a model on data, over the tokens that fine-tuning would learn: the loss (mean negative "
-             "log-likelihood), its perplexity, and how often the likeliest token is the right one.",
+    .about =
+        "Measures a model on data, over the tokens that fine-tuning would learn: the loss (mean negative "
+        "log-likelihood), its perplexity, and how often the likeliest token is the right one.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(eval_args),

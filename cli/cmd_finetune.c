@@ -8,8 +8,8 @@
 
 static void print_step_json(const hone_finetune_step *s)
 {
-    json_t *o = json_pack("{s:I, s:I, s:o}", "step", (json_int_t)s->step, "total_steps", (json_int_t)s->total_steps, "epoch",
-                          cli_json_real(s->epoch));
+    json_t *o = json_pack("{s:I, s:I, s:o}", "step", (json_int_t)s->step, "total_steps",
+                          (json_int_t)s->total_steps, "epoch", cli_json_real(s->epoch));
     if (s->is_evaluation) {
         json_object_set_new(o, "eval_loss", cli_json_real(s->eval.loss));
         json_object_set_new(o, "eval_perplexity", cli_json_real(s->eval.perplexity));
@@ -40,9 +40,14 @@ static bool on_step(void *user, const hone_finetune_step *s)
     run->last_loss += (s->loss - run->last_loss) * 0.1;
     run->peak_memory_bytes = s->peak_memory_bytes;
     hone_progress_value loss = {"loss", s->loss};
-    progress_show(&run->progress, &(hone_progress){.done = s->step, .total = s->total_steps, .values = &loss, .n_values = 1,
-                                                   .learning_rate = s->learning_rate, .rate = s->tokens_per_second,
-                                                   .unit = "tok", .seconds_left = s->seconds_left});
+    progress_show(&run->progress, &(hone_progress){.done = s->step,
+                                                   .total = s->total_steps,
+                                                   .values = &loss,
+                                                   .n_values = 1,
+                                                   .learning_rate = s->learning_rate,
+                                                   .rate = s->tokens_per_second,
+                                                   .unit = "tok",
+                                                   .seconds_left = s->seconds_left});
     return true;
 }
 
@@ -50,15 +55,19 @@ static bool on_step(void *user, const hone_finetune_step *s)
 
 static hone_finetune_opts make_opts(finetune_run *run)
 {
-    static const hone_schedule_kind kinds[] = {HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_LINEAR,
-                                               HONE_SCHEDULE_CONSTANT}; /* as in the option's choices, from 1 on */
+    static const hone_schedule_kind kinds[] = {
+        HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_LINEAR,
+        HONE_SCHEDULE_CONSTANT}; /* as in the option's choices, from 1 on */
     static const char *const optimizers[] = {NULL, "adamw", "sgd"};
     const finetune_args *args = run->args;
     return (hone_finetune_opts){
         .struct_size = sizeof(hone_finetune_opts),
         .method = args->method == METHOD_FULL ? HONE_FINETUNE_FULL : HONE_FINETUNE_LORA,
-        .lora = {.struct_size = sizeof(hone_lora_opts), .rank = args->lora_rank, .alpha = args->lora_alpha,
-                 .dropout = args->lora_dropout, .targets = args->lora_target},
+        .lora = {.struct_size = sizeof(hone_lora_opts),
+                 .rank = args->lora_rank,
+                 .alpha = args->lora_alpha,
+                 .dropout = args->lora_dropout,
+                 .targets = args->lora_target},
         .output_dir = args->output_dir,
         .epochs = args->epochs,
         .max_steps = args->max_steps,
@@ -86,9 +95,10 @@ static hone_finetune_opts make_opts(finetune_run *run)
 static hone_llm_data *load_data(const finetune_run *run, const char *split)
 {
     hone_records *records = hone_records_load(run->ctx, run->args->data, split);
-    hone_llm_data *data = records ? hone_llm_data_new(run->llm, records, .max_seq_length = run->args->max_seq_length,
-                                                      .train_on_prompt = run->args->train_on_prompt)
-                                  : NULL;
+    hone_llm_data *data =
+        records ? hone_llm_data_new(run->llm, records, .max_seq_length = run->args->max_seq_length,
+                                    .train_on_prompt = run->args->train_on_prompt)
+                : NULL;
     hone_records_free(records);
     return data;
 }
@@ -96,9 +106,11 @@ static hone_llm_data *load_data(const finetune_run *run, const char *split)
 static hone_finetune *prepare(finetune_run *run)
 {
     run->train = load_data(run, "train");
-    if (run->train && hone_records_exist(run->ctx, run->args->data, "valid")) run->valid = load_data(run, "valid");
+    if (run->train && hone_records_exist(run->ctx, run->args->data, "valid"))
+        run->valid = load_data(run, "valid");
     hone_finetune_opts opts = make_opts(run);
-    return hone_ctx_status(run->ctx) == HONE_OK ? hone_finetune_new(run->llm, run->train, run->valid, &opts) : NULL;
+    return hone_ctx_status(run->ctx) == HONE_OK ? hone_finetune_new(run->llm, run->train, run->valid, &opts)
+                                                : NULL;
 }
 
 static int train(finetune_run *run)
@@ -125,8 +137,9 @@ static int run_command(void *memory)
     finetune_args *args = memory;
     finetune_run run = {.args = args, .progress = {.off = args->common.quiet}};
     if (args->adapter && args->method == METHOD_FULL)
-        return cli_usage(&args->common, "--adapter goes on with LoRA: it needs --method lora; to train all of a model that "
-                                        "has an adapter, merge it first with `hone export`");
+        return cli_usage(&args->common,
+                         "--adapter goes on with LoRA: it needs --method lora; to train all of a model that "
+                         "has an adapter, merge it first with `hone export`");
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away must not end the training */
     int status = EXIT_FAILED;
     run.ctx = cli_ctx(&args->common);
@@ -154,13 +167,14 @@ static const option options[] = {
      .help = "where the adapter or model, metrics, curves and checkpoints go"},
     {.name = "method", .kind = OPTION_CHOICE, AT(method), .value = "lora|full", .initial = "lora",
      .help = "lora trains small matrices beside the frozen ones, full every parameter"},
-    {.name = "adapter", .kind = OPTION_STRING, AT(adapter), .value = "DIR", .help = "a LoRA adapter to start from"},
-    {.name = "lora-rank", .kind = OPTION_INT, AT(lora_rank), .value = "N", .initial = "16", .min = 1, .max = 65536,
-     .help = "rank of the small matrices"},
+    {.name = "adapter", .kind = OPTION_STRING, AT(adapter), .value = "DIR",
+     .help = "a LoRA adapter to start from"},
+    {.name = "lora-rank", .kind = OPTION_INT, AT(lora_rank), .value = "N", .initial = "16", .min = 1,
+     .max = 65536, .help = "rank of the small matrices"},
     {.name = "lora-alpha", .kind = OPTION_POSITIVE, AT(lora_alpha), .value = "X", .initial = "32",
      .help = "they count alpha / rank times"},
-    {.name = "lora-dropout", .kind = OPTION_REAL, AT(lora_dropout), .value = "X", .initial = "0", .min = 0, .max = 0.99,
-     .help = "share of their input that is dropped"},
+    {.name = "lora-dropout", .kind = OPTION_REAL, AT(lora_dropout), .value = "X", .initial = "0", .min = 0,
+     .max = 0.99, .help = "share of their input that is dropped"},
     {.name = "lora-target", .kind = OPTION_STRING, AT(lora_target), .value = "A,B,...", .initial = "all",
      .help = "which layers get them, e.g. q_proj,v_proj; all: every linear layer but the head"},
     {.name = "epochs", .kind = OPTION_POSITIVE, AT(epochs), .value = "X", .initial = "1",
@@ -169,43 +183,46 @@ static const option options[] = {
      .help = "so many optimizer steps, whatever --epochs says"},
     {.name = "max-seconds", .kind = OPTION_POSITIVE, AT(max_seconds), .value = "X",
      .help = "training ends in time; the learning rate falls with the clock"},
-    {.name = "batch-size", .kind = OPTION_INT, AT(batch_size), .value = "N", .initial = "4", .min = 1, .max = 4096,
-     .help = "rows that are computed together"},
-    {.name = "gradient-accumulation-steps", .kind = OPTION_INT, AT(gradient_accumulation_steps), .value = "N",
-     .initial = "1", .min = 1, .max = 65536, .help = "batches a step"},
+    {.name = "batch-size", .kind = OPTION_INT, AT(batch_size), .value = "N", .initial = "4", .min = 1,
+     .max = 4096, .help = "rows that are computed together"},
+    {.name = "gradient-accumulation-steps", .kind = OPTION_INT, AT(gradient_accumulation_steps),
+     .value = "N", .initial = "1", .min = 1, .max = 65536, .help = "batches a step"},
     {.name = "max-seq-length", .kind = OPTION_INT, AT(max_seq_length), .value = "N",
      .shown = "1024, or what the model holds", OPTION_AT_LEAST(2),
      .help = "tokens of a row; longer examples lose their end"},
     {.name = "no-packing", .kind = OPTION_FLAG, AT(no_packing),
      .help = "one example a row, instead of as many as fit (which never see each other)"},
-    {.name = "learning-rate", .kind = OPTION_POSITIVE, AT(learning_rate), .value = "X", .shown = "2e-4, with full 2e-5",
-     .help = "its highest value"},
-    {.name = "lr-scheduler-type", .kind = OPTION_CHOICE, AT(lr_scheduler_type), .value = "cosine|linear|constant",
-     .initial = "cosine", .help = "how it falls to 0"},
-    {.name = "warmup-ratio", .kind = OPTION_REAL, AT(warmup_ratio), .value = "X", .initial = "0.03", .min = 0, .max = 1,
-     .help = "the share of the steps over which it rises at first"},
-    {.name = "weight-decay", .kind = OPTION_REAL, AT(weight_decay), .value = "X", .initial = "0", OPTION_AT_LEAST(0),
-     .help = "decoupled from the gradient with adamw, added to it with sgd"},
-    {.name = "max-grad-norm", .kind = OPTION_REAL, AT(max_grad_norm), .value = "X", .initial = "1", OPTION_AT_LEAST(0),
-     .help = "longer gradients are scaled down to this norm; 0: never"},
+    {.name = "learning-rate", .kind = OPTION_POSITIVE, AT(learning_rate), .value = "X",
+     .shown = "2e-4, with full 2e-5", .help = "its highest value"},
+    {.name = "lr-scheduler-type", .kind = OPTION_CHOICE, AT(lr_scheduler_type),
+     .value = "cosine|linear|constant", .initial = "cosine", .help = "how it falls to 0"},
+    {.name = "warmup-ratio", .kind = OPTION_REAL, AT(warmup_ratio), .value = "X", .initial = "0.03",
+     .min = 0, .max = 1, .help = "the share of the steps over which it rises at first"},
+    {.name = "weight-decay", .kind = OPTION_REAL, AT(weight_decay), .value = "X", .initial = "0",
+     OPTION_AT_LEAST(0), .help = "decoupled from the gradient with adamw, added to it with sgd"},
+    {.name = "max-grad-norm", .kind = OPTION_REAL, AT(max_grad_norm), .value = "X", .initial = "1",
+     OPTION_AT_LEAST(0), .help = "longer gradients are scaled down to this norm; 0: never"},
     {.name = "optimizer", .kind = OPTION_CHOICE, AT(optimizer), .value = "adamw|sgd", .initial = "adamw",
      .help = "what makes the steps"},
-    {.name = "train-on-prompt", .kind = OPTION_FLAG, AT(train_on_prompt), .help = "learn every token, not the answers alone"},
+    {.name = "train-on-prompt", .kind = OPTION_FLAG, AT(train_on_prompt),
+     .help = "learn every token, not the answers alone"},
     {.name = "no-shuffle", .kind = OPTION_FLAG, AT(no_shuffle), .help = "the data in its own order"},
-    {.name = "eval-steps", .kind = OPTION_INT, AT(eval_steps), .value = "N", .shown = "at the end of each epoch",
-     OPTION_AT_LEAST(1), .help = "steps between evaluations on valid.jsonl"},
-    {.name = "save-steps", .kind = OPTION_INT, AT(save_steps), .value = "N", .shown = "none but when stopped",
-     OPTION_AT_LEAST(1), .help = "steps between checkpoints"},
-    {.name = "save-total-limit", .kind = OPTION_INT, AT(save_total_limit), .value = "N", .shown = "all", OPTION_AT_LEAST(1),
-     .help = "how many checkpoints are kept"},
-    {.name = "resume-from-checkpoint", .kind = OPTION_STRING, AT(resume_from_checkpoint), .value = "DIR|latest",
-     .help = "goes on where that run was, exactly; give the same options as then"},
+    {.name = "eval-steps", .kind = OPTION_INT, AT(eval_steps), .value = "N",
+     .shown = "at the end of each epoch", OPTION_AT_LEAST(1),
+     .help = "steps between evaluations on valid.jsonl"},
+    {.name = "save-steps", .kind = OPTION_INT, AT(save_steps), .value = "N",
+     .shown = "none but when stopped", OPTION_AT_LEAST(1), .help = "steps between checkpoints"},
+    {.name = "save-total-limit", .kind = OPTION_INT, AT(save_total_limit), .value = "N", .shown = "all",
+     OPTION_AT_LEAST(1), .help = "how many checkpoints are kept"},
+    {.name = "resume-from-checkpoint", .kind = OPTION_STRING, AT(resume_from_checkpoint),
+     .value = "DIR|latest", .help = "goes on where that run was, exactly; give the same options as then"},
 };
 const command cmd_finetune = {
     .name = "finetune",
     .summary = "teaches a pretrained model something, by LoRA or in full",
-    .about = "Fine-tunes a pretrained language model on conversations, prompts with answers, or plain text. Of "
-             "conversations and prompts the answers are learnt. Ctrl-C saves, and says how to go on.",
+    .about =
+        "Fine-tunes a pretrained language model on conversations, prompts with answers, or plain text. Of "
+        "conversations and prompts the answers are learnt. Ctrl-C saves, and says how to go on.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(finetune_args),

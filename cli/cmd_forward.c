@@ -21,7 +21,8 @@ static bool compute(const forward_args *args, hone_ctx *ctx, const int32_t *ids,
                                  (json_int_t)hone_llm_vocabulary(llm), "output",
                                  cli_json_text(args->output, strlen(args->output))));
     else
-        cli_note(&args->common, "%s: logits [%zu, %lld], f32", args->output, count, (long long)hone_llm_vocabulary(llm));
+        cli_note(&args->common, "%s: logits [%zu, %lld], f32", args->output, count,
+                 (long long)hone_llm_vocabulary(llm));
     hone_tensor_free(logits);
     hone_llm_free(llm);
     return ok;
@@ -35,7 +36,8 @@ static int run(void *memory)
     const char *bad = NULL;
     int status = EXIT_FAILED;
     if (!cli_parse_ids(args->tokens, strlen(args->tokens), &ids, &count, &bad)) {
-        status = cli_usage(&args->common, "--tokens: '%.*s' is no token id", (int)strcspn(bad, " \t\r\n,"), bad);
+        status =
+            cli_usage(&args->common, "--tokens: '%.*s' is no token id", (int)strcspn(bad, " \t\r\n,"), bad);
     } else if (!count) {
         status = cli_usage(&args->common, "--tokens: at least one is needed: 1,2,3");
     } else {
@@ -50,16 +52,17 @@ static int run(void *memory)
 static const option options[] = {
     OPTION_MODEL(forward_args),
     OPTION_ADAPTER(forward_args),
-    {.name = "tokens", .kind = OPTION_STRING, .offset = offsetof(forward_args, tokens), .value = "1,2,3", .required = true,
-     .help = "the token ids"},
+    {.name = "tokens", .kind = OPTION_STRING, .offset = offsetof(forward_args, tokens), .value = "1,2,3",
+     .required = true, .help = "the token ids"},
     {.name = "output", .kind = OPTION_STRING, .offset = offsetof(forward_args, output), .value = "FILE.npy",
      .required = true, .help = "where the logits go: [tokens, vocabulary], f32"},
 };
 const command cmd_forward = {
     .name = "forward",
     .summary = "the logits of given tokens, into a .npy file",
-    .about = "Writes the logits at every position of the given tokens as a NumPy file, for comparing with other "
-             "software. Nothing is added to the tokens. For exact comparison use --dtype f32.",
+    .about =
+        "Writes the logits at every position of the given tokens as a NumPy file, for comparing with other "
+        "software. Nothing is added to the tokens. For exact comparison use --dtype f32.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(forward_args),

@@ -29,15 +29,16 @@ static bool on_text(void *user, const char *text, size_t size)
     return fwrite(text, 1, size, stdout) == size && !fflush(stdout);
 }
 
-static hone_status generate(const generate_args *args, hone_llm *llm, const hone_tokens *prompt, int64_t capacity,
-                            sink *to, hone_tokens *made)
+static hone_status generate(const generate_args *args, hone_llm *llm, const hone_tokens *prompt,
+                            int64_t capacity, sink *to, hone_tokens *made)
 {
     hone_session *session = hone_session_new(llm, capacity);
     hone_generate_opts opts = sampling_opts(&args->common, &args->sampling);
     opts.on_text = on_text;
     opts.user = to;
-    hone_status status = session ? hone_generate_opt(session, prompt->ids, (int64_t)prompt->count, made, &opts)
-                                 : hone_ctx_status(hone_model_ctx(hone_llm_model(llm)));
+    hone_status status = session
+                             ? hone_generate_opt(session, prompt->ids, (int64_t)prompt->count, made, &opts)
+                             : hone_ctx_status(hone_model_ctx(hone_llm_model(llm)));
     hone_session_free(session);
     return status;
 }
@@ -48,22 +49,24 @@ static int run_model(const generate_args *args, hone_ctx *ctx, hone_llm *llm, co
     sink to = {.keep = args->common.json};
     int status = EXIT_DONE;
     int64_t context = hone_llm_context_length(llm);
-    if (hone_tokenizer_encode(ctx, hone_llm_tokenizer(llm), text, size, HONE_ENCODE_SPECIAL | HONE_ENCODE_ENDS,
-                              &prompt) != HONE_OK) {
+    if (hone_tokenizer_encode(ctx, hone_llm_tokenizer(llm), text, size,
+                              HONE_ENCODE_SPECIAL | HONE_ENCODE_ENDS, &prompt) != HONE_OK) {
         status = cli_fail_ctx(&args->common, ctx);
     } else if (!prompt.count) {
         status = cli_fail(&args->common, "the prompt is empty: there is nothing to continue");
     } else if ((int64_t)prompt.count > context) {
-        status = cli_fail(&args->common, "the prompt has %zu tokens; the model's context holds %lld", prompt.count,
-                          (long long)context);
+        status = cli_fail(&args->common, "the prompt has %zu tokens; the model's context holds %lld",
+                          prompt.count, (long long)context);
     } else {
         int64_t count = (int64_t)prompt.count, most = args->sampling.max_tokens;
         int64_t capacity = most > context - count ? context : count + most;
-        if (generate(args, llm, &prompt, capacity, &to, &made) != HONE_OK) status = cli_fail_ctx(&args->common, ctx);
+        if (generate(args, llm, &prompt, capacity, &to, &made) != HONE_OK)
+            status = cli_fail_ctx(&args->common, ctx);
     }
     if (args->common.json && status == EXIT_DONE)
-        cli_print_json(json_pack("{s:o, s:I, s:I}", "text", cli_json_text(to.kept ? to.kept : "", to.size), "tokens",
-                                 (json_int_t)made.count, "prompt_tokens", (json_int_t)prompt.count));
+        cli_print_json(json_pack("{s:o, s:I, s:I}", "text", cli_json_text(to.kept ? to.kept : "", to.size),
+                                 "tokens", (json_int_t)made.count, "prompt_tokens",
+                                 (json_int_t)prompt.count));
     else if (!args->common.json && isatty(STDOUT_FILENO))
         putchar('\n');
     free(to.kept);
@@ -92,15 +95,17 @@ static int run(void *memory)
 static const option options[] = {
     OPTION_MODEL(generate_args),
     OPTION_ADAPTER(generate_args),
-    {.name = "prompt", .kind = OPTION_STRING, .offset = offsetof(generate_args, prompt), .value = "TEXT", .required = true,
+    {.name = "prompt", .kind = OPTION_STRING, .offset = offsetof(generate_args, prompt), .value = "TEXT",
+     .required = true,
      .help = "what is continued, as it is, special tokens in it recognised; -: all of stdin"},
     OPTIONS_SAMPLING(generate_args),
 };
 const command cmd_generate = {
     .name = "generate",
     .summary = "continues a prompt",
-    .about = "Prints the continuation of a prompt, and nothing else, on stdout. The prompt is taken raw; to talk with "
-             "a model in its own chat format use `hone chat`.",
+    .about =
+        "Prints the continuation of a prompt, and nothing else, on stdout. The prompt is taken raw; to talk "
+        "with a model in its own chat format use `hone chat`.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(generate_args),

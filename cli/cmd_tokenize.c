@@ -27,7 +27,8 @@ static bool encode(work *w, const char *text, size_t size)
     }
     if (w->args->common.json) {
         json_t *ids = json_array();
-        for (size_t i = 0; i < w->tokens.count; i++) json_array_append_new(ids, json_integer(w->tokens.ids[i]));
+        for (size_t i = 0; i < w->tokens.count; i++)
+            json_array_append_new(ids, json_integer(w->tokens.ids[i]));
         cli_print_json(json_pack("{s:o}", "ids", ids));
         return true;
     }
@@ -52,7 +53,8 @@ static bool decode(work *w, const char *text, size_t size, const char *where, co
         return false;
     }
     if (w->args->common.json) {
-        cli_print_json(json_pack("{s:o}", "text", cli_json_text(w->text.data ? w->text.data : "", w->text.size)));
+        cli_print_json(
+            json_pack("{s:o}", "text", cli_json_text(w->text.data ? w->text.data : "", w->text.size)));
         return true;
     }
     if (w->text.size) fwrite(w->text.data, 1, w->text.size, stdout);
@@ -102,16 +104,17 @@ static int run(void *memory)
 
 static const option options[] = {
     OPTION_MODEL(tokenize_args),
-    {.name = "text", .kind = OPTION_STRING, .offset = offsetof(tokenize_args, text), .value = "TEXT", .positional = true,
-     .help = "the text, or with --decode the ids; without it the lines of stdin"},
+    {.name = "text", .kind = OPTION_STRING, .offset = offsetof(tokenize_args, text), .value = "TEXT",
+     .positional = true, .help = "the text, or with --decode the ids; without it the lines of stdin"},
     {.name = "decode", .kind = OPTION_FLAG, .offset = offsetof(tokenize_args, decode),
      .help = "from ids to text: the exact bytes, a line of text for a line of ids"},
 };
 const command cmd_tokenize = {
     .name = "tokenize",
     .summary = "text to token ids, and back",
-    .about = "Prints the token ids of TEXT, or of each line of stdin, separated by blanks, one line a line. Special "
-             "tokens written in the text are those tokens; none are added. With --decode the way back.",
+    .about =
+        "Prints the token ids of TEXT, or of each line of stdin, separated by blanks, one line a line. "
+        "Special tokens written in the text are those tokens; none are added. With --decode the way back.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(tokenize_args),

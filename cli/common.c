@@ -39,7 +39,10 @@ int cli_usage(const common_args *args, const char *format, ...)
     return EXIT_USAGE;
 }
 
-int cli_fail_ctx(const common_args *args, const hone_ctx *ctx) { return cli_fail(args, "%s", hone_error(ctx)); }
+int cli_fail_ctx(const common_args *args, const hone_ctx *ctx)
+{
+    return cli_fail(args, "%s", hone_error(ctx));
+}
 
 void cli_note(const common_args *args, const char *format, ...)
 {
@@ -80,7 +83,8 @@ char *cli_copy(const char *text)
 int cli_compare_case(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        int x = a[i] >= 'A' && a[i] <= 'Z' ? a[i] + 32 : a[i], y = b[i] >= 'A' && b[i] <= 'Z' ? b[i] + 32 : b[i];
+        int x = a[i] >= 'A' && a[i] <= 'Z' ? a[i] + 32 : a[i],
+            y = b[i] >= 'A' && b[i] <= 'Z' ? b[i] + 32 : b[i];
         if (x != y || !x) return x - y;
     }
     return 0;
@@ -122,7 +126,8 @@ static void on_signal(int number)
 
 void cli_catch_interrupts(hone_ctx *ctx, bool once)
 {
-    struct sigaction action = {.sa_handler = ctx ? on_signal : SIG_DFL, .sa_flags = once ? (int)SA_RESETHAND : 0};
+    struct sigaction action = {.sa_handler = ctx ? on_signal : SIG_DFL,
+                               .sa_flags = once ? (int)SA_RESETHAND : 0};
     sigemptyset(&action.sa_mask);
     interrupted = ctx;
     sigaction(SIGINT, &action, NULL);
@@ -192,7 +197,11 @@ json_t *cli_json_real(double value) { return isfinite(value) ? json_real(value) 
 static size_t utf8_length(const unsigned char *text, size_t size)
 {
     unsigned char c = text[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xC2 && c < 0xE0 ? 2
+               : (c & 0xF0) == 0xE0    ? 3
+               : c >= 0xF0 && c < 0xF5 ? 4
+                                       : 0;
     if (!n || n > size) return 0;
     for (size_t i = 1; i < n; i++)
         if ((text[i] & 0xC0) != 0x80) return 0;

@@ -47,7 +47,7 @@ static bool is_one_of(const char *text, const char *const *words)
 static bool set_scalar(reader *r, const option *o, const char *where)
 {
     static const char *const none[] = {"", "~", "null", NULL}, *const yes[] = {"true", "yes", "on", NULL},
-                      *const no[] = {"false", "no", "off", NULL};
+                             *const no[] = {"false", "no", "off", NULL};
     const char *text = scalar(r);
     bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (plain && is_one_of(text, none)) return true; /* not set */

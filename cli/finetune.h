@@ -10,7 +10,8 @@ typedef struct finetune_args {
     int method, lr_scheduler_type, optimizer;
     int64_t lora_rank, max_steps, batch_size, gradient_accumulation_steps, max_seq_length;
     int64_t eval_steps, save_steps, save_total_limit;
-    double lora_alpha, lora_dropout, epochs, max_seconds, learning_rate, warmup_ratio, weight_decay, max_grad_norm;
+    double lora_alpha, lora_dropout, epochs, max_seconds, learning_rate, warmup_ratio, weight_decay,
+        max_grad_norm;
     bool no_packing, train_on_prompt, no_shuffle;
 } finetune_args;
 enum { METHOD_LORA = 1, METHOD_FULL };

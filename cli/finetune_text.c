@@ -42,9 +42,11 @@ static void print_tokens(const finetune_run *run, const int32_t *ids, const uint
     const hone_tokenizer *tokenizer = hone_llm_tokenizer(run->llm);
     int64_t shown = count < SHOWN_TOKENS ? count : SHOWN_TOKENS;
     for (int64_t at = 0, end; at < shown; at = end) {
-        for (end = at + 1; end < shown && trained[end] == trained[at]; end++) {}
+        for (end = at + 1; end < shown && trained[end] == trained[at]; end++) {
+        }
         text.size = 0;
-        if (hone_tokenizer_decode(run->ctx, tokenizer, ids + at, (size_t)(end - at), 0, &text) != HONE_OK) break;
+        if (hone_tokenizer_decode(run->ctx, tokenizer, ids + at, (size_t)(end - at), 0, &text) != HONE_OK)
+            break;
         if (trained[at]) put_mark(&p, true);
         put_text(&p, text.data ? text.data : "", text.size);
         if (trained[at]) put_mark(&p, false);
@@ -76,15 +78,18 @@ static void print_counts(const char *name, const hone_llm_data *data, int64_t ma
 {
     hone_llm_data_counts n = hone_llm_data_count(data);
     char a[32], b[32], c[32];
-    fprintf(stderr, "%s %s examples, %s tokens, %s of them learnt; the longest has %lld\n", name, cli_count(n.examples, a),
-            cli_count(n.tokens, b), cli_count(n.trained_tokens, c), (long long)n.longest);
+    fprintf(stderr, "%s %s examples, %s tokens, %s of them learnt; the longest has %lld\n", name,
+            cli_count(n.examples, a), cli_count(n.tokens, b), cli_count(n.trained_tokens, c),
+            (long long)n.longest);
     if (n.truncated && max_seq_length)
         fprintf(stderr, "           %s are longer than --max-seq-length %lld and lose their end\n",
                 cli_count(n.truncated, a), (long long)max_seq_length);
     else if (n.truncated)
-        fprintf(stderr, "           %s are too long and lose their end; --max-seq-length sets what is too long\n",
+        fprintf(stderr,
+                "           %s are too long and lose their end; --max-seq-length sets what is too long\n",
                 cli_count(n.truncated, a));
-    if (n.empty) fprintf(stderr, "           %s have nothing to learn from and are left out\n", cli_count(n.empty, a));
+    if (n.empty)
+        fprintf(stderr, "           %s have nothing to learn from and are left out\n", cli_count(n.empty, a));
 }
 
 void finetune_print_plan(const finetune_run *run)
@@ -96,12 +101,15 @@ void finetune_print_plan(const finetune_run *run)
     print_example(run);
     print_counts("train     ", run->train, args->max_seq_length);
     if (run->valid) print_counts("valid     ", run->valid, args->max_seq_length);
-    fprintf(stderr, "trained    %s of %s parameters (%.2f %%), computing in %s on %s\n", cli_count(plan->trained_parameters, a),
-            cli_count(plan->parameters, b), 100.0 * (double)plan->trained_parameters / (double)plan->parameters,
+    fprintf(stderr, "trained    %s of %s parameters (%.2f %%), computing in %s on %s\n",
+            cli_count(plan->trained_parameters, a), cli_count(plan->parameters, b),
+            100.0 * (double)plan->trained_parameters / (double)plan->parameters,
             hone_dtype_name(hone_llm_compute(run->llm)), hone_hardware(run->ctx));
-    fprintf(stderr, "steps      %s%s of %lld x %lld %s; %s %s an epoch", args->max_seconds > 0 ? "at most " : "",
-            cli_count(plan->total_steps, a), (long long)args->batch_size, (long long)args->gradient_accumulation_steps,
-            args->no_packing ? "examples" : "packed rows", cli_count(plan->rows, b), args->no_packing ? "examples" : "rows");
+    fprintf(stderr, "steps      %s%s of %lld x %lld %s; %s %s an epoch",
+            args->max_seconds > 0 ? "at most " : "", cli_count(plan->total_steps, a),
+            (long long)args->batch_size, (long long)args->gradient_accumulation_steps,
+            args->no_packing ? "examples" : "packed rows", cli_count(plan->rows, b),
+            args->no_packing ? "examples" : "rows");
     if (plan->resumed_step) fprintf(stderr, "; %lld are made already", (long long)plan->resumed_step);
     fprintf(stderr, "\nmemory     about %s at the peak\n", cli_bytes((double)plan->memory_bytes, a));
     if (plan->seconds > 0) fprintf(stderr, "time       about %s\n", cli_duration(plan->seconds, a));
@@ -138,10 +146,12 @@ void finetune_print_end(const finetune_run *run)
             cli_duration(cli_now() - run->began, a), run->first_loss, run->last_loss,
             cli_bytes((double)run->peak_memory_bytes, b));
     fprintf(to, "In %s:\n", args->output_dir);
-    print_file(to, args->output_dir, "adapter_model.safetensors", "the adapter, with adapter_config.json (PEFT reads it too)");
+    print_file(to, args->output_dir, "adapter_model.safetensors",
+               "the adapter, with adapter_config.json (PEFT reads it too)");
     print_file(to, args->output_dir, "model.safetensors", "the model, with its configuration and tokenizer");
     print_file(to, args->output_dir, "loss.svg, loss.png", "the loss over the steps");
-    print_file(to, args->output_dir, "metrics.jsonl", "every step as numbers; TensorBoard reads events.out.*");
+    print_file(to, args->output_dir, "metrics.jsonl",
+               "every step as numbers; TensorBoard reads events.out.*");
     fputs("Try next:\n", to);
     print_try(to, run, "chat", "\n");
     print_try(to, run, "eval", " --data ");

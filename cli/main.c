@@ -10,10 +10,13 @@ enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *to)
 {
-    fputs("usage: hone COMMAND [options]\n\nTrains, fine-tunes, evaluates, converts and runs neural networks.\n\n", to);
-    for (size_t i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`hone help COMMAND` or `hone COMMAND --help` lists a command's options; `hone --version` says which Hone\n"
-          "this is. Exit status: 0 done, 1 the work failed, 2 wrong usage.\n", to);
+    fputs("usage: hone COMMAND [options]\n\n"
+          "Trains, fine-tunes, evaluates, converts and runs neural networks.\n\n",
+          to);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\n`hone help COMMAND` or `hone COMMAND --help` lists a command's options; `hone --version` says\n"
+          "which Hone this is. Exit status: 0 done, 1 the work failed, 2 wrong usage.\n", to);
 }
 
 static const command *find_command(const char *name)

@@ -8,12 +8,13 @@
 #include <string.h>
 
 static const option common_options[] = {
-    {.name = "dtype", .kind = OPTION_CHOICE, .offset = offsetof(common_args, dtype), .value = "auto|f32|bf16",
-     .initial = "auto", .help = "what is computed in; auto: bf16 where the CPU is made for it, else f32"},
+    {.name = "dtype", .kind = OPTION_CHOICE, .offset = offsetof(common_args, dtype),
+     .value = "auto|f32|bf16", .initial = "auto",
+     .help = "what is computed in; auto: bf16 where the CPU is made for it, else f32"},
     {.name = "threads", .kind = OPTION_INT, .offset = offsetof(common_args, threads), .value = "N",
      .shown = "the CPUs this process may use", .min = 1, .max = 4096, .help = "compute threads"},
-    {.name = "seed", .kind = OPTION_SEED, .offset = offsetof(common_args, seed), .value = "N", .initial = "0",
-     .help = "root of all randomness"},
+    {.name = "seed", .kind = OPTION_SEED, .offset = offsetof(common_args, seed), .value = "N",
+     .initial = "0", .help = "root of all randomness"},
     {.name = "config", .kind = OPTION_STRING, .offset = offsetof(common_args, config), .value = "FILE.yaml",
      .help = "options from a file, one `name: value` a line; the command line wins over it"},
     {.name = "json", .kind = OPTION_FLAG, .offset = offsetof(common_args, json),
@@ -176,8 +177,12 @@ bool options_set(const command *c, void *args, const option *o, const char *wher
     long long whole;
     (void)c;
     switch (o->kind) {
-    case OPTION_FLAG: *(bool *)to = !value; return true;
-    case OPTION_STRING: *(const char **)to = value; return true;
+    case OPTION_FLAG:
+        *(bool *)to = !value;
+        return true;
+    case OPTION_STRING:
+        *(const char **)to = value;
+        return true;
     case OPTION_STRINGS: {
         string_list *list = to;
         list->items = cli_realloc(list->items, (list->count + 1) * sizeof *list->items);
@@ -194,7 +199,8 @@ bool options_set(const command *c, void *args, const option *o, const char *wher
         return true;
     case OPTION_SEED:
         if (parse_seed(value, to)) return true;
-        cli_fail(common, "%s%s '%s': not a whole number from 0 to 18446744073709551615", where, o->name, value);
+        cli_fail(common, "%s%s '%s': not a whole number from 0 to 18446744073709551615", where, o->name,
+                 value);
         return false;
     case OPTION_REAL:
     case OPTION_POSITIVE:
@@ -255,7 +261,8 @@ static bool add_option(command_line *line, int *i)
     if (!o) {
         char name[41];
         snprintf(name, sizeof name, "%.*s", (int)(length < 40 ? length : 40), text + 2);
-        cli_fail(args, "unknown option '--%s'%s", name, options_suggest(line->command, name, "--", hint, sizeof hint));
+        cli_fail(args, "unknown option '--%s'%s", name,
+                 options_suggest(line->command, name, "--", hint, sizeof hint));
         return false;
     }
     if (o->kind == OPTION_FLAG && value) {
@@ -300,10 +307,12 @@ static bool collect(command_line *line, int first)
 static bool set_defaults(const command *c, void *args)
 {
     for (size_t i = 0; i < N_COMMON; i++)
-        if (common_options[i].initial && !options_set(c, args, &common_options[i], "default of --", common_options[i].initial))
+        if (common_options[i].initial &&
+            !options_set(c, args, &common_options[i], "default of --", common_options[i].initial))
             return false;
     for (size_t i = 0; i < c->n_options; i++)
-        if (c->options[i].initial && !options_set(c, args, &c->options[i], "default of --", c->options[i].initial))
+        if (c->options[i].initial &&
+            !options_set(c, args, &c->options[i], "default of --", c->options[i].initial))
             return false;
     return true;
 }
@@ -351,7 +360,8 @@ bool options_parse(const command *c, int argc, char **argv, int first, void *arg
     common->command = c;
     common->argc = argc;
     common->argv = argv;
-    command_line line = {.command = c, .args = common, .set = cli_alloc(((size_t)argc + 1) * sizeof *line.set)};
+    command_line line = {
+        .command = c, .args = common, .set = cli_alloc(((size_t)argc + 1) * sizeof *line.set)};
     bool ok = collect(&line, first) && (common->help || apply(&line));
     free(line.set);
     if (!ok) fprintf(stderr, "`hone %s --help` lists the options\n", c->name);
@@ -362,7 +372,8 @@ void options_free(const command *c, void *args)
 {
     common_args *common = args;
     for (size_t i = 0; i < c->n_options; i++)
-        if (c->options[i].kind == OPTION_STRINGS) free(((string_list *)((char *)args + c->options[i].offset))->items);
+        if (c->options[i].kind == OPTION_STRINGS)
+            free(((string_list *)((char *)args + c->options[i].offset))->items);
     for (size_t i = 0; i < common->n_owned; i++) free(common->owned[i]);
     free(common->owned);
 }
@@ -401,7 +412,9 @@ static void help_option(const option *o, FILE *to)
     fprintf(to, "%*s", HELP_COLUMN - at, "");
     at = HELP_COLUMN;
     const char *initial = o->shown ? o->shown : o->initial;
-    const char *note = o->required ? " (required)" : o->kind == OPTION_STRINGS ? " (may be given several times)" : "";
+    const char *note = o->required                 ? " (required)"
+                       : o->kind == OPTION_STRINGS ? " (may be given several times)"
+                                                   : "";
     if (initial)
         snprintf(text, sizeof text, "%s%s (default: %s)", o->help, note, initial);
     else

@@ -37,7 +37,7 @@ typedef struct option {
 } option;
 #define OPTION_NO_MAX (-1.0)
 /* `.min` and `.max` of a number that has only a lower bound. */
-#define OPTION_AT_LEAST(least) .min = (least), .max = (least) - 1
+#define OPTION_AT_LEAST(least) .min = (least), .max = (least)-1
 
 typedef struct command {
     const char *name;
@@ -45,7 +45,7 @@ typedef struct command {
     const char *about;   /* what --help says on top of the options */
     const option *options;
     size_t n_options;
-    size_t args_size;        /* of a struct that begins with common_args */
+    size_t args_size;       /* of a struct that begins with common_args */
     int (*run)(void *args); /* exit status */
 } command;
 
@@ -64,8 +64,9 @@ typedef struct common_args {
 } common_args;
 enum dtype_choice { DTYPE_AUTO = 1, DTYPE_F32, DTYPE_BF16 };
 
-/* Fills args (zeros, args_size bytes) from the defaults, --config and argv[first..argc). False when something is wrong:
-   it has been said on stderr. After --help, args->help is set and nothing else counts. Free in either case. */
+/* Fills args (zeros, args_size bytes) from the defaults, --config and argv[first..argc). False when something
+   is wrong: it has been said on stderr. After --help, args->help is set and nothing else counts. Free in either
+   case. */
 bool options_parse(const command *c, int argc, char **argv, int first, void *args);
 void options_free(const command *c, void *args);
 void options_help(const command *c, FILE *to);

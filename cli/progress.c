@@ -41,7 +41,7 @@ void progress_show(progress *p, const hone_progress *state)
     shown.width = 1;
     hone_progress_text(line, sizeof line, &shown);
     const char *bar = strstr(line, "] "); /* a picture is of no use in a log */
-    fprintf(stderr, "%s\n", bar ? bar + 2 : line);
+    fprintf(stderr, "%s %s\n", p->unit ? p->unit : "step", bar ? bar + 2 : line);
 }
 
 void progress_end(progress *p)

@@ -88,7 +88,7 @@ def train(model, examples, bf16=False):
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(params, CLIP)))
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses, norms
 
 
@@ -197,6 +197,11 @@ def main():
     for name, ids in sequences.items():
         golden[f"logits.{name}"] = logits_of(model, ids)
 
+    ids = list(sequences["short"])
+    for _ in range(24):
+        ids.append(int(logits_of(model, ids)[-1].argmax()))
+    numbers["greedy"] = ids[len(sequences["short"]):]
+
     # the loss over all examples, and gradients of the first batch
     with torch.no_grad():
         total = sum(float(loss_of(model, b, "sum")) for b in batches(examples, BATCH))
@@ -205,7 +210,7 @@ def main():
     probe = copy.deepcopy(model)
     loss = loss_of(probe, next(batches(examples, BATCH)))
     loss.backward()
-    numbers["batch_loss"] = float(loss)
+    numbers["batch_loss"] = float(loss.detach())
     for name, p in probe.named_parameters():
         golden[f"gradient.{name}"] = p.grad
 
@@ -222,6 +227,10 @@ def main():
     save(adapted, GOLDEN / "adapter", ("adapter_config.json", "adapter_model.safetensors"))
     golden["logits.adapter"] = logits_of(adapted, sequences["short"])
     golden["logits.merged"] = logits_of(copy.deepcopy(adapted).merge_and_unload(), sequences["short"])
+    path = GOLDEN / "adapter" / "adapter_config.json"
+    saved = json.loads(path.read_text())
+    saved["target_modules"].sort() # a set until now
+    path.write_text(json.dumps(saved, indent=1, sort_keys=True) + "\n")
     numbers["lora_bf16_losses"], _ = train(copy.deepcopy(adapted), examples, bf16=True)
     numbers["lora_losses"], numbers["lora_norms"] = train(adapted, examples)
 

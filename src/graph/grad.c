@@ -6,6 +6,7 @@ typedef struct adjoints {
     int n;               /* nodes that existed when we began */
     hone_node **of;      /* per node id: the gradient gathered so far */
     bool *wanted;        /* per node id: some wanted leaf lies below it */
+    hone__call **again;  /* per call id: its second recording, for backward passes */
 } adjoints;
 
 /* The parameters' contributions are stored one by one, so that each can be written straight into its slot. */
@@ -27,7 +28,41 @@ static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool 
     hone_node **slot = &a->of[node->id];
     if (!*slot) return (*slot = gradient) != NULL;
     hone_node *in[2] = {*slot, gradient};
-    return (*slot = hone__record(a->graph, &hone__op_add, 2, in, NULL)) != NULL;
+    if (!(*slot = hone__record(a->graph, &hone__op_add, 2, in, NULL))) return false;
+    (*slot)->call->sums_gradients = true;
+    return true;
+}
+
+/* A node as the backward pass should read it: what is cheap to compute is computed again, from inputs that are kept
+   anyway, so that its memory is free in between (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). */
+static hone_node *again(adjoints *a, hone_node *node)
+{
+    hone__call *call = node ? node->call : NULL;
+    if (!call || !(call->op->flags & HONE__CHEAP) || a->graph->eager || node->id >= a->n) return node;
+    if (!a->again[call->id]) {
+        const char *before = a->graph->scope;
+        a->graph->scope = call->scope;
+        hone_node *copy = hone__record(a->graph, call->op, call->n_in, call->in, call->attr);
+        a->graph->scope = before;
+        if (!copy) return NULL;
+        copy->call->stream = call->stream;
+        a->again[call->id] = copy->call;
+    }
+    return &a->again[call->id]->out[node->out];
+}
+
+/* The op's vjp, with cheap inputs replaced by their second recording. */
+static bool differentiate(adjoints *a, hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d_in)
+{
+    hone_node **kept = call->in;
+    hone_node **in = hone__arena_alloc(&a->graph->arena, (size_t)(call->n_in + 1) * sizeof *in);
+    if (!in) return false;
+    for (int i = 0; i < call->n_in; i++)
+        if (!(in[i] = again(a, kept[i])) && kept[i]) return false;
+    call->in = in;
+    bool ok = call->op->vjp(call, d_out, wanted, d_in) && hone__ok(a->graph->ctx);
+    call->in = kept;
+    return ok;
 }
 
 static hone_status back(adjoints *a, hone_node *loss, bool to_slots)
@@ -68,7 +103,7 @@ static hone_status back(adjoints *a, hone_node *loss, bool to_slots)
         for (int i = 0; i < call->n_in; i++) wanted[i] = call->in[i] && a->wanted[call->in[i]->id];
         const char *before = a->graph->scope;
         a->graph->scope = call->scope; /* a gradient belongs to the layer whose forward it is of */
-        bool ok = call->op->vjp(call, d_out_few, wanted, d_in) && hone__ok(ctx);
+        bool ok = differentiate(a, call, d_out_few, wanted, d_in);
         for (int i = 0; ok && i < call->n_in; i++)
             if (d_in[i] && wanted[i]) ok = add_adjoint(a, call->in[i], d_in[i], to_slots);
         a->graph->scope = before;
@@ -83,13 +118,15 @@ static bool begin(adjoints *a, hone_node *loss)
     a->n = a->graph->n_nodes;
     a->of = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->of);
     a->wanted = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->wanted);
-    return a->of && a->wanted;
+    a->again = hone__calloc(a->graph->ctx, a->graph->n_calls, sizeof *a->again);
+    return a->of && a->wanted && a->again;
 }
 
 static void end(adjoints *a)
 {
     hone__free(a->graph->ctx, a->of);
     hone__free(a->graph->ctx, a->wanted);
+    hone__free(a->graph->ctx, a->again);
 }
 
 /* wanted spreads from the leaves to everything computed from them. */

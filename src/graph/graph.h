@@ -79,6 +79,7 @@ struct hone__call {
     uint64_t stream;  /* of randomness: from the scope's name and its call count */
     hone__variable *variable; /* variable, assign, cache_write, grad_store */
     const hone_tensor *constant;
+    bool sums_gradients; /* adds contributions to one gradient: kept in f32 */
     int n_out;
     hone_node out[]; /* op->n_out of them */
 };
@@ -165,7 +166,8 @@ enum hone__op_flags {
     HONE__VIEW = 8,        /* output 0 looks at input 0's memory: no run, a view function */
     HONE__ACCUMULATE = 16, /* run honours exec->accumulate: output 0 is added to, not overwritten */
     HONE__EFFECT = 32,     /* changes call->variable; always needed, ordered after readers of the old value */
-    HONE__RANDOM = 64      /* depends on seed, step, micro-batch and call->stream */
+    HONE__RANDOM = 64,     /* depends on seed, step, micro-batch and call->stream */
+    HONE__CHEAP = 128      /* one pass over its inputs: backward passes compute it again instead of keeping its result */
 };
 
 struct hone_op {

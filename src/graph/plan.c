@@ -9,7 +9,7 @@ typedef struct place {
     bool ready;
 } place;
 
-enum { NEED_F32 = 1, NEED_COMPUTE = 2, NEED_FLEX = 4 };
+enum { NEED_F32 = 1, NEED_COMPUTE = 2, NEED_FLEX = 4, NEED_SUM = 8 };
 enum { FOREVER = 1 << 30 };
 
 typedef struct planner {
@@ -22,6 +22,7 @@ typedef struct planner {
     uint8_t *need;   /* per node id: what its readers want */
     int *readers;    /* per node id: how many needed inputs it is */
     bool *is_output; /* per node id */
+    bool *half;      /* per node id: bf16 would lose nothing that its inputs had */
     place *main, *cast, *dense; /* per node id: as made; in the other float type; dense */
     hone__call **fold; /* per call id: the grad_store that its output 0 is written straight into */
     hone__variable **written; /* gradients written so far */
@@ -54,6 +55,7 @@ static void note_needs(planner *p, int n, hone_node *const *outputs)
             uint8_t need = NEED_F32;
             if (!(op->keep_in >> HONE_MIN(i, 31) & 1)) {
                 if (op->flags & HONE__COMPUTE) need = NEED_COMPUTE;
+                else if (op == &hone__op_add && !call->sums_gradients) need = NEED_SUM;
                 else if (op->flags & HONE__FLEX) need = NEED_FLEX;
             }
             p->need[base_of(call->in[i])->id] |= need;
@@ -66,16 +68,31 @@ static void note_needs(planner *p, int n, hone_node *const *outputs)
     }
 }
 
+/* As types are promoted: what is made of halves alone (results of products, and what follows from them) is half; a sum
+   with an f32 part, such as the residual stream, is not. */
+static bool is_half(const planner *p, const hone__call *call)
+{
+    if (call->op->flags & HONE__COMPUTE) return true;
+    if (!(call->op->flags & HONE__FLEX) || call->sums_gradients) return false;
+    bool any = false;
+    for (int i = 0; i < call->n_in; i++) {
+        if (!call->in[i] || call->in[i]->dtype != HONE_F32) continue;
+        if (!p->half[base_of(call->in[i])->id]) return false;
+        any = true;
+    }
+    return any;
+}
+
 static hone_dtype stored_dtype(const planner *p, const hone_node *node)
 {
     const hone_op *op = node->call->op;
     if (!is_bf16_plan(p) || node->dtype != HONE_F32 || op->keep_out >> node->out & 1) return node->dtype;
     uint8_t need = p->need[node->id];
     if (need & NEED_F32) return HONE_F32;
-    if (op->flags & HONE__COMPUTE) return HONE_BF16;
-    /* A sum that other sums read (the residual stream) keeps f32: only what products alone read is rounded. */
-    if (op->flags & HONE__FLEX && need == NEED_COMPUTE) return HONE_BF16;
-    return HONE_F32;
+    if (need == NEED_COMPUTE && op->flags & (HONE__COMPUTE | HONE__FLEX)) return HONE_BF16; /* rounded anyway */
+    /* What only sums read is rounded after the sum: a small update to a large value that was rounded already would be
+       lost, every time. */
+    return p->half[node->id] && need != NEED_SUM ? HONE_BF16 : HONE_F32;
 }
 
 /* ---- buffers ---- */
@@ -318,6 +335,7 @@ static bool plan_call(planner *p, hone__call *call)
         hone_node *node = &call->out[i];
         place *to = &p->main[node->id];
         bool first;
+        p->half[node->id] = is_half(p, call);
         hone__call *store = i == 0 ? p->fold[call->id] : NULL;
         if (store || op == &hone__op_grad_store) {
             hone__variable *slot = store ? store->variable : target;
@@ -436,6 +454,7 @@ hone__plan *hone__plan_new(hone_graph *graph, int n, hone_node *const *outputs, 
     p.need = hone__calloc(ctx, nodes, sizeof *p.need);
     p.readers = hone__calloc(ctx, nodes, sizeof *p.readers);
     p.is_output = hone__calloc(ctx, nodes, sizeof *p.is_output);
+    p.half = hone__calloc(ctx, nodes, sizeof *p.half);
     p.main = hone__calloc(ctx, nodes, sizeof *p.main);
     p.cast = hone__calloc(ctx, nodes, sizeof *p.cast);
     p.dense = hone__calloc(ctx, nodes, sizeof *p.dense);
@@ -447,7 +466,7 @@ hone__plan *hone__plan_new(hone_graph *graph, int n, hone_node *const *outputs, 
         ok = hone__schedule(graph, n, outputs, p.needed, p.order, &p.count) == HONE_OK && build(&p, n, outputs) &&
              settle(&p);
     }
-    void *temporary[] = {p.needed, p.order, p.fold, p.need, p.readers, p.is_output, p.main, p.cast, p.dense,
+    void *temporary[] = {p.needed, p.order, p.fold, p.need, p.readers, p.is_output, p.half, p.main, p.cast, p.dense,
                          p.written, p.buffers, p.at};
     for (size_t i = 0; i < HONE_ARRAY_LEN(temporary); i++) hone__free(ctx, temporary[i]);
     if (ok) return plan;

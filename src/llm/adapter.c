@@ -6,6 +6,8 @@
 
 #define PREFIX "base_model.model."
 
+static const char *lora_part(const char *name) { return strstr(name, ".lora_"); }
+
 bool hone__adapter_source(hone_llm *llm, const char *name, hone__param_source *to)
 {
     char full[512];
@@ -62,6 +64,8 @@ static hone_status read_config(hone_llm *llm, const char *path, hone_lora_opts *
         hone__fail(ctx, HONE_UNSUPPORTED, "%s: peft_type '%.40s' is not supported, only LORA", path, type ? type : "(none)");
     else if (json_is_true(json_object_get(j, "use_rslora")) || json_is_true(json_object_get(j, "use_dora")))
         hone__fail(ctx, HONE_UNSUPPORTED, "%s: rsLoRA and DoRA are not supported", path);
+    else if (json_object_size(json_object_get(j, "rank_pattern")) || json_object_size(json_object_get(j, "alpha_pattern")))
+        hone__fail(ctx, HONE_UNSUPPORTED, "%s: rank_pattern and alpha_pattern are not supported", path);
     else if (!json_is_integer(rank) || json_integer_value(rank) < 1 || json_integer_value(rank) > 65536 || !json_is_number(alpha))
         hone__fail(ctx, HONE_FORMAT, "%s: r and lora_alpha must be numbers, r from 1 to 65536", path);
     else if (!(*targets = targets_from(ctx, json_object_get(j, "target_modules"))))
@@ -71,6 +75,18 @@ static hone_status read_config(hone_llm *llm, const char *path, hone_lora_opts *
                                  .dropout = json_number_value(json_object_get(j, "lora_dropout")), .targets = *targets};
     json_decref(j);
     return ctx->status;
+}
+
+/* A tensor that no parameter takes would be lost in silence: biases, whole layers (modules_to_save), other names. */
+static hone_status check_all_used(hone_llm *llm, const char *path)
+{
+    for (int64_t i = 0; i < hone_safetensors_count(llm->adapter); i++) {
+        const char *name = hone_safetensors_at(llm->adapter, i)->name;
+        bool ours = !strncmp(name, PREFIX, sizeof PREFIX - 1) && lora_part(name);
+        if (!ours || !hone_model_find_param(llm->model, name + sizeof PREFIX - 1))
+            return hone__fail(llm->ctx, HONE_UNSUPPORTED, "%s: tensor '%s' fits nothing that adapter_config.json names", path, name);
+    }
+    return HONE_OK;
 }
 
 hone_status hone_llm_load_adapter(hone_llm *llm, const char *folder)
@@ -85,6 +101,7 @@ hone_status hone_llm_load_adapter(hone_llm *llm, const char *folder)
     if (status == HONE_OK && !(llm->adapter = hone_safetensors_open(ctx, weights))) status = ctx->status;
     if (status == HONE_OK) status = hone__llm_add_lora(llm, &opts);
     if (status == HONE_OK && (status = hone__model_seal(llm->model)) != HONE_OK) hone__error_prefix(ctx, "%s", weights);
+    if (status == HONE_OK) status = check_all_used(llm, weights);
     hone__free(ctx, config);
     hone__free(ctx, weights);
     hone__free(ctx, targets);
@@ -92,8 +109,6 @@ hone_status hone_llm_load_adapter(hone_llm *llm, const char *folder)
 }
 
 /* ---- saving ---- */
-
-static const char *lora_part(const char *name) { return strstr(name, ".lora_"); }
 
 /* The distinct last parts of the names of layers with an adapter. */
 static json_t *targets_of(const hone_llm *llm)

@@ -49,29 +49,42 @@ static hone_status check(hone_llm *llm)
 
 /* Wavelengths longer than the original context are stretched by `factor`, short ones kept, those between blended:
    Llama 3.1's rope_type "llama3" as transformers defines it. */
+static double rope_factor(const hone__llm_config *c, int64_t i)
+{
+    double original = (double)c->rope_original_max_position;
+    double wavelength = 6.283185307179586 * pow(c->rope_theta, 2.0 * (double)i / (double)c->head_dim);
+    double low = original / c->rope_low_freq_factor, high = original / c->rope_high_freq_factor;
+    if (wavelength < high) return 1;
+    if (wavelength > low) return c->rope_factor;
+    double smooth = (original / wavelength - c->rope_low_freq_factor) / (c->rope_high_freq_factor - c->rope_low_freq_factor);
+    return 1 / ((1 - smooth) / c->rope_factor + smooth);
+}
+
 static hone_status make_rope_factors(hone_llm *llm)
 {
     hone__llm_config *c = &llm->config;
     if (!(c->rope_factor > 0)) return HONE_OK;
-    int64_t half = c->head_dim / 2;
-    double original = (double)c->rope_original_max_position;
-    if (!(original > 0) || !(c->rope_low_freq_factor > 0) || !(c->rope_high_freq_factor > c->rope_low_freq_factor))
+    if (c->rope_original_max_position < 1 || !(c->rope_low_freq_factor > 0) || !(c->rope_high_freq_factor > c->rope_low_freq_factor))
         return hone__fail(llm->ctx, HONE_FORMAT, "%s: rope_scaling lacks sensible original_max_position_embeddings, "
                                                  "low_freq_factor and high_freq_factor", llm->path);
-    if (!(c->rope_factors = hone__alloc(llm->ctx, (size_t)half * sizeof(float)))) return llm->ctx->status;
-    for (int64_t i = 0; i < half; i++) {
-        double wavelength = 6.283185307179586 * pow(c->rope_theta, 2.0 * (double)i / (double)c->head_dim);
-        double low = original / c->rope_low_freq_factor, high = original / c->rope_high_freq_factor;
-        if (wavelength < high) {
-            c->rope_factors[i] = 1;
-        } else if (wavelength > low) {
-            c->rope_factors[i] = (float)c->rope_factor;
-        } else {
-            double smooth = (original / wavelength - c->rope_low_freq_factor) / (c->rope_high_freq_factor - c->rope_low_freq_factor);
-            c->rope_factors[i] = (float)(1 / ((1 - smooth) / c->rope_factor + smooth));
-        }
-    }
+    if (!(c->rope_factors = hone__alloc(llm->ctx, (size_t)(c->head_dim / 2) * sizeof(float)))) return llm->ctx->status;
+    for (int64_t i = 0; i < c->head_dim / 2; i++) c->rope_factors[i] = (float)rope_factor(c, i);
     return HONE_OK;
+}
+
+/* The way back: a GGUF file has the factors alone. Every model so far has low_freq_factor 1 and high_freq_factor 4, and a
+   power of two for the original context. */
+static bool guess_rope_scaling(hone__llm_config *c)
+{
+    int64_t half = c->head_dim / 2;
+    c->rope_low_freq_factor = 1, c->rope_high_freq_factor = 4, c->rope_factor = (double)c->rope_factors[half - 1];
+    for (c->rope_original_max_position = 32; c->rope_original_max_position <= 1 << 24; c->rope_original_max_position *= 2) {
+        int64_t same = 0;
+        while (same < half && fabs(rope_factor(c, same) / (double)c->rope_factors[same] - 1) < 1e-4) same++;
+        if (same == half) return true;
+    }
+    c->rope_factor = 0;
+    return false;
 }
 
 /* ---- GGUF ---- */
@@ -251,6 +264,11 @@ json_t *hone__llm_config_to_json(const hone_llm *llm)
 {
     const hone__llm_config *c = &llm->config;
     if (llm->hf_config) return json_deep_copy(llm->hf_config);
+    hone__llm_config rope = *c;
+    if (c->rope_factors && !guess_rope_scaling(&rope)) {
+        hone__fail_run(llm->ctx, HONE_UNSUPPORTED, "%s: config.json cannot express these rope_freqs.weight; export to GGUF", llm->path);
+        return NULL;
+    }
     json_t *j = json_pack("{s:[s], s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b, s:s, s:f}",
                           "architectures", llm->family->hf_class, "model_type", llm->family->model_type, "hidden_act", "silu",
                           "vocab_size", (json_int_t)c->vocab_size, "hidden_size", (json_int_t)c->hidden_size,
@@ -269,6 +287,12 @@ json_t *hone__llm_config_to_json(const hone_llm *llm)
         int32_t id = llm->tokenizer ? hone_tokenizer_special(llm->tokenizer, ids[i].which) : -1;
         if (id >= 0) json_object_set_new(j, ids[i].name, json_integer(id));
     }
+    if (c->rope_factors)
+        json_object_set_new(j, "rope_scaling", json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor",
+                                                         rope.rope_factor, "low_freq_factor", rope.rope_low_freq_factor,
+                                                         "high_freq_factor", rope.rope_high_freq_factor,
+                                                         "original_max_position_embeddings",
+                                                         (json_int_t)rope.rope_original_max_position));
     if (!j) hone__fail(llm->ctx, HONE_MEMORY, "memory ran out while writing config.json");
     return j;
 }

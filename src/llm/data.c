@@ -54,6 +54,16 @@ static hone_status close_text(hone_llm_data *d, size_t from)
     return status;
 }
 
+/* A tokenizer may know tokens that the network has no row for. */
+static hone_status check_ids(const hone_llm *llm, const hone_llm_data *d, size_t from)
+{
+    for (size_t i = from; i < d->tokens.count; i++)
+        if (d->tokens.ids[i] >= llm->config.vocab_size)
+            return hone__fail_run(d->ctx, HONE_INVALID, "token %d of the tokenizer is beyond the model's vocabulary of %lld",
+                                  (int)d->tokens.ids[i], (long long)llm->config.vocab_size);
+    return HONE_OK;
+}
+
 static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record *r, bool train_on_prompt)
 {
     size_t from = d->tokens.count;
@@ -61,12 +71,14 @@ static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record
     if (r->kind == HONE_RECORD_TEXT && !r->label) {
         status = hone_tokenizer_encode(d->ctx, llm->tokenizer, r->text, r->text_length, HONE_ENCODE_SPECIAL | HONE_ENCODE_ENDS,
                                        &d->tokens);
+        if (status == HONE_OK) status = check_ids(llm, d, from);
         return status == HONE_OK ? close_text(d, from) : status;
     }
     hone_message labelled[2] = {{"user", r->text}, {"assistant", r->label}};
     const hone_message *messages = r->kind == HONE_RECORD_TEXT ? labelled : r->messages;
     size_t count = r->kind == HONE_RECORD_TEXT ? 2 : r->n_messages;
     status = hone_chat_encode(d->ctx, llm->tokenizer, messages, count, false, &d->tokens);
+    if (status == HONE_OK) status = check_ids(llm, d, from);
     return status == HONE_OK ? close_example(d, from, train_on_prompt, true) : status;
 }
 

@@ -199,7 +199,7 @@ static hone_status fill_folder(hone_llm *llm, const char *folder, const hone_exp
         status = hone__write_json(ctx, folder, "config.json", config);
         json_decref(config);
     } else if (status == HONE_OK) {
-        status = ctx->status;
+        status = hone__ok(ctx) ? HONE_UNSUPPORTED : ctx->status;
     }
     if (status == HONE_OK) status = write_generation_config(llm, folder);
     return status == HONE_OK ? hone_tokenizer_save_json(ctx, llm->tokenizer, folder) : status;

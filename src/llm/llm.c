@@ -22,18 +22,19 @@ static const void *unpermute(hone_llm *llm, const hone_tensor_info *info)
     return copy;
 }
 
+/* The file's tensor for a parameter; NULL when there is none. */
+static const hone_tensor_info *find(const hone_llm *llm, const char *name)
+{
+    char gguf[128];
+    if (!llm->gguf) return hone_safetensors_find(llm->tensors, name);
+    return hone__gguf_name(name, gguf, sizeof gguf) ? hone_gguf_find(llm->gguf, gguf) : NULL;
+}
+
 static bool source(void *user, const char *name, hone__param_source *to)
 {
     hone_llm *llm = user;
-    const hone_tensor_info *info;
     if (strstr(name, ".lora_")) return hone__adapter_source(llm, name, to);
-    if (llm->gguf) {
-        char gguf[128];
-        if (!hone__gguf_name(name, gguf, sizeof gguf)) return false;
-        info = hone_gguf_find(llm->gguf, gguf);
-    } else {
-        info = hone_safetensors_find(llm->tensors, name);
-    }
+    const hone_tensor_info *info = find(llm, name);
     if (!info) return false;
     *to = (hone__param_source){info->dtype, info->shape, info->data, info->bytes};
     if (!hone__is_float(info->dtype) && !hone__is_blocks(info->dtype)) {
@@ -94,6 +95,25 @@ hone_status hone__llm_record_params(hone_llm *llm)
     return llm->ctx->status;
 }
 
+/* Parameters get their values when the model first runs; that the file has them all is known at once. */
+static hone_status check_tensors(hone_llm *llm, const hone_layer *layer)
+{
+    hone_ctx *ctx = llm->ctx;
+    for (size_t i = 0; i < layer->n_params && hone__ok(ctx); i++) {
+        char *name = hone__layer_path(layer, layer->params[i]->local);
+        const hone_tensor_info *info = name ? find(llm, name) : NULL;
+        hone_shape shape = layer->params[i]->v.shape;
+        if (name && !info)
+            hone__fail(ctx, HONE_NOT_FOUND, "%s: there is no tensor for parameter '%s' %s", llm->path, name, HONE__SHAPE_STR(shape));
+        else if (name && !hone_shape_equal(info->shape, shape))
+            hone__fail(ctx, HONE_SHAPE, "%s: parameter '%s': the model needs %s, the file has %s", llm->path, name,
+                       HONE__SHAPE_STR(shape), HONE__SHAPE_STR(info->shape));
+        hone__free(ctx, name);
+    }
+    for (size_t i = 0; i < layer->n_children && hone__ok(ctx); i++) check_tensors(llm, layer->children[i]);
+    return ctx->status;
+}
+
 static hone_status make_model(hone_llm *llm)
 {
     hone_ctx *ctx = llm->ctx;
@@ -103,7 +123,8 @@ static hone_status make_model(hone_llm *llm)
     llm->model->source = source;
     llm->model->source_user = llm;
     llm->model->source_strict = true;
-    return hone__llm_record_params(llm);
+    hone_status status = hone__llm_record_params(llm);
+    return status == HONE_OK ? check_tensors(llm, root) : status;
 }
 
 hone_llm *hone_llm_open_opt(hone_ctx *ctx, const char *path, const hone_llm_opts *opts)

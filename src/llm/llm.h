@@ -53,7 +53,8 @@ struct hone_llm {
 /* ---- configuration (config.c) ---- */
 hone_status hone__llm_config_from_gguf(hone_llm *llm);
 hone_status hone__llm_config_from_json(hone_llm *llm, const char *folder);
-/* The same as JSON for an exported folder; a new reference. NULL: memory (sticky). */
+/* The same as JSON for an exported folder; a new reference. NULL: memory (sticky), or UNSUPPORTED for stretched positions
+   that it has no words for (does not stick). */
 json_t *hone__llm_config_to_json(const hone_llm *llm);
 hone_status hone__llm_config_to_gguf(const hone_llm *llm, hone_gguf_writer *writer);
 

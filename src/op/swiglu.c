@@ -85,7 +85,7 @@ static const hone__sample grad_samples[] = {
     {0}};
 
 const hone_op hone__op_swiglu = {.name = "swiglu", .doc = "y = gate sigmoid(gate) up", .n_in = 2, .n_out = 1,
-                                 .flags = HONE__STRIDED | HONE__FLEX, .shape = shape, .run = run, .vjp = vjp,
+                                 .flags = HONE__STRIDED | HONE__FLEX | HONE__CHEAP, .shape = shape, .run = run, .vjp = vjp,
                                  .samples = samples};
 const hone_op hone__op_swiglu_grad = {.name = "swiglu_grad",
                                       .doc = "dgate, dup of swiglu",

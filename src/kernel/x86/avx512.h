@@ -1,0 +1,57 @@
+/* For kernel/x86/: what AVX-512 kernels share. Include from files compiled for AVX-512 or more alone. */
+#ifndef HONE_SRC_X86_AVX512_H
+#define HONE_SRC_X86_AVX512_H
+
+#include "tensor/tensor.h"
+
+#include <immintrin.h>
+
+#define HONE__LOG2_E 1.44269504f
+
+/* The first n lanes of 16; n may be anything. */
+static inline __mmask16 first_lanes(int64_t n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+
+static inline __m512 widen(__m256i h)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* To bf16, rounded to nearest even; NaN stays NaN. */
+static inline __m256i narrow(__m512 x)
+{
+    const __m512i bits = _mm512_castps_si512(x), one = _mm512_set1_epi32(1);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+    __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+
+/* Lanes of x[at, at + 16) that mask keeps, 0 elsewhere; f32 or bf16. */
+static inline __m512 load_real(const void *x, bool bf16, int64_t at, __mmask16 mask)
+{
+    if (bf16) return widen(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)x + at));
+    return _mm512_maskz_loadu_ps(mask, (const float *)x + at);
+}
+static inline void store_real(void *y, bool bf16, int64_t at, __mmask16 mask, __m512 x)
+{
+    if (bf16)
+        _mm256_mask_storeu_epi16((uint16_t *)y + at, mask, narrow(x));
+    else
+        _mm512_mask_storeu_ps((float *)y + at, mask, x);
+}
+
+/* 2^x for x in [-200, 127]: 2^n 2^r with |r| <= 1/2 and a polynomial for 2^r that is best in relative error (1e-7). */
+static inline __m512 exp2_of(__m512 x)
+{
+    __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(x, n);
+    __m512 p = _mm512_set1_ps(1.326472731e-3f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.671512991e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.550733581e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402224243e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931470037e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+    return _mm512_scalef_ps(p, n);
+}
+
+#endif
