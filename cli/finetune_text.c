@@ -127,7 +127,9 @@ static void print_file(FILE *to, const char *folder, const char *names, const ch
 static void print_try(FILE *to, const finetune_run *run, const char *verb, const char *rest)
 {
     const finetune_args *args = run->args;
-    fprintf(to, "  hone %s --model ", verb);
+    fputs("  ", to);
+    cli_print_shell(to, args->common.argv[0]);
+    fprintf(to, " %s --model ", verb);
     cli_print_shell(to, args->method == METHOD_FULL ? args->output_dir : args->model);
     if (args->method == METHOD_LORA) {
         fputs(" --adapter ", to);

@@ -65,8 +65,8 @@ typedef struct common_args {
 enum dtype_choice { DTYPE_AUTO = 1, DTYPE_F32, DTYPE_BF16 };
 
 /* Fills args (zeros, args_size bytes) from the defaults, --config and argv[first..argc). False when something
-   is wrong: it has been said on stderr. After --help, args->help is set and nothing else counts. Free in either
-   case. */
+   is wrong: it has been said on stderr. After --help, args->help is set and nothing else counts. Free in
+   either case. */
 bool options_parse(const command *c, int argc, char **argv, int first, void *args);
 void options_free(const command *c, void *args);
 void options_help(const command *c, FILE *to);

@@ -37,6 +37,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
       elseif(source MATCHES "_avx512\\.c$")
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
           "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c")
+      elseif(source MATCHES "_avx512bf16\\.c$")
+        set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+          "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mfma;-mf16c")
       elseif(source MATCHES "_amx\\.c$")
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
           "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mamx-tile;-mamx-bf16;-mamx-int8;-mfma")

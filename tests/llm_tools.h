@@ -82,6 +82,19 @@ static inline hone_llm *open_llm(const char *path)
     return llm;
 }
 
+/* Logits of ids against a golden tensor's last rows. */
+static inline void assert_logits(hone_llm *llm, const int32_t *ids, int64_t count, const char *name, double tolerance)
+{
+    int64_t want;
+    const float *values = golden_values(name, &want);
+    hone_tensor *logits = hone_llm_logits(llm, ids, count);
+    if (!logits) fail_msg("%s: %s", name, hone_error(ctx));
+    assert_int_equal(want % VOCABULARY, 0);
+    double d = distance((float *)hone_tensor_data(logits) + count * VOCABULARY - want, values, want);
+    hone_tensor_free(logits);
+    if (!(d <= tolerance)) fail_msg("%s: %g away", name, d);
+}
+
 /* ---- copies with something changed, in the scratch folder -------------------------------------------------- */
 
 static inline void copy_file(const char *from, const char *to)

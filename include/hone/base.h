@@ -61,7 +61,7 @@ typedef void (*hone_log_fn)(void *user, hone_log_level level, const char *messag
 
 typedef struct hone_ctx_opts {
     size_t struct_size;
-    int threads;              /* compute threads; 0: the CPUs this process may use */
+    int threads;              /* compute threads; 0: OMP_NUM_THREADS, else the CPUs this process may use */
     uint64_t seed;            /* root of all randomness; default 0 */
     hone_allocator allocator; /* default: the C library's */
     hone_log_fn log;          /* default: none */

@@ -78,7 +78,8 @@ def llama_greedy(llama, ids, ends):
         llama.eval([int(best)])
 
 
-def gguf(check, ids, name, options):
+def gguf(check, ids, name, options, agreement, distance_allowed):
+    """llama.cpp rounds what it multiplies to the file's own kind of number, which we don't: hence the two bounds."""
     from llama_cpp import Llama
 
     file = check.scratch / f"{name}.gguf"
@@ -89,7 +90,7 @@ def gguf(check, ids, name, options):
     theirs = np.array(llama.scores[: len(ids)])
     same = float((ours.argmax(-1) == theirs.argmax(-1)).mean())
     distance = float(np.sqrt(((ours - theirs) ** 2).mean()) / ours.std())
-    check.tell(same >= 0.95 and distance <= 0.05, f"export {name} in llama.cpp",
+    check.tell(same >= agreement and distance <= distance_allowed, f"export {name} in llama.cpp",
                f"the likeliest token is the same at {same:.1%} of {len(ids)} positions, logits {distance:.1e} apart, relative")
     texts = ["1234 5,678.90", "naïve Œuvre 日本語 🦊", *check.reviews[:50]]
     wrong = [t for t in texts if llama.tokenize(t.encode(), add_bos=False, special=True) != check.encode(t)]
@@ -113,8 +114,8 @@ def main():
     ids = tokens(check)
     base_folder(check, ids)
     adapter(check, ids)
-    gguf(check, ids, "F16", ["--dtype", "f16"])
-    gguf(check, ids, "Q8_0", ["--quantize", "Q8_0"])
+    gguf(check, ids, "F16", ["--dtype", "f16"], 0.99, 0.005)
+    gguf(check, ids, "Q8_0", ["--quantize", "Q8_0"], 0.9, 0.06)
     check.finish()
 
 

@@ -21,6 +21,16 @@ static void default_free(void *user, void *memory)
     free(memory);
 }
 
+#ifdef _OPENMP
+/* OMP_NUM_THREADS where the user has set it: omp_get_max_threads() would tell what an earlier context has set. */
+static int default_threads(void)
+{
+    const char *wanted = getenv("OMP_NUM_THREADS");
+    long n = wanted ? strtol(wanted, NULL, 10) : 0;
+    return n >= 1 && n <= 4096 ? (int)n : omp_get_num_procs();
+}
+#endif
+
 hone_ctx *hone_ctx_new_opt(const hone_ctx_opts *opts)
 {
     static const hone_ctx_opts none = {.struct_size = sizeof none};
@@ -40,7 +50,7 @@ hone_ctx *hone_ctx_new_opt(const hone_ctx_opts *opts)
     ctx->log_user = opts->log_user;
     ctx->threads = 1;
 #ifdef _OPENMP
-    ctx->threads = opts->threads ? opts->threads : omp_get_num_procs();
+    ctx->threads = opts->threads ? opts->threads : default_threads();
     /* oneDNN sizes its work by this; one number for both keeps one thread pool. */
     omp_set_num_threads(ctx->threads);
 #endif

@@ -13,11 +13,15 @@ static json_t *fingerprint(const hone_finetune *run)
     uint64_t tokens = hone__hash(d->tokens.ids, d->tokens.count * sizeof *d->tokens.ids, d->examples);
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)tokens);
-    return json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I, s:s, s:s}", "data", hash, "batch_size", (json_int_t)run->o.batch_size,
+    const hone_lora_opts *lora = &run->llm->lora; /* zeros in full training */
+    return json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I, s:s, s:s, s:I, s:f, s:f, s:I}", "data", hash, "batch_size",
+                     (json_int_t)run->o.batch_size,
                      "gradient_accumulation_steps", (json_int_t)run->o.gradient_accumulation_steps, "max_seq_length",
                      (json_int_t)run->row_length, "no_packing", run->o.no_packing, "no_shuffle", run->o.no_shuffle, "seed",
                      (json_int_t)run->ctx->seed, "optimizer", hone_optimizer_name(run->optimizer), "method",
-                     run->o.method == HONE_FINETUNE_FULL ? "full" : "lora");
+                     run->o.method == HONE_FINETUNE_FULL ? "full" : "lora", "lora_rank", (json_int_t)lora->rank, "lora_alpha",
+                     lora->alpha, "lora_dropout", lora->dropout, "trained_parameters",
+                     (json_int_t)hone__model_trained_count(run->llm->model));
 }
 
 static hone_status save_optimizer(hone_finetune *run, const char *folder)

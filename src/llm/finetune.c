@@ -30,7 +30,9 @@ static hone_status bad(hone_finetune *run, const char *what) { return hone__fail
 static hone_status check_opts(hone_finetune *run)
 {
     hone_finetune_opts *o = &run->o;
-    if (o->epochs < 0 || o->max_steps < 0 || o->max_seconds < 0) return bad(run, "epochs, max_steps and max_seconds must not be negative");
+    if (o->method != HONE_FINETUNE_LORA && o->method != HONE_FINETUNE_FULL) return bad(run, "there is no such method");
+    if (!(o->epochs >= 0 && o->epochs <= 1e6) || o->max_steps < 0 || !(o->max_seconds >= 0))
+        return bad(run, "epochs must be 0 to a million, max_steps and max_seconds not negative");
     if (o->batch_size < 0 || o->gradient_accumulation_steps < 0 || o->batch_size > 4096)
         return bad(run, "batch_size must be 1 to 4096 and gradient_accumulation_steps at least 1");
     if (!(o->learning_rate >= 0) || !(o->warmup_ratio >= 0 && o->warmup_ratio <= 1) || !(o->weight_decay >= 0))

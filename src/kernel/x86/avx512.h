@@ -19,12 +19,16 @@ static inline __m512 widen(__m256i h)
 /* To bf16, rounded to nearest even; NaN stays NaN. */
 static inline __m256i narrow(__m512 x)
 {
+#ifdef __AVX512BF16__
+    return (__m256i)_mm512_cvtneps_pbh(x);
+#else
     const __m512i bits = _mm512_castps_si512(x), one = _mm512_set1_epi32(1);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
     __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
     __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+#endif
 }
 
 /* Lanes of x[at, at + 16) that mask keeps, 0 elsewhere; f32 or bf16. */

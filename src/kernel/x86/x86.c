@@ -2,8 +2,20 @@
 
 void hone__x86_override(hone__kernels *table)
 {
-    hone__isa level = hone__isa_level();
-    if (level < HONE__ISA_AVX512) return;
-    table->swiglu = hone__swiglu_x86_avx512;
-    table->swiglu_grad = hone__swiglu_grad_x86_avx512;
+    bool bf16 = hone__bf16_is_fast(), amx = hone__isa_level() == HONE__ISA_AMX;
+    if (hone__isa_level() < HONE__ISA_AVX512) return;
+    table->swiglu = bf16 ? hone__swiglu_x86_avx512bf16 : hone__swiglu_x86_avx512;
+    table->swiglu_grad = bf16 ? hone__swiglu_grad_x86_avx512bf16 : hone__swiglu_grad_x86_avx512;
+#define ATTENTION(isa)                                                          \
+    table->attention_tasks = hone__attention_tasks_x86_##isa;                   \
+    table->attention_scratch = hone__attention_scratch_x86_##isa;               \
+    table->attention = hone__attention_x86_##isa;                               \
+    table->attention_grad_scratch = hone__attention_grad_scratch_x86_##isa;     \
+    table->attention_grad = hone__attention_grad_x86_##isa
+    if (amx) {
+        ATTENTION(amx);
+    } else if (bf16) {
+        ATTENTION(avx512bf16);
+    }
+#undef ATTENTION
 }
