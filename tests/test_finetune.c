@@ -70,18 +70,18 @@ static bool note(void *user, const hone_finetune_step *s)
 /* Prepares and runs; must come to `want`, with `part` in the error's text (NULL: any). */
 static void run_to(setup s, trace *t, hone_status want, const char *part)
 {
-    tuning tuning;
+    tuning one;
     static trace unused;
     if (!t) unused = (trace){0}, t = &unused;
     s.o.struct_size = sizeof s.o;
     s.o.on_step = note;
     s.o.user = t;
-    hone_status status = prepare(&tuning, &s);
-    t->ctx = tuning.ctx;
-    if (status == HONE_OK) status = hone_finetune_run(tuning.run);
-    if (status != want) fail_msg("%s: %s", hone_status_name(status), hone_error(tuning.ctx));
-    if (part && !strstr(hone_error(tuning.ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(tuning.ctx), part);
-    finish(&tuning);
+    hone_status status = prepare(&one, &s);
+    t->ctx = one.ctx;
+    if (status == HONE_OK) status = hone_finetune_run(one.run);
+    if (status != want) fail_msg("%s: %s", hone_status_name(status), hone_error(one.ctx));
+    if (part && !strstr(hone_error(one.ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(one.ctx), part);
+    finish(&one);
 }
 
 static setup parity(hone_finetune_method method)
@@ -202,7 +202,7 @@ static void test_accumulation_is_exact(void **state)
 
 static void assert_same_file(const char *a, const char *b, const char *name)
 {
-    char path[2][600];
+    char path[2][800];
     size_t size[2];
     snprintf(path[0], sizeof path[0], "%s/%s", a, name);
     snprintf(path[1], sizeof path[1], "%s/%s", b, name);
@@ -216,7 +216,7 @@ static void assert_same_file(const char *a, const char *b, const char *name)
 /* A JSON file, or line `line` (from 0) of one that has many; without what depends on the clock. NULL: no such line. */
 static json_t *json_of(const char *folder, const char *name, int line)
 {
-    char path[600], text[4000];
+    char path[800], text[4000];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     if (line < 0) return json_load_file(path, 0, NULL);
     FILE *file = fopen(path, "r");
@@ -273,7 +273,7 @@ static void test_resumed_runs_equal_whole_ones(void **state)
                                                                       .lr_scheduler_type = HONE_SCHEDULE_LINEAR}}},
     };
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
-        char whole[300], parts[300];
+        char whole[280], parts[280];
         snprintf(whole, sizeof whole, "%s/%s-whole", scratch_folder, cases[i].name);
         snprintf(parts, sizeof parts, "%s/%s-parts", scratch_folder, cases[i].name);
         setup s = cases[i].s;
@@ -293,9 +293,10 @@ static void test_resumed_runs_equal_whole_ones(void **state)
         snprintf(extra, sizeof extra, "%s/checkpoint-10", whole);
         s.o.resume_from = extra;
         run_to(s, NULL, HONE_OK, NULL);
-        snprintf(extra, sizeof extra, "%s/checkpoint-20", parts);
-        snprintf(parts, sizeof parts, "%s/checkpoint-20", whole);
-        assert_same_file(parts, extra, "optimizer.safetensors");
+        char one[400], two[400];
+        snprintf(one, sizeof one, "%s/checkpoint-20", whole);
+        snprintf(two, sizeof two, "%s/checkpoint-20", parts);
+        assert_same_file(one, two, "optimizer.safetensors");
         /* nothing is left to do */
         s.o.resume_from = "latest";
         run_to(s, NULL, HONE_OK, NULL);
@@ -461,7 +462,7 @@ static void test_damaged_checkpoints_are_refused(void **state)
         hone__free(ctx, data);
     }
     char path[600];
-    static const char *const wrong[] = {"{}", "[]", "3", "{\"run\": 5}", "\"\"", "{\"global_step\": 1}"};
+    static const char *const wrong[] = {"{}", "[]", "{\"run\": 5}", "{\"global_step\": 1}", "{\"run\": []}"};
     snprintf(path, sizeof path, "%s/checkpoint-1/trainer_state.json", scratch("damaged"));
     for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
         assert_hone_ok(ctx, hone__write_file(ctx, path, wrong[i], strlen(wrong[i])));
@@ -485,7 +486,7 @@ static void test_losses_that_are_not_finite_name_the_layer(void **state)
                       .user = &seen}};
     assert_hone_ok(t.ctx, prepare(&t, &s));
     assert_int_equal(hone_finetune_run(t.run), HONE_NUMERIC);
-    assert_non_null(strstr(hone_error(t.ctx), "model."));
+    if (!strstr(hone_error(t.ctx), "model.")) fail_msg("%s", hone_error(t.ctx));
     assert_non_null(strstr(hone_error(t.ctx), "far/checkpoint-1"));
     assert_int_equal(seen.n, 1);
     assert_int_equal(hone_ctx_status(t.ctx), HONE_OK);

@@ -191,8 +191,7 @@ HONE_API hone_status hone_safetensors_add_tensor(hone_safetensors_writer *writer
 /* As hone_gguf_write. */
 HONE_API hone_status hone_safetensors_write(hone_safetensors_writer *writer, const char *name,
                                             const void *data, size_t bytes);
-HONE_API hone_status
-hone_safetensors_writer_commit(hone_safetensors_writer *writer); /* as hone_gguf_writer_commit */
+HONE_API hone_status hone_safetensors_writer_commit(hone_safetensors_writer *writer); /* as hone_gguf_writer_commit */
 /* Frees; nothing is replaced. NULL is allowed. */
 HONE_API void hone_safetensors_writer_abandon(hone_safetensors_writer *writer);
 

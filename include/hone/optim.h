@@ -40,6 +40,7 @@ HONE_API hone_optimizer *hone_adamw_opt(hone_ctx *ctx, const hone_adam_opts *opt
 
 HONE_API void hone_optimizer_free(hone_optimizer *optimizer); /* NULL is allowed */
 HONE_API const char *hone_optimizer_name(const hone_optimizer *optimizer); /* "sgd", "adam", "adamw" */
+/* Of the next step; schedules set it before each one. */
 HONE_API double hone_optimizer_learning_rate(const hone_optimizer *optimizer);
 HONE_API void hone_optimizer_set_learning_rate(hone_optimizer *optimizer, double learning_rate);
 /* Steps made so far. */

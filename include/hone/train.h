@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* What is minimized, the mean over the examples. */
 typedef enum hone_loss {
     HONE_MSE,                                     /* mean((y - p)^2); y f32, shaped as the output or without its last 1 */
     HONE_BINARY_CROSSENTROPY,                     /* p in (0, 1) */
@@ -39,6 +40,7 @@ HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts
 typedef struct hone_epoch {
     double loss, accuracy, validation_loss, validation_accuracy, seconds;
 } hone_epoch;
+/* An entry an epoch; owned by whoever called hone_fit. */
 typedef struct hone_history {
     hone_ctx *ctx;
     hone_epoch *epochs;

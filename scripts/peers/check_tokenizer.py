@@ -1,45 +1,11 @@
-"""Compares `hone tokenize` with `tokenizers` and llama.cpp on SmolLM2's vocabulary: every review of vaderSentiment and
-hard Unicode strings; decoding must give the bytes back. Also what Hone's chat template and its exported files do, as
-far as the program offers them. Needs tokenizers, gguf, llama-cpp-python.
-
-    python scripts/peers/check_tokenizer.py build/hone [--model FILE.gguf] [--reviews FILE.txt] [--data /tmp/data]
-"""
-import argparse, io, json, pathlib, random, subprocess, sys, tarfile
+"""`hone tokenize` against `tokenizers` and llama.cpp on SmolLM2's vocabulary: every review of vaderSentiment and hard
+Unicode strings; decoding must give the bytes back."""
+import json, pathlib, random
 
 import gguf
 import llama_cpp
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-REVIEWS = "movieReviewSnippets_GroundTruth.txt"
-
-
-def find_in_archive(data):
-    """The reviews in a .tar.gz, or in one of the .tar.gz inside of it; None: they are not there."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        for member in tar.getmembers():
-            if member.name.endswith(REVIEWS):
-                return tar.extractfile(member).read()
-            if member.name.endswith(".tar.gz"):
-                found = find_in_archive(tar.extractfile(member).read())
-                if found is not None:
-                    return found
-    return None
-
-
-def find_inputs(args):
-    if not args.model:
-        args.model = next(iter(sorted(map(str, pathlib.Path(args.data).rglob("*.gguf")))), None)
-    if args.reviews:
-        text = pathlib.Path(args.reviews).read_text("utf-8", "replace")
-    else:
-        archive = next(iter(sorted(pathlib.Path(args.data).glob("vader*.tar.gz"))), None)
-        if not archive or not args.model:
-            sys.exit(f"no model (*.gguf) or no vaderSentiment archive below {args.data}")
-        data = find_in_archive(archive.read_bytes())
-        if data is None:
-            sys.exit(f"{archive} holds no {REVIEWS}")
-        text = data.decode("utf-8", "replace")
-    return [line for line in text.split("\n") if line]
+from common import Check, byte_alphabet
 
 
 def hard_lines():
@@ -57,69 +23,43 @@ def hard_lines():
     return lines
 
 
-def hf_tokenizer(fields):
-    """The vocabulary of the GGUF file under the pre-tokenizer of SmolLM2's tokenizer.json."""
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    types = fields["tokenizer.ggml.token_type"].contents()
-    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
-    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
-    tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    tok.decoder = decoders.ByteLevel()
-    tok.add_special_tokens([AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types) if k == 3])
-    return tok
-
-
-def hone(args, lines, *options):
-    run = subprocess.run([args.hone, "tokenize", "--model", args.model, *options],
-                         input=b"".join(line + b"\n" for line in lines), stdout=subprocess.PIPE, check=True)
-    out = run.stdout.split(b"\n")
+def hone(check, lines, *options):
+    """One line of output for each line."""
+    out = check.hone("tokenize", "--model", check.model, *options, input=b"".join(line + b"\n" for line in lines)).split(b"\n")
     if out and not out[-1]:
         out.pop()
+    if len(out) != len(lines):
+        raise SystemExit(f"{len(lines)} lines went in and {len(out)} came out")
     return out
 
 
-def report(name, wrong, total):
-    print(f"{name}: {total - len(wrong)} of {total} agree")
-    for line, ours, theirs in wrong[:5]:
-        print("  ", repr(line), "\n     hone ", ours, "\n     other", theirs)
-    return not wrong
+def report(check, name, lines, ours, theirs):
+    wrong = [w for w in zip(lines, ours, theirs, strict=True) if w[1] != w[2]]
+    first = "".join(f"; {line!r}: {a} and not {b}" for line, a, b in wrong[:1])
+    check.tell(not wrong, f"tokenizer, {name}", f"{len(lines) - len(wrong)} of {len(lines)} agree{first}")
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("hone")
-    parser.add_argument("--model")
-    parser.add_argument("--reviews")
-    parser.add_argument("--data", default="/tmp/data")
-    args = parser.parse_args()
-    lines = find_inputs(args) + hard_lines()
-    raw = hone(args, [line.encode() for line in lines])
-    if len(raw) != len(lines):
-        sys.exit(f"{len(lines)} lines went in and {len(raw)} came out")
+    check = Check(__doc__)
+    lines = pathlib.Path(check.args.reviews).read_text("utf-8", "replace").split("\n")
+    lines = [line for line in lines if line] + hard_lines()
+    raw = hone(check, [line.encode() for line in lines])
     ours = [[int(i) for i in line.split()] for line in raw]
 
-    fields = gguf.GGUFReader(args.model).fields
-    reference = hf_tokenizer(fields)
-    theirs = [e.ids for e in reference.encode_batch(lines, add_special_tokens=False)]
-    ok = report("tokenizers", [w for w in zip(lines, ours, theirs) if w[1] != w[2]], len(lines))
+    theirs = [e.ids for e in check.tokenizer.encode_batch(lines, add_special_tokens=False)]
+    report(check, "tokenizers", lines, ours, theirs)
 
-    llama = llama_cpp.Llama(model_path=args.model, vocab_only=True, verbose=False)
+    llama = llama_cpp.Llama(model_path=check.model, vocab_only=True, verbose=False)
     theirs = [llama.tokenize(line.encode(), add_bos=False, special=True) for line in lines]
-    ok &= report("llama.cpp", [w for w in zip(lines, ours, theirs) if w[1] != w[2]], len(lines))
+    report(check, "llama.cpp", lines, ours, theirs)
 
     # Bytes that the vocabulary lacks are left out by all three.
-    vocabulary = set(fields["tokenizer.ggml.tokens"].contents())
-    alphabet = dict(zip(range(256), [None] * 256))
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in printable]
-    for b in range(256):
-        alphabet[b] = chr(b if b in printable else 256 + others.index(b)) in vocabulary
-    whole = [i for i, line in enumerate(lines) if all(alphabet[b] for b in line.encode())]
-    back = hone(args, [raw[i] for i in whole], "--decode")
-    ok &= report("decoding", [(lines[i], b, lines[i].encode()) for i, b in zip(whole, back) if b != lines[i].encode()],
-                 len(whole))
-    sys.exit(0 if ok and len(back) == len(whole) else 1)
+    vocabulary = set(gguf.GGUFReader(check.model).fields["tokenizer.ggml.tokens"].contents())
+    known = {byte for char, byte in byte_alphabet().items() if char in vocabulary}
+    whole = [i for i, line in enumerate(lines) if known.issuperset(line.encode())]
+    back = hone(check, [raw[i] for i in whole], "--decode")
+    report(check, "decoding", [lines[i] for i in whole], back, [lines[i].encode() for i in whole])
+    check.finish()
 
 
 main()

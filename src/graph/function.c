@@ -218,6 +218,26 @@ hone_status hone__function_prepare(hone_function *f, hone_tensor *const *inputs,
     return find_plan(f, inputs, mode, &plan);
 }
 
+static hone_status give_inputs(hone_function *f, hone__plan *plan, hone_tensor *const *inputs)
+{
+    for (int i = 0; i < f->n_in; i++) {
+        hone__view *to = hone__plan_input(plan, i);
+        if (!to->data) continue;
+        hone_status status = hone__convert(to->data, to->dtype, inputs[i]->data, inputs[i]->dtype, hone_shape_count(to->shape));
+        if (status != HONE_OK)
+            return hone__fail_run(f->ctx, status, "function: input %d cannot be a tensor of %s", i,
+                                  hone_dtype_name(inputs[i]->dtype));
+    }
+    return HONE_OK;
+}
+
+bool hone__function_find_nonfinite(hone_function *f, hone_tensor *const *inputs, const hone_call_opts *opts, char *text, size_t size)
+{
+    hone__run_info info = {.seed = f->ctx->seed, .step = opts->step, .micro_batch = opts->micro_batch};
+    /* the inputs' memory has served other values since */
+    return f->last && give_inputs(f, f->last, inputs) == HONE_OK && hone__plan_find_nonfinite(f->last, &info, text, size);
+}
+
 hone_status hone_function_call_opt(hone_function *f, hone_tensor *const *inputs, const hone_call_opts *opts)
 {
     if (!f) return HONE_INVALID;
@@ -227,14 +247,8 @@ hone_status hone_function_call_opt(hone_function *f, hone_tensor *const *inputs,
     hone__plan *plan;
     hone_status status = find_plan(f, inputs, opts ? opts->mode : HONE_EVALUATE, &plan);
     if (status != HONE_OK) return status;
-    for (int i = 0; i < f->n_in; i++) {
-        hone__view *to = hone__plan_input(plan, i);
-        if (!to->data) continue;
-        status = hone__convert(to->data, to->dtype, inputs[i]->data, inputs[i]->dtype, hone_shape_count(to->shape));
-        if (status != HONE_OK)
-            return hone__fail_run(ctx, status, "function: input %d cannot be a tensor of %s", i,
-                                  hone_dtype_name(inputs[i]->dtype));
-    }
+    status = give_inputs(f, plan, inputs);
+    if (status != HONE_OK) return status;
     hone__run_info info = {.seed = ctx->seed, .step = opts ? opts->step : 0,
                            .micro_batch = opts ? opts->micro_batch : 0};
     status = hone__plan_run(plan, &info);

@@ -274,6 +274,9 @@ void hone__function_set_generation(hone_function *function, hone__generation_fn 
 /* Called after each recording and before planning: gives parameters their memory. */
 void hone__function_set_before_plan(hone_function *function, hone_status (*before_plan)(void *user), void *user);
 hone__plan *hone__function_plan(hone_function *function); /* of the last call */
+/* After a call with these inputs gave something not finite: runs it again and says where that began. false: nowhere. */
+bool hone__function_find_nonfinite(hone_function *function, hone_tensor *const *inputs, const hone_call_opts *opts, char *text,
+                                   size_t size);
 /* Records and plans for such inputs (their values do not matter) without running. */
 hone_status hone__function_prepare(hone_function *function, hone_tensor *const *inputs, hone_mode mode);
 

@@ -81,9 +81,11 @@ static hone_status list(hone_finetune *run, int64_t **steps, size_t *count)
     for (size_t i = 0; i < n && *steps; i++) {
         int64_t step = checkpoint_number(names[i]);
         if (step >= 0) (*steps)[(*count)++] = step;
-        if (strncmp(names[i], ".checkpoint-", 12) != 0) continue;
+        bool folder = !strncmp(names[i], ".checkpoint-", 12), file = !strncmp(names[i], ".hone-", 6);
+        if (!folder && !file) continue;
         char *left = hone__join_path(ctx, run->output_dir, names[i]);
-        if (left) hone__remove_folder(ctx, left);
+        if (left && folder) hone__remove_folder(ctx, left);
+        if (left && file) remove(left);
         hone__free(ctx, left);
     }
     hone__free(ctx, names);

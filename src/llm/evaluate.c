@@ -75,7 +75,7 @@ typedef struct labelled {
     hone_session *session;
     int64_t n;
     const char *const *labels;
-    hone_tokens *ids; /* of each label, with the end of the turn */
+    hone_tokens *ids; /* of each label; with the end of the turn where one label begins another */
     float *logits, *first;
     int64_t *confusion; /* [n, n]: right label, chosen label */
 } labelled;
@@ -141,7 +141,7 @@ static hone_status one_record(labelled *l, const hone_record *r, int64_t i, hone
     int64_t right = -1, best = -1, most = 0;
     for (int64_t k = 0; k < l->n; k++) {
         if (answer && same_answer(answer, strlen(answer), l->labels[k])) right = k;
-        most = HONE_MAX(most, (int64_t)l->ids[k].count);
+        most = HONE_MAX(most, (int64_t)l->ids[k].count + 1); /* and the end of the turn */
     }
     if (right < 0)
         return hone__fail_run(ctx, HONE_INVALID, "record %lld: its answer '%.40s' is none of the labels", (long long)i + 1,
@@ -192,6 +192,32 @@ static int64_t longest_prompt(const hone_records *records)
     return (int64_t)most + 512; /* a token is at least a byte; the template adds its own */
 }
 
+static bool begins(const hone_tokens *a, const hone_tokens *b)
+{
+    return a->count <= b->count && !memcmp(a->ids, b->ids, a->count * sizeof *a->ids);
+}
+
+/* The labels' tokens. Labels of which none begins another are told apart by their own tokens alone: no need to ask how
+   likely the answer ends there. */
+static hone_status encode_labels(labelled *l)
+{
+    hone_ctx *ctx = l->llm->ctx;
+    int32_t end = hone_tokenizer_special(l->llm->tokenizer, HONE_SPECIAL_EOT);
+    hone_status status = HONE_OK;
+    bool ambiguous = false;
+    for (int64_t k = 0; k < l->n && status == HONE_OK; k++) {
+        if (!l->labels[k][0]) return hone__fail_run(ctx, HONE_INVALID, "label %lld is empty", (long long)k + 1);
+        status = hone_tokenizer_encode(ctx, l->llm->tokenizer, l->labels[k], strlen(l->labels[k]), 0, &l->ids[k]);
+        if (status == HONE_OK && !l->ids[k].count)
+            return hone__fail_run(ctx, HONE_INVALID, "label '%.40s' has no tokens", l->labels[k]);
+    }
+    for (int64_t a = 0; a < l->n && status == HONE_OK; a++)
+        for (int64_t b = 0; b < l->n; b++) ambiguous |= a != b && begins(&l->ids[a], &l->ids[b]);
+    for (int64_t k = 0; k < l->n && status == HONE_OK && ambiguous && end >= 0; k++)
+        status = hone__tokens_add(ctx, &l->ids[k], end);
+    return status;
+}
+
 hone_status hone_llm_classify(hone_llm *llm, const hone_records *records, int64_t n_labels, const char *const *labels,
                               hone_llm_labels *result, bool (*progress)(void *user, int64_t done, int64_t all), void *user)
 {
@@ -207,13 +233,7 @@ hone_status hone_llm_classify(hone_llm *llm, const hone_records *records, int64_
     l.first = hone__alloc(ctx, v * sizeof(float));
     l.confusion = hone__calloc(ctx, (size_t)(n_labels * n_labels), sizeof *l.confusion);
     hone_status status = l.session && l.ids && l.logits && l.first && l.confusion ? HONE_OK : ctx->status;
-    int32_t end = hone_tokenizer_special(llm->tokenizer, HONE_SPECIAL_EOT);
-    for (int64_t k = 0; k < n_labels && status == HONE_OK; k++) {
-        if (!labels[k][0]) status = hone__fail_run(ctx, HONE_INVALID, "label %lld is empty", (long long)k + 1);
-        if (status == HONE_OK)
-            status = hone_tokenizer_encode(ctx, llm->tokenizer, labels[k], strlen(labels[k]), 0, &l.ids[k]);
-        if (status == HONE_OK && end >= 0) status = hone__tokens_add(ctx, &l.ids[k], end);
-    }
+    if (status == HONE_OK) status = encode_labels(&l);
     hone_tokens prompt = {0};
     hone_text text = {0};
     int64_t all = (int64_t)hone_records_count(records);

@@ -231,11 +231,10 @@ static double learning_rate(const hone_finetune *run, double elapsed)
     return hone_schedule_at(&s, (uint64_t)run->step);
 }
 
-static hone_status blame(hone_finetune *run, double loss, const hone_call_opts *call)
+static hone_status blame(hone_finetune *run, hone_tensor *const *inputs, double loss, const hone_call_opts *call)
 {
     char where[256] = "no single layer could be named";
-    hone__run_info info = {.seed = run->ctx->seed, .step = call->step, .micro_batch = call->micro_batch};
-    hone__plan_find_nonfinite(hone__function_plan(run->step_function), &info, where, sizeof where);
+    hone__function_find_nonfinite(run->step_function, inputs, call, where, sizeof where);
     return hone__fail_run(run->ctx, HONE_NUMERIC, "the loss is %g at step %lld: %s; the parameters are those of step %lld", loss,
                           (long long)run->step + 1, where, (long long)run->step);
 }
@@ -262,11 +261,11 @@ static hone_status gradients(hone_finetune *run, hone_tensor *share, hone_finetu
         if (status != HONE_OK) return status;
         hone_tensor *in[] = {batch.tokens, batch.positions, batch.begin, batch.targets, share};
         status = hone_function_call_opt(run->step_function, in, &call);
+        double sum = status == HONE_OK ? hone_tensor_get(hone_function_output(run->step_function, 0), 0) : 0;
+        if (!isfinite(sum)) status = blame(run, in, sum / (double)trained, &call);
         result->tokens += batch.used;
         hone__batch_free(&batch);
         if (status != HONE_OK) return status;
-        double sum = hone_tensor_get(hone_function_output(run->step_function, 0), 0);
-        if (!isfinite(sum)) return blame(run, sum / (double)trained, &call);
         loss += sum;
     }
     result->loss = loss / (double)HONE_MAX(trained, (int64_t)1);

@@ -88,7 +88,10 @@ static hone_status refresh_plain(hone__derived *derived, hone__variable *variabl
 /* A weight that is a variable: in the product's own layout, or plain in the compute dtype. */
 static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__matmul *m, hone_dtype compute)
 {
+    /* A square weight has the same layout in both directions, but not the same contents. */
+    const struct linear_attr *t = e->attr;
     uint64_t layout = hone__matmul_layout(m);
+    if (layout) layout = hone__key(layout, t->transposed) | 1;
     hone__derived *d;
     if (layout) {
         d = hone__find_derived(w, layout);

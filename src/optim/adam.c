@@ -14,13 +14,6 @@ static void adamw_update(const hone_optimizer *o, float *param, const float *gra
 static const hone__rule adam = {.name = "adam", .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .update = adam_update};
 static const hone__rule adamw = {.name = "adamw", .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .update = adamw_update};
 
-/* 0: the default; HONE_ZERO (the one negative value let through): zero. */
-static double choose(double given, double otherwise)
-{
-    if (given == 0) return otherwise;
-    return given == (double)HONE_ZERO ? 0 : given;
-}
-
 static hone_optimizer *make(hone_ctx *ctx, const hone__rule *rule, const hone_adam_opts *opts, double decay)
 {
     static const hone_adam_opts none = {0};
@@ -28,11 +21,11 @@ static hone_optimizer *make(hone_ctx *ctx, const hone__rule *rule, const hone_ad
     if (!opts) opts = &none;
     hone_optimizer *o = hone__optimizer_new(ctx, rule);
     if (!o) return NULL;
-    o->learning_rate = choose(opts->learning_rate, 1e-3);
-    o->beta1 = choose(opts->beta1, 0.9);
-    o->beta2 = choose(opts->beta2, 0.999);
-    o->epsilon = choose(opts->epsilon, 1e-8);
-    o->weight_decay = choose(opts->weight_decay, decay);
+    o->learning_rate = hone__choose(opts->learning_rate, 1e-3);
+    o->beta1 = hone__choose(opts->beta1, 0.9);
+    o->beta2 = hone__choose(opts->beta2, 0.999);
+    o->epsilon = hone__choose(opts->epsilon, 1e-8);
+    o->weight_decay = hone__choose(opts->weight_decay, decay);
     bool ok = o->learning_rate >= 0 && o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1 && o->epsilon >= 0 &&
               o->weight_decay >= 0;
     if (ok) return o;

@@ -124,6 +124,18 @@ static hone_status each_piece(hone_optimizer *o, hone__range_fn fn, double scale
     return HONE_OK;
 }
 
+/* The first parameter whose gradient is not finite; NULL when only their sum is not. */
+static const hone_param *first_nonfinite(const hone_optimizer *o)
+{
+    for (size_t i = 0; i < o->n_segments; i++)
+        for (size_t k = 0; k < o->segments[i].segment->n_params; k++) {
+            const hone_param *p = o->segments[i].segment->params[k];
+            for (int64_t e = 0; p->v.trainable && e < hone_shape_count(p->v.shape); e++)
+                if (!isfinite(p->segment->grads[p->offset + e])) return p;
+        }
+    return NULL;
+}
+
 hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double *grad_norm, const hone_step_opts *opts)
 {
     if (!hone__ok(o->ctx)) return o->ctx->status;
@@ -134,8 +146,11 @@ hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double
     if (status != HONE_OK) return status;
     double norm = sqrt(total);
     if (grad_norm) *grad_norm = norm;
-    if (!isfinite(norm))
-        return hone__fail_run(o->ctx, HONE_NUMERIC, "the gradient is not finite: no step was made");
+    if (!isfinite(norm)) {
+        const hone_param *p = first_nonfinite(o);
+        return hone__fail_run(o->ctx, HONE_NUMERIC, "the gradient%s%s%s is not finite: no step was made", p ? " of '" : "",
+                              p ? p->name : "", p ? "'" : "");
+    }
     /* torch.nn.utils.clip_grad_norm_'s formula, its 1e-6 included */
     if (opts && opts->max_grad_norm > 0) scale = HONE_MIN(1.0, opts->max_grad_norm / (norm + 1e-6));
     o->steps++;

@@ -12,16 +12,18 @@ hone_optimizer *hone_sgd_opt(hone_ctx *ctx, const hone_sgd_opts *opts)
     static const hone_sgd_opts none = {0};
     if (!hone__ok(ctx)) return NULL;
     if (!opts) opts = &none;
-    if (opts->momentum < 0 || opts->learning_rate < 0 || opts->weight_decay < 0 || (opts->nesterov && !(opts->momentum > 0))) {
+    double rate = hone__choose(opts->learning_rate, 0.01), momentum = hone__choose(opts->momentum, 0);
+    double decay = hone__choose(opts->weight_decay, 0);
+    if (!(rate >= 0) || !(momentum >= 0) || !(decay >= 0) || (opts->nesterov && momentum == 0)) {
         hone__fail(ctx, HONE_INVALID, "sgd: learning_rate, momentum and weight_decay must not be negative, and nesterov "
                                       "needs momentum");
         return NULL;
     }
-    hone_optimizer *o = hone__optimizer_new(ctx, opts->momentum > 0 ? &with_momentum : &plain);
+    hone_optimizer *o = hone__optimizer_new(ctx, momentum > 0 ? &with_momentum : &plain);
     if (!o) return NULL;
-    o->learning_rate = opts->learning_rate > 0 ? opts->learning_rate : 0.01;
-    o->momentum = opts->momentum;
+    o->learning_rate = rate;
+    o->momentum = momentum;
     o->nesterov = opts->nesterov;
-    o->weight_decay = opts->weight_decay;
+    o->weight_decay = decay;
     return o;
 }

@@ -165,16 +165,30 @@ typedef struct totals {
     bool counted; /* right answers are known */
 } totals;
 
-/* One micro-batch of rows order[0..count). */
+/* The loss is not finite: run the batch again, looking at each value, and say where it began. */
+static hone_status blame(hone_model *model, hone_tensor *const *inputs, double loss, const hone_call_opts *call)
+{
+    hone__compiled *c = model->train;
+    char where[256] = "no single layer could be named";
+    hone__function_find_nonfinite(c->step, inputs, call, where, sizeof where);
+    return hone__fail_run(model->ctx, HONE_NUMERIC, "the loss is %g at step %llu: %s; try a smaller learning rate or "
+                                                    "max_grad_norm, and look for NaN in the data",
+                          loss, (unsigned long long)call->step, where);
+}
+
+/* One micro-batch of rows order[0..count); in training its loss must be finite. */
 static hone_status run_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, const int64_t *order,
                              int64_t count, hone_tensor *share, const hone_call_opts *call, totals *sum)
 {
     hone__compiled *c = model->train;
     hone_ctx *ctx = model->ctx;
     hone_tensor *bx = hone_take(x, count, order), *by = hone_take(y, count, order);
-    hone_status status = bx && by ? hone_function_call_opt(c->step, (hone_tensor *[]){bx, by, share}, call) : ctx->status;
+    hone_tensor *in[] = {bx, by, share};
+    hone_status status = bx && by ? hone_function_call_opt(c->step, in, call) : ctx->status;
+    double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
+    if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss / (double)count, call);
     if (status == HONE_OK) {
-        sum->loss += hone_tensor_get(hone_function_output(c->step, 0), 0);
+        sum->loss += loss;
         double yes = hone_tensor_get(hone_function_output(c->step, 1), 0);
         sum->counted = yes >= 0;
         sum->right += yes;
@@ -282,18 +296,6 @@ static void say(const hone_fit_opts *o, size_t epoch, const hone_epoch *e)
     o->print(o->print_user, text);
 }
 
-/* The loss is not finite: run the batch again, looking at each value, and say where it began. */
-static hone_status blame(hone_model *model, double loss, const hone_call_opts *call)
-{
-    hone__compiled *c = model->train;
-    char where[256] = "no single layer could be named";
-    hone__run_info info = {.seed = model->ctx->seed, .step = call->step, .micro_batch = call->micro_batch};
-    hone__plan_find_nonfinite(hone__function_plan(c->step), &info, where, sizeof where);
-    return hone__fail_run(model->ctx, HONE_NUMERIC, "the loss is %g at step %llu: %s; try a smaller learning rate or "
-                                                    "max_grad_norm, and look for NaN in the data",
-                          loss, (unsigned long long)call->step, where);
-}
-
 static hone_status epoch(hone_model *model, const hone_tensor *x, const hone_tensor *y, const int64_t *order, int64_t rows,
                          const hone_fit_opts *o, hone_tensor *share, uint64_t *step, hone_epoch *result)
 {
@@ -305,10 +307,8 @@ static hone_status epoch(hone_model *model, const hone_tensor *x, const hone_ten
         put_scalar(share, 1 / (double)in_step);
         hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_TRAIN, .step = *step};
         for (int64_t m = 0; m < in_step; m += micro, call.micro_batch++) {
-            double before = sum.loss;
             hone_status status = run_batch(model, x, y, order + at + m, HONE_MIN(micro, in_step - m), share, &call, &sum);
             if (status != HONE_OK) return status;
-            if (!isfinite(sum.loss)) return blame(model, sum.loss - before, &call);
         }
         hone_status status = hone_optimizer_step(c->optimizer, model, NULL, .max_grad_norm = c->max_grad_norm);
         if (status != HONE_OK) return status;

@@ -44,18 +44,27 @@ static int64_t offset(const hone__attention_side *x, int64_t b, int64_t t, int64
 typedef struct band {
     const hone__attention *a;
     int64_t b, kv, t0, rows;
+    int32_t *time, *head; /* of each row, up to a whole slice: rows past the last repeat it */
 } band;
+
+static void number_rows(const band *w)
+{
+    int64_t g = group(w->a), t = w->t0, i = 0;
+    for (int64_t r = 0; r < up32(w->rows); r++) {
+        w->time[r] = (int32_t)t;
+        w->head[r] = (int32_t)(w->kv * g + i);
+        if (r < w->rows - 1 && ++i == g) t++, i = 0;
+    }
+}
 
 static int64_t row_offset(const band *w, const hone__attention_side *x, int64_t r)
 {
-    int64_t g = group(w->a);
-    return offset(x, w->b, w->t0 + r / g, w->kv * g + r % g);
+    return offset(x, w->b, w->time[r], w->head[r]);
 }
 static float *lse_at(const band *w, int64_t r)
 {
-    const hone__attention *a = w->a;
-    int64_t g = group(a), t = w->t0 + r / g, h = w->kv * g + r % g;
-    return (float *)a->lse + w->b * a->lse_stride[0] + h * a->lse_stride[1] + t * a->lse_stride[2];
+    const int64_t *stride = w->a->lse_stride;
+    return (float *)w->a->lse + w->b * stride[0] + w->head[r] * stride[1] + w->time[r] * stride[2];
 }
 
 /* What the rows of a slice see: keys [low, high) together, and [all_low, all_high) each of them. */
@@ -63,14 +72,14 @@ typedef struct sight {
     int32_t low, high, all_low, all_high;
 } sight;
 
-/* Fills lo[] and hi[] of every row, up to a whole slice (rows past the last repeat it), and the slices' sights. */
+/* Fills lo[] and hi[] of every row, up to a whole slice, and the slices' sights. */
 static void look(const band *w, int32_t *lo, int32_t *hi, sight *sights)
 {
     const hone__attention *a = w->a;
     for (int64_t r = 0; r < up32(w->rows); r++) {
         sight *s = &sights[r / SLICE];
         if (r % SLICE == 0) *s = (sight){(int32_t)a->tk, 0, 0, (int32_t)a->tk};
-        int64_t t = w->t0 + HONE_MIN(r, w->rows - 1) / group(a);
+        int64_t t = w->time[r];
         int64_t low = a->begin ? a->begin[w->b * a->begin_stride[0] + t * a->begin_stride[1]] : 0;
         int64_t high = a->end ? a->end[w->b * a->end_stride[0] + t * a->end_stride[1]] : a->tk;
         if (a->causal) high = HONE_MIN(high, t + a->tk - a->tq + 1);
@@ -144,15 +153,17 @@ static inline void transpose16(__m512i r[16])
 static void pack_turned(const band *w, const hone__attention_side *x, uint32_t *to)
 {
     int64_t d = w->a->d;
-    for (int64_t r = 0; r < up32(w->rows); r += 16)
+    for (int64_t r = 0; r < up32(w->rows); r += 16) {
+        int64_t from[16];
+        for (int i = 0; i < 16; i++) from[i] = row_offset(w, x, r + i);
         for (int64_t c = 0; c < d; c += 32) {
             __m512i v[16];
-            for (int i = 0; i < 16; i++)
-                v[i] = r + i < w->rows ? load32(x, row_offset(w, x, r + i) + c) : _mm512_setzero_si512();
+            for (int i = 0; i < 16; i++) v[i] = r + i < w->rows ? load32(x, from[i] + c) : _mm512_setzero_si512();
             transpose16(v);
             uint32_t *at = to + r / SLICE * (d / 2 * SLICE) + c / 2 * SLICE + r % SLICE;
             for (int i = 0; i < 16; i++) _mm512_storeu_si512(at + i * SLICE, v[i]);
         }
+    }
 }
 
 /* Rows in pairs of rows: (rows / 2, d). */
@@ -162,13 +173,15 @@ static void pack_paired(const band *w, const hone__attention_side *x, uint32_t *
                                          4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     int64_t d = w->a->d;
-    for (int64_t r = 0; r < up32(w->rows); r += 2, to += d)
+    for (int64_t r = 0; r < up32(w->rows); r += 2, to += d) {
+        int64_t even = row_offset(w, x, r), odd = row_offset(w, x, r + 1);
         for (int64_t c = 0; c < d; c += 32) {
-            __m512i u = r < w->rows ? load32(x, row_offset(w, x, r) + c) : _mm512_setzero_si512();
-            __m512i v = r + 1 < w->rows ? load32(x, row_offset(w, x, r + 1) + c) : _mm512_setzero_si512();
+            __m512i u = r < w->rows ? load32(x, even + c) : _mm512_setzero_si512();
+            __m512i v = r + 1 < w->rows ? load32(x, odd + c) : _mm512_setzero_si512();
             _mm512_storeu_si512(to + c, _mm512_permutex2var_epi16(u, low, v));
             _mm512_storeu_si512(to + c + 16, _mm512_permutex2var_epi16(u, high, v));
         }
+    }
 }
 
 /* Keys or values [j0, j0 + KEYS) as (KEYS, d), zeros past the last. */
@@ -235,7 +248,7 @@ typedef struct forward_scratch {
     uint32_t *q;   /* (slices, d / 2, SLICE): pairs of values */
     float *out;    /* (slices, d, SLICE) */
     float *max, *sum;
-    int32_t *lo, *hi;
+    int32_t *lo, *hi, *time, *head;
     sight *sights;
     bool *begun;   /* (slices): out, max and sum hold something */
     uint16_t *k;   /* (KEYS, d) */
@@ -255,6 +268,8 @@ static size_t forward_layout(const hone__attention *a, void *base, forward_scrat
     f->sum = take(&at, rows * 4);
     f->lo = take(&at, rows * 4);
     f->hi = take(&at, rows * 4);
+    f->time = take(&at, rows * 4);
+    f->head = take(&at, rows * 4);
     f->sights = take(&at, rows / SLICE * (int64_t)sizeof(sight));
     f->begun = take(&at, rows / SLICE);
     f->k = take(&at, KEYS * d * 2);
@@ -288,10 +303,11 @@ static void mask_scores(float *s, int64_t width, int64_t j0, const int32_t *lo, 
     }
 }
 
-/* 2^(x - c), at least 2^-200, which is 0; NaN stays. */
-static inline __m512 power(__m512 x, __m512 scale, __m512 c)
+/* 2^(scale x - c), 0 below 2^-126 and where seen says no; NaN stays. */
+static inline __m512 power(__mmask16 seen, __m512 x, __m512 scale, __m512 c)
 {
-    return exp2_of(_mm512_max_ps(_mm512_set1_ps(-200), _mm512_fmsub_ps(x, scale, c)));
+    x = _mm512_fmsub_ps(x, scale, c);
+    return exp2_in(_mm512_mask_cmp_ps_mask(seen, x, _mm512_set1_ps(-126), _CMP_NLT_UQ), x);
 }
 
 /* Scores (width, SLICE) to p relative to the new maxima; what the rows have so far (out, sum) is scaled to them. */
@@ -317,8 +333,8 @@ static void softmax_block(const float *s, int64_t width, float scale2, uint32_t 
     }
     for (int64_t j = 0; j < width; j += 2)
         for (int h = 0; h < 2; h++) {
-            __m512 low = power(_mm512_loadu_ps(s + j * SLICE + 16 * h), scale, base[h]);
-            __m512 high = power(_mm512_loadu_ps(s + (j + 1) * SLICE + 16 * h), scale, base[h]);
+            __m512 low = power(0xFFFF, _mm512_loadu_ps(s + j * SLICE + 16 * h), scale, base[h]);
+            __m512 high = power(0xFFFF, _mm512_loadu_ps(s + (j + 1) * SLICE + 16 * h), scale, base[h]);
             part[h] = _mm512_add_ps(part[h], low);
             rest[h] = _mm512_add_ps(rest[h], high);
             _mm512_storeu_si512(p + j / 2 * SLICE + 16 * h, pairs(low, high));
@@ -326,7 +342,7 @@ static void softmax_block(const float *s, int64_t width, float scale2, uint32_t 
     for (int h = 0; h < 2; h++) {
         part[h] = _mm512_add_ps(part[h], rest[h]);
         if (begun) {
-            __m512 down = power(before[h], scale, base[h]);
+            __m512 down = power(0xFFFF, before[h], scale, base[h]);
             part[h] = _mm512_fmadd_ps(_mm512_loadu_ps(sum + 16 * h), down, part[h]);
             if (_mm512_cmp_ps_mask(before[h], top[h], _CMP_NEQ_UQ))
                 for (int64_t c = 0; c < d; c++) {
@@ -391,9 +407,10 @@ void X86(attention)(const hone__attention *a, int64_t task, void *scratch)
         return;
     }
     int64_t n = blocks(a), t0 = task % n * block_times(a), t1 = HONE_MIN(t0 + block_times(a), a->tq);
-    band w = {a, task / n / a->hkv, task / n % a->hkv, t0, (t1 - t0) * group(a)};
     forward_scratch f;
     forward_layout(a, scratch, &f);
+    band w = {a, task / n / a->hkv, task / n % a->hkv, t0, (t1 - t0) * group(a), f.time, f.head};
+    number_rows(&w);
     open_products();
     forward(&w, &f);
     close_products();
@@ -406,7 +423,7 @@ typedef struct backward_scratch {
     uint32_t *q_rows, *dout_rows;   /* (rows / 2, d): pairs of rows */
     float *dq;                      /* (slices, d, SLICE) */
     float *lse, *delta;             /* (rows): the logarithm in powers of 2; sum of dout out */
-    int32_t *lo, *hi;
+    int32_t *lo, *hi, *time, *head;
     sight *sights;
     uint16_t *k, *kt, *v;           /* (KEYS, d), (d, KEYS), (KEYS, d) */
     float *dk, *dv;                 /* (KEYS, d) */
@@ -428,6 +445,8 @@ static size_t backward_layout(const hone__attention *a, void *base, backward_scr
     f->delta = take(&at, rows * 4);
     f->lo = take(&at, rows * 4);
     f->hi = take(&at, rows * 4);
+    f->time = take(&at, rows * 4);
+    f->head = take(&at, rows * 4);
     f->sights = take(&at, rows / SLICE * (int64_t)sizeof(sight));
     f->k = take(&at, KEYS * d * 2);
     f->kt = take(&at, KEYS * d * 2);
@@ -457,8 +476,9 @@ static void row_sums(const band *w, const backward_scratch *f)
     const hone__attention *a = w->a;
     for (int64_t r = 0; r < up32(w->rows); r++) {
         __m512 sum = _mm512_setzero_ps();
+        int64_t out = row_offset(w, &a->out, r), dout = row_offset(w, &a->dout, r);
         for (int64_t c = 0; c < a->d && r < w->rows; c += 32) {
-            __m512i x = load32(&a->out, row_offset(w, &a->out, r) + c), y = load32(&a->dout, row_offset(w, &a->dout, r) + c);
+            __m512i x = load32(&a->out, out + c), y = load32(&a->dout, dout + c);
             sum = _mm512_fmadd_ps(low_half(x), low_half(y), sum);
             sum = _mm512_fmadd_ps(high_half(x), high_half(y), sum);
         }
@@ -476,13 +496,13 @@ static void slope_block(const backward_scratch *f, int64_t r, int64_t column, in
         for (int h = 0; h < 2; h++) {
             __m512 lse = _mm512_loadu_ps(f->lse + r + 16 * h), delta = _mm512_loadu_ps(f->delta + r + 16 * h);
             for (int i = 0; i < 2; i++) {
-                p[i][h] = power(_mm512_loadu_ps(f->s + (j + i) * SLICE + 16 * h), scale, lse);
+                __mmask16 seen = 0xFFFF;
                 if (!all) {
                     const __m512i key = _mm512_set1_epi32((int)(j0 + j + i));
-                    __mmask16 seen = _mm512_cmp_epi32_mask(key, _mm512_loadu_si512(f->lo + r + 16 * h), _MM_CMPINT_NLT) &
-                                     _mm512_cmp_epi32_mask(key, _mm512_loadu_si512(f->hi + r + 16 * h), _MM_CMPINT_LT);
-                    p[i][h] = _mm512_maskz_mov_ps(seen, p[i][h]);
+                    seen = _mm512_cmp_epi32_mask(key, _mm512_loadu_si512(f->lo + r + 16 * h), _MM_CMPINT_NLT) &
+                           _mm512_cmp_epi32_mask(key, _mm512_loadu_si512(f->hi + r + 16 * h), _MM_CMPINT_LT);
                 }
+                p[i][h] = power(seen, _mm512_loadu_ps(f->s + (j + i) * SLICE + 16 * h), scale, lse);
                 __m512 dp = _mm512_loadu_ps(f->dp + (j + i) * SLICE + 16 * h);
                 ds[i][h] = _mm512_mul_ps(p[i][h], _mm512_sub_ps(dp, delta));
             }
@@ -570,9 +590,10 @@ void X86(attention_grad)(const hone__attention *a, int64_t task, void *scratch)
         hone__kernels_avx512_f32.attention_grad(a, task, scratch);
         return;
     }
-    band w = {a, task / a->hkv, task % a->hkv, 0, a->tq * group(a)};
     backward_scratch f;
     backward_layout(a, scratch, &f);
+    band w = {a, task / a->hkv, task % a->hkv, 0, a->tq * group(a), f.time, f.head};
+    number_rows(&w);
     open_products();
     backward(&w, &f);
     close_products();

@@ -45,8 +45,9 @@ static inline void store_real(void *y, bool bf16, int64_t at, __mmask16 mask, __
         _mm512_mask_storeu_ps((float *)y + at, mask, x);
 }
 
-/* 2^x for x in [-200, 127]: 2^n 2^r with |r| <= 1/2 and a polynomial for 2^r that is best in relative error (1e-7). */
-static inline __m512 exp2_of(__m512 x)
+/* 2^x in the lanes of mask, which must hold x in [-126, 127], and 0 in the others: no denormals, which are slow.
+   2^n 2^r with |r| <= 1/2 and a polynomial for 2^r that is best in relative error (1e-7). */
+static inline __m512 exp2_in(__mmask16 mask, __m512 x)
 {
     __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(x, n);
     __m512 p = _mm512_set1_ps(1.326472731e-3f);
@@ -55,7 +56,7 @@ static inline __m512 exp2_of(__m512 x)
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.402224243e-1f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931470037e-1f));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-    return _mm512_scalef_ps(p, n);
+    return _mm512_maskz_scalef_ps(mask, p, n);
 }
 
 #endif

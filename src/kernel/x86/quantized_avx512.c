@@ -1,107 +1,112 @@
-/* AVX-512 VNNI dot products with blocks of 32: q4_0, q4_1, q8_0. Two blocks fill a vector; their integer sums are
-   scaled by a vector whose halves hold the two scales. */
+/* AVX-512 VNNI dot products with blocks of 32: q4_0, q4_1, q8_0. Blocks are taken 16 at a time, for their scales, and
+   two at a time for their values: sums of a pair are integers in the two halves of a vector, which is scaled by a vector
+   whose halves hold the two scales. */
 #include "kernel/x86/quantized.h"
 
 #include <immintrin.h>
 
-static inline float half(const uint8_t *at)
+#define INLINE static inline __attribute__((always_inline))
+
+/* Where a block has what: bytes in all, its values, and whether it has a minimum beside its scale. */
+typedef struct layout {
+    int bytes, values;
+    bool minimum, nibbles;
+} layout;
+
+/* The values of two blocks, 64 bytes. In nibbles, 16 bytes hold values 0..15 low and 16..31 high. */
+INLINE __m512i values_of(const layout f, const uint8_t *first, const uint8_t *second)
 {
-    uint16_t h;
-    memcpy(&h, at, 2);
-    return _cvtsh_ss(h);
+    if (!f.nibbles) {
+        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(first + f.values));
+        __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(second + f.values));
+        return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+    const __m512i places = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0, 0x0004000400040004,
+                                            0x0004000400040004, 0, 0);
+    __m512i both = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(first + f.values)));
+    both = _mm512_mask_broadcast_i32x4(both, 0xFF00, _mm_loadu_si128((const __m128i *)(const void *)(second + f.values)));
+    return _mm512_and_si512(_mm512_srlv_epi16(both, places), _mm512_set1_epi8(15));
 }
 
-static inline __m512 halves(float low, float high)
+/* The first four bytes of one or two blocks, where gathering 16 would be a waste (rows of 576 are 16 blocks and 2). */
+INLINE __m512i two_heads(const uint8_t *first, const uint8_t *second)
 {
-    return _mm512_insertf32x8(_mm512_set1_ps(low), _mm256_set1_ps(high), 1);
+    int32_t head[2] = {0, 0};
+    memcpy(&head[0], first, 4);
+    if (second) memcpy(&head[1], second, 4);
+    return _mm512_zextsi128_si512(_mm_insert_epi32(_mm_cvtsi32_si128(head[0]), head[1], 1));
 }
 
-/* 16 bytes hold elements 0..15 in the low nibbles and 16..31 in the high ones. */
-static inline __m256i nibbles(const uint8_t *at)
+/* Adds n <= 16 blocks, from the `at`-th on, to the sums of the rows: of d dx (q . xq) + m (dx sum xq), where q4_0 has
+   m = -8 d. Reads up to 32 values past an odd number of them, which count for nothing. */
+INLINE void dot_blocks(const layout f, const uint8_t *w, const hone__quantized_rows *x, int rows, int64_t at, int n,
+                       __m512 *sum)
 {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-
-static inline __m512i pair(__m256i low, __m256i high)
-{
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
-/* y = sum over blocks of d dx (q . xq) + m (dx sum xq); q4_0 is q4_1 with m = -8 d. */
-static inline void dot_q4(const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum, int bytes,
-                          int at, int rows)
-{
-    __m512 acc[HONE__QUANTIZED_ROWS];
-    float shift[HONE__QUANTIZED_ROWS];
-    for (int r = 0; r < rows; r++) acc[r] = _mm512_setzero_ps(), shift[r] = 0;
-    for (int64_t b = 0; b < blocks; b += 2, w += 2 * bytes) {
-        const uint8_t *next = b + 1 < blocks ? w + bytes : NULL;
-        float d0 = half(w), d1 = next ? half(next) : 0;
-        float m0 = bytes == 20 ? half(w + 2) : -8 * d0, m1 = next ? (bytes == 20 ? half(next + 2) : -8 * d1) : 0;
-        __m512i q = pair(nibbles(w + at), next ? nibbles(next + at) : _mm256_setzero_si256());
-        __m512 scale = halves(d0, d1);
+    const __m512i offset = _mm512_set1_epi8((char)128), zero = _mm512_setzero_si512();
+    const __m512i starts = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                              _mm512_set1_epi32(f.bytes));
+    __mmask16 mask = (__mmask16)((1u << n) - 1);
+    __m512i heads = n <= 2 ? two_heads(w, n == 2 ? w + f.bytes : NULL) : _mm512_mask_i32gather_epi32(zero, mask, starts, w, 1);
+    __m512 d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads)), m = _mm512_mul_ps(d, _mm512_set1_ps(-8)), scale[4];
+    if (f.minimum) m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(heads, 16)));
+    for (int r = 0; r < rows; r++) {
+        scale[r] = _mm512_mul_ps(d, _mm512_maskz_loadu_ps(mask, x->scales[r] + at));
+        if (f.nibbles) sum[r] = _mm512_fmadd_ps(m, _mm512_maskz_loadu_ps(mask, x->sums[r] + at), sum[r]);
+    }
+    __m512i halves = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    for (int b = 0; b < n; b += 2, w += 2 * f.bytes, halves = _mm512_add_epi32(halves, _mm512_set1_epi32(2))) {
+        __m512i q = values_of(f, w, b + 1 < n ? w + f.bytes : w);
+        /* Signed times signed: 128 is added to the activations, and 128 times the weights' sum taken off again. */
+        __m512i excess = f.nibbles ? zero : _mm512_dpbusd_epi32(zero, offset, q);
         for (int r = 0; r < rows; r++) {
-            const int8_t *v = x->values[r] + b * 32;
-            __m512i xq = next ? _mm512_loadu_si512(v)
-                              : _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)v));
-            __m512 part = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(_mm512_setzero_si512(), q, xq));
-            const float *dx = x->scales[r] + b, *sx = x->sums[r] + b;
-            acc[r] = _mm512_fmadd_ps(_mm512_mul_ps(scale, halves(dx[0], next ? dx[1] : 0)), part, acc[r]);
-            shift[r] += m0 * sx[0] + (next ? m1 * sx[1] : 0);
+            __m512i xq = _mm512_loadu_si512(x->values[r] + (at + b) * 32);
+            __m512i product = f.nibbles ? _mm512_dpbusd_epi32(zero, q, xq)
+                                        : _mm512_sub_epi32(_mm512_dpbusd_epi32(zero, _mm512_xor_si512(xq, offset), q), excess);
+            sum[r] = _mm512_fmadd_ps(_mm512_permutexvar_ps(halves, scale[r]), _mm512_cvtepi32_ps(product), sum[r]);
         }
     }
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_reduce_add_ps(acc[r]) + shift[r];
 }
 
-/* Signed times signed: the activations are shifted to 0..255 and 128 times the weights' sum taken off again. */
-static inline void dot_q8(const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum, int rows)
+INLINE void dot_rows(const layout f, const uint8_t *w, const hone__quantized_rows *x, int rows, int64_t blocks, float *sum)
 {
-    enum { BYTES = 34 };
-    const __m512i offset = _mm512_set1_epi8((char)128);
-    __m512 acc[HONE__QUANTIZED_ROWS];
-    for (int r = 0; r < rows; r++) acc[r] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < blocks; b += 2, w += 2 * BYTES) {
-        const uint8_t *next = b + 1 < blocks ? w + BYTES : NULL;
-        __m512i q = pair(_mm256_loadu_si256((const __m256i *)(const void *)(w + 2)),
-                         next ? _mm256_loadu_si256((const __m256i *)(const void *)(next + 2)) : _mm256_setzero_si256());
-        __m512i excess = _mm512_dpbusd_epi32(_mm512_setzero_si512(), offset, q);
-        __m512 scale = halves(half(w), next ? half(next) : 0);
-        for (int r = 0; r < rows; r++) {
-            const int8_t *v = x->values[r] + b * 32;
-            __m512i xq = next ? _mm512_loadu_si512(v)
-                              : _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)v));
-            __m512i product = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(xq, offset), q);
-            const float *dx = x->scales[r] + b;
-            acc[r] = _mm512_fmadd_ps(_mm512_mul_ps(scale, halves(dx[0], next ? dx[1] : 0)),
-                                     _mm512_cvtepi32_ps(_mm512_sub_epi32(product, excess)), acc[r]);
+    __m512 all[4];
+    int64_t at = 0;
+    for (int r = 0; r < rows; r++) all[r] = _mm512_setzero_ps();
+    for (; at + 16 <= blocks; at += 16) dot_blocks(f, w + at * f.bytes, x, rows, at, 16, all);
+    if (at < blocks) dot_blocks(f, w + at * f.bytes, x, rows, at, (int)(blocks - at), all);
+    for (int r = 0; r < rows; r++) sum[r] = _mm512_reduce_add_ps(all[r]);
+}
+
+/* Up to four rows at once; constants let the compiler unroll. One is the case that counts: generating text. */
+INLINE void dot(const layout f, const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum)
+{
+    hone__quantized_rows part = *x;
+    for (int r = 0; r < x->rows; r += 4) {
+        for (int i = 0; r && i < x->rows - r; i++) {
+            part.values[i] = x->values[r + i];
+            part.scales[i] = x->scales[r + i];
+            part.sums[i] = x->sums[r + i];
+        }
+        switch (x->rows - r) {
+        case 1: dot_rows(f, w, &part, 1, blocks, sum + r); break;
+        case 2: dot_rows(f, w, &part, 2, blocks, sum + r); break;
+        case 3: dot_rows(f, w, &part, 3, blocks, sum + r); break;
+        default: dot_rows(f, w, &part, 4, blocks, sum + r); break;
         }
     }
-    for (int r = 0; r < rows; r++) sum[r] = _mm512_reduce_add_ps(acc[r]);
 }
 
-/* One row is the case that counts (generating text): a constant lets the compiler unroll it. */
 static void q4_0(const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum)
 {
-    if (x->rows == 1)
-        dot_q4(w, x, blocks, sum, 18, 2, 1);
-    else
-        dot_q4(w, x, blocks, sum, 18, 2, x->rows);
+    dot((layout){18, 2, false, true}, w, x, blocks, sum);
 }
 static void q4_1(const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum)
 {
-    if (x->rows == 1)
-        dot_q4(w, x, blocks, sum, 20, 4, 1);
-    else
-        dot_q4(w, x, blocks, sum, 20, 4, x->rows);
+    dot((layout){20, 4, true, true}, w, x, blocks, sum);
 }
 static void q8_0(const uint8_t *w, const hone__quantized_rows *x, int64_t blocks, float *sum)
 {
-    if (x->rows == 1)
-        dot_q8(w, x, blocks, sum, 1);
-    else
-        dot_q8(w, x, blocks, sum, x->rows);
+    dot((layout){34, 2, false, false}, w, x, blocks, sum);
 }
 
 hone__quantized_dot hone__quantized_dot_avx512(hone_dtype format)

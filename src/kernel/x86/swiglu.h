@@ -2,32 +2,33 @@
 #include "kernel/x86/avx512.h"
 #include "kernel/x86/x86.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 /* 1 / (1 + e^-x); what is below -87 counts as -87. The reciprocal has 14 bits, and 28 after a step of Newton's. */
-static inline __m512 sigmoid(__m512 x)
+INLINE __m512 sigmoid(__m512 x)
 {
     __m512 power = _mm512_min_ps(_mm512_set1_ps(126), _mm512_mul_ps(x, _mm512_set1_ps(-HONE__LOG2_E)));
     power = _mm512_max_ps(_mm512_set1_ps(-126), power); /* NaN passes both, as their second operand */
-    __m512 d = _mm512_add_ps(_mm512_set1_ps(1), exp2_of(power)), y = _mm512_rcp14_ps(d);
+    __m512 d = _mm512_add_ps(_mm512_set1_ps(1), exp2_in(0xFFFF, power)), y = _mm512_rcp14_ps(d);
     return _mm512_mul_ps(y, _mm512_fnmadd_ps(d, y, _mm512_set1_ps(2)));
 }
 
 /* Elements [at, at + 16) that mask keeps. */
-static inline __attribute__((always_inline)) void forward16(void *y, const void *gate, const void *up, bool bf16, int64_t at,
-                                                            __mmask16 mask)
+INLINE void forward16(void *y, const void *gate, const void *up, bool bf16, int64_t at, __mmask16 mask)
 {
     __m512 g = load_real(gate, bf16, at, mask), u = load_real(up, bf16, at, mask);
     store_real(y, bf16, at, mask, _mm512_mul_ps(_mm512_mul_ps(g, sigmoid(g)), u));
 }
 
-static inline __attribute__((always_inline)) void forward(void *y, const void *gate, const void *up, bool bf16, int64_t n)
+INLINE void forward(void *y, const void *gate, const void *up, bool bf16, int64_t n)
 {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) forward16(y, gate, up, bf16, i, 0xFFFF);
     if (i < n) forward16(y, gate, up, bf16, i, first_lanes(n - i));
 }
 
-void X86(swiglu)(void *y, hone_dtype yt, const void *gate, hone_dtype gt, int64_t gs, const void *up,
-                             hone_dtype ut, int64_t us, int64_t n)
+void X86(swiglu)(void *y, hone_dtype yt, const void *gate, hone_dtype gt, int64_t gs, const void *up, hone_dtype ut,
+                 int64_t us, int64_t n)
 {
     if (gs != 1 || us != 1 || gt != yt || ut != yt)
         hone__kernels_avx512_f32.swiglu(y, yt, gate, gt, gs, up, ut, us, n);
@@ -37,24 +38,25 @@ void X86(swiglu)(void *y, hone_dtype yt, const void *gate, hone_dtype gt, int64_
         forward(y, gate, up, false, n);
 }
 
-static inline __attribute__((always_inline)) void backward(void *dgate, void *dup, const void *gate, const void *up,
-                                                           const void *dy, bool bf16, int64_t n)
+INLINE void backward16(void *dgate, void *dup, const void *gate, const void *up, const void *dy, bool bf16, int64_t at,
+                       __mmask16 mask)
 {
-    const __m512 one = _mm512_set1_ps(1);
-    for (; i < n; i += 16) {
-        __mmask16 mask = first_lanes(n - i);
-        __m512 g = load_real(gate, bf16, i, mask), u = load_real(up, bf16, i, mask), d = load_real(dy, bf16, i, mask);
-        __m512 s = sigmoid(g), gs = _mm512_mul_ps(g, s);
-        if (dup) store_real(dup, bf16, i, mask, _mm512_mul_ps(d, gs));
-        /* silu' = s (1 + g (1 - s)) = s + g s (1 - s) */
-        __m512 slope = _mm512_fmadd_ps(gs, _mm512_sub_ps(one, s), s);
-        if (dgate) store_real(dgate, bf16, i, mask, _mm512_mul_ps(_mm512_mul_ps(d, u), slope));
-    }
+    __m512 g = load_real(gate, bf16, at, mask), u = load_real(up, bf16, at, mask), d = load_real(dy, bf16, at, mask);
+    __m512 s = sigmoid(g), silu = _mm512_mul_ps(g, s);
+    __m512 slope = _mm512_fmadd_ps(silu, _mm512_sub_ps(_mm512_set1_ps(1), s), s); /* s + g s (1 - s) */
+    if (dup) store_real(dup, bf16, at, mask, _mm512_mul_ps(d, silu));
+    if (dgate) store_real(dgate, bf16, at, mask, _mm512_mul_ps(_mm512_mul_ps(d, u), slope));
 }
 
-void X86(swiglu_grad)(void *dgate, hone_dtype dgt, void *dup, hone_dtype dut, const void *gate, hone_dtype gt,
-                                  int64_t gs, const void *up, hone_dtype ut, int64_t us, const void *dy, hone_dtype dyt,
-                                  int64_t ds, int64_t n)
+INLINE void backward(void *dgate, void *dup, const void *gate, const void *up, const void *dy, bool bf16, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) backward16(dgate, dup, gate, up, dy, bf16, i, 0xFFFF);
+    if (i < n) backward16(dgate, dup, gate, up, dy, bf16, i, first_lanes(n - i));
+}
+
+void X86(swiglu_grad)(void *dgate, hone_dtype dgt, void *dup, hone_dtype dut, const void *gate, hone_dtype gt, int64_t gs,
+                      const void *up, hone_dtype ut, int64_t us, const void *dy, hone_dtype dyt, int64_t ds, int64_t n)
 {
     bool alike = ut == gt && dyt == gt && (!dgate || dgt == gt) && (!dup || dut == gt);
     if (gs != 1 || us != 1 || ds != 1 || !alike)
