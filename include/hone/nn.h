@@ -36,6 +36,8 @@ struct hone_layer {
     hone_param **params;
     size_t n_params, params_capacity;
     hone_model *model;     /* roots: the model that owns it */
+    bool frozen;           /* parameters that it makes from now on are not trained */
+    hone_layer *next_orphan, **orphan_link; /* layers without parent and model: the context's list of them */
     void *user;
 };
 
@@ -48,14 +50,14 @@ struct hone_layer {
 HONE_API hone_node *hone_apply(hone_layer *layer, hone_node *x);
 HONE_API hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs);
 
-/* A zeroed layer of `size` bytes (sizeof your struct, hone_layer first), owned by the caller until it is added to a
-   parent or a model. type has static storage. */
+/* A zeroed layer of `size` bytes (sizeof your struct, hone_layer first), the context's until it is added to a parent or
+   a model: what nobody takes dies with the context. type has static storage. */
 HONE_API hone_layer *hone_layer_new(hone_ctx *ctx, size_t size, const char *type, hone_layer_fn forward);
 #define hone_module(ctx, struct_type, forward)                                                               \
     ((struct_type *)(void *)hone_layer_new((ctx), sizeof(struct_type), #struct_type, (forward)))
 /* Makes child a part of parent under that name (NULL: its number) and returns it. NULL child: returns NULL. */
 HONE_API hone_layer *hone_layer_add(hone_layer *parent, const char *name, hone_layer *child);
-/* For a layer that was never given to a parent or model. NULL is allowed. */
+/* For a layer that was never given to a parent or model, if it is to go before its context. NULL is allowed. */
 HONE_API void hone_layer_free(hone_layer *layer);
 
 /* Children in order, one's output the next one's input; named "0", "1", ... */

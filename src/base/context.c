@@ -68,6 +68,7 @@ hone_ctx *hone_ctx_retain(hone_ctx *ctx)
 void hone_ctx_release(hone_ctx *ctx)
 {
     if (!ctx || atomic_fetch_sub(&ctx->refs, 1) != 1) return;
+    if (ctx->free_orphans) ctx->free_orphans(ctx);
     hone_allocator allocator = ctx->allocator;
     allocator.free(allocator.user, ctx);
 }

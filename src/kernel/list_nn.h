@@ -46,6 +46,7 @@ typedef struct hone__attention {
     void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
     int64_t lse_stride[3];
 } hone__attention;
+enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
 #define HONE_KERNEL_LIST_NN(K)                                                                                \
     /* over each row of n reals; logarithm: log softmax; y is the forward's result */                         \

@@ -126,6 +126,10 @@ hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs
             hone__fail(ctx, HONE_INVALID, "functional model: input %d was not made by hone_input in this graph", i);
             return NULL;
         }
+    if (outputs[0]->call->graph != recipe) {
+        hone__fail(ctx, HONE_INVALID, "functional model: output 0 belongs to another graph than the inputs");
+        return NULL;
+    }
     functional *f = (functional *)(void *)hone_layer_new(ctx, sizeof *f, "functional", forward);
     if (!f) return NULL;
     f->base.destroy = destroy;

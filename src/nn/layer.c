@@ -2,6 +2,33 @@
 
 #include <stdio.h>
 
+/* ---- layers that nobody took: a functional model that failed half-way has them ---- */
+
+static void free_orphans(hone_ctx *ctx)
+{
+    while (ctx->orphans) hone_layer_free(ctx->orphans);
+}
+
+static void make_orphan(hone_layer *layer)
+{
+    hone_ctx *ctx = layer->ctx;
+    hone_layer *next = ctx->orphans;
+    layer->next_orphan = next;
+    layer->orphan_link = (hone_layer **)(void *)&ctx->orphans;
+    if (next) next->orphan_link = &layer->next_orphan;
+    ctx->orphans = layer;
+    ctx->free_orphans = free_orphans;
+}
+
+void hone__layer_adopted(hone_layer *layer)
+{
+    if (!layer->orphan_link) return;
+    *layer->orphan_link = layer->next_orphan; /* the list is typed void * in the base room */
+    if (layer->next_orphan) layer->next_orphan->orphan_link = layer->orphan_link;
+    layer->next_orphan = NULL;
+    layer->orphan_link = NULL;
+}
+
 hone_layer *hone_layer_new(hone_ctx *ctx, size_t size, const char *type, hone_layer_fn forward)
 {
     if (!hone__ok(ctx)) return NULL;
@@ -11,9 +38,10 @@ hone_layer *hone_layer_new(hone_ctx *ctx, size_t size, const char *type, hone_la
     }
     hone_layer *layer = hone__calloc(ctx, 1, size);
     if (!layer) return NULL;
-    layer->ctx = hone_ctx_retain(ctx);
+    layer->ctx = ctx;
     layer->type = type;
     layer->forward = forward;
+    make_orphan(layer);
     return layer;
 }
 
@@ -45,6 +73,7 @@ hone_layer *hone_layer_add(hone_layer *parent, const char *name, hone_layer *chi
         hone_layer_free(child);
         return NULL;
     }
+    hone__layer_adopted(child);
     child->parent = parent;
     parent->children[parent->n_children++] = child;
     return child;
@@ -62,6 +91,7 @@ void hone_layer_free(hone_layer *layer)
 {
     if (!layer) return;
     hone_ctx *ctx = layer->ctx;
+    hone__layer_adopted(layer);
     for (size_t i = 0; i < layer->n_children; i++) hone_layer_free(layer->children[i]);
     if (layer->destroy) layer->destroy(layer);
     for (size_t i = 0; i < layer->n_params; i++) free_param(ctx, layer->params[i]);
@@ -69,7 +99,6 @@ void hone_layer_free(hone_layer *layer)
     hone__free(ctx, layer->params);
     hone__free(ctx, layer->name);
     hone__free(ctx, layer);
-    hone_ctx_release(ctx);
 }
 
 char *hone__layer_path(const hone_layer *layer, const char *last)
@@ -171,7 +200,7 @@ hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, h
     while (root->parent) root = root->parent;
     if (root->model) {
         root->model->generation++;
-        param->v.trainable = !root->model->keep_frozen;
+        param->v.trainable = !root->model->keep_frozen && (!layer->frozen || hone__is_lora(name));
     }
     return hone__variable_node(graph, &param->v);
 }

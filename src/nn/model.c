@@ -12,6 +12,7 @@ hone_model *hone_model_of(hone_layer *root)
             *model = (hone_model){.ctx = hone_ctx_retain(ctx), .refs = 1, .root = root, .generation = 1};
             model->last_segment = &model->segments;
             root->model = model;
+            hone__layer_adopted(root);
             return model;
         }
     }
@@ -71,8 +72,7 @@ static bool look_up(hone_model *model, hone_param *param, hone__param_source *so
 {
     *source = (hone__param_source){0};
     if (!model->source || !model->source(model->source_user, param->name, source)) {
-        bool own = !strncmp(param->local, "lora_", 5);
-        if (model->source_strict && !own)
+        if (model->source_strict && !hone__is_lora(param->local))
             hone__fail(model->ctx, HONE_NOT_FOUND, "the file has no tensor for parameter '%s' %s", param->name,
                        HONE__SHAPE_STR(param->v.shape));
         return false;
@@ -262,10 +262,12 @@ hone_status hone_param_read_gradient(const hone_param *param, int64_t count, flo
     return HONE_OK;
 }
 
-static void set_trainable(hone_layer *layer, bool trainable)
+/* later: of parameters that the layers have yet to make */
+static void set_trainable(hone_layer *layer, bool trainable, bool later)
 {
+    layer->frozen = !later;
     for (size_t i = 0; i < layer->n_params; i++) layer->params[i]->v.trainable = trainable;
-    for (size_t i = 0; i < layer->n_children; i++) set_trainable(layer->children[i], trainable);
+    for (size_t i = 0; i < layer->n_children; i++) set_trainable(layer->children[i], trainable, later);
 }
 
 hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool trainable)
@@ -282,11 +284,11 @@ hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool
         param->v.trainable = trainable;
     }
     if (!prefix[0]) {
-        model->keep_frozen = !trainable;
-        set_trainable(model->root, trainable);
+        model->keep_frozen = !trainable; /* speaks for what is new */
+        set_trainable(model->root, trainable, true);
     } else {
         hone_layer *layer = hone__layer_find(model->root, prefix);
-        if (layer) set_trainable(layer, trainable);
+        if (layer) set_trainable(layer, trainable, trainable);
         any |= layer != NULL;
     }
     model->generation++;

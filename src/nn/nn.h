@@ -63,6 +63,8 @@ void hone__model_touch(hone_model *model);
 int64_t hone__model_trained_count(const hone_model *model); /* elements */
 /* Ties a recorded function to the model: sealed before planning, generation in its key. */
 void hone__function_use_model(hone_function *function, hone_model *model);
+/* A parent or a model takes the layer from its context's keeping. */
+void hone__layer_adopted(hone_layer *layer);
 /* NULL when there is no such layer; path dotted, "" the root. */
 hone_layer *hone__layer_find(hone_layer *root, const char *path);
 char *hone__layer_path(const hone_layer *layer, const char *last); /* dotted, with last appended; hone__free */
@@ -73,6 +75,7 @@ typedef struct hone__lora {
     int64_t rank;
     double alpha, dropout;
 } hone__lora;
+static inline bool hone__is_lora(const char *local) { return !strncmp(local, "lora_", 5); }
 /* Dense layers only (type "dense"); the adapter lies beside the layer's parameters as lora_A, lora_B. */
 typedef struct hone__dense {
     hone_layer base;

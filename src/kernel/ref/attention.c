@@ -14,8 +14,7 @@ enum { MR = 4 };
 enum {
     BK = 64,        /* keys a block; a multiple of every vector */
     ROWS = 192,     /* query rows a block, about: what unpacking a block of keys is shared by */
-    SLICE = 4 * MR, /* query rows that are worked on at once: they and their scores stay in the first cache */
-    DECODE_KEYS = 256 /* keys a task when there is one query */
+    SLICE = 4 * MR /* query rows that are worked on at once: they and their scores stay in the first cache */
 };
 
 /* ---- products: C[m, n] (+)= A[m, k] B[k, n]; A of any strides, n a multiple of LANES ---- */
@@ -269,7 +268,7 @@ void HONE_K(attention)(const hone__attention *a, int64_t task, void *scratch)
 
 static int64_t pieces(const hone__attention *a)
 {
-    return HONE_MAX((a->tk + DECODE_KEYS - 1) / DECODE_KEYS, 1);
+    return HONE_MAX((a->tk + HONE__DECODE_KEYS - 1) / HONE__DECODE_KEYS, 1);
 }
 
 int64_t HONE_K(attention_decode_tasks)(const hone__attention *a) { return a->b * a->hkv * pieces(a); }
@@ -293,8 +292,8 @@ void HONE_K(attention_decode)(const hone__attention *a, int64_t task, void *part
     memset(o, 0, (size_t)(g * dp) * sizeof(real));
     for (int64_t i = 0; i < g; i++) max[i] = -(real)INFINITY, sum[i] = 0;
     sees(a, b, 0, &low, &high);
-    low = HONE_MAX(low, task % n * DECODE_KEYS);
-    high = HONE_MIN(high, task % n * DECODE_KEYS + DECODE_KEYS);
+    low = HONE_MAX(low, task % n * HONE__DECODE_KEYS);
+    high = HONE_MIN(high, task % n * HONE__DECODE_KEYS + HONE__DECODE_KEYS);
     if (low >= high) return;
     get_rows(a, &a->q, b, kv, 0, 1, (real)a->scale, q);
     for (int64_t j0 = low; j0 < high; j0 += BK) {

@@ -169,17 +169,15 @@ static void pack_turned(const band *w, const hone__attention_side *x, uint32_t *
 /* Rows in pairs of rows: (rows / 2, d). */
 static void pack_paired(const band *w, const hone__attention_side *x, uint32_t *to)
 {
-    const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
-                                         4, 35, 3, 34, 2, 33, 1, 32, 0);
-    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     int64_t d = w->a->d;
     for (int64_t r = 0; r < up32(w->rows); r += 2, to += d) {
         int64_t even = row_offset(w, x, r), odd = row_offset(w, x, r + 1);
         for (int64_t c = 0; c < d; c += 32) {
             __m512i u = r < w->rows ? load32(x, even + c) : _mm512_setzero_si512();
             __m512i v = r + 1 < w->rows ? load32(x, odd + c) : _mm512_setzero_si512();
-            _mm512_storeu_si512(to + c, _mm512_permutex2var_epi16(u, low, v));
-            _mm512_storeu_si512(to + c + 16, _mm512_permutex2var_epi16(u, high, v));
+            pair_rows(u, v, &u, &v);
+            _mm512_storeu_si512(to + c, u);
+            _mm512_storeu_si512(to + c + 16, v);
         }
     }
 }

@@ -59,4 +59,13 @@ static inline __m512 exp2_in(__mmask16 mask, __m512 x)
     return _mm512_maskz_scalef_ps(mask, p, n);
 }
 
+/* Two rows of 32 words become pairs of words, one of each row: first[0] second[0] first[1] ... */
+static inline void pair_rows(__m512i first, __m512i second, __m512i *low, __m512i *high)
+{
+    const __m512i turns = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
+                                           4, 35, 3, 34, 2, 33, 1, 32, 0);
+    *low = _mm512_permutex2var_epi16(first, turns, second);
+    *high = _mm512_permutex2var_epi16(first, _mm512_add_epi16(turns, _mm512_set1_epi16(16)), second);
+}
+
 #endif

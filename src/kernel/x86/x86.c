@@ -12,6 +12,7 @@ void hone__x86_override(hone__kernels *table)
     table->attention = hone__attention_x86_##isa;                               \
     table->attention_grad_scratch = hone__attention_grad_scratch_x86_##isa;     \
     table->attention_grad = hone__attention_grad_x86_##isa
+    if (bf16) table->attention_decode = hone__attention_decode_x86_avx512bf16;
     if (amx) {
         ATTENTION(amx);
     } else if (bf16) {
