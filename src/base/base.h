@@ -24,7 +24,7 @@ struct hone_ctx {
     atomic_int cancel;
     size_t bytes, peak_bytes; /* of hone__alloc: now, and the most so far */
     char hardware[128];
-    void *orphans; /* nn room: layers that nobody took yet; they die with the context */
+    struct hone_layer *orphans; /* nn room: layers that nobody took yet; they die with the context */
     void (*free_orphans)(hone_ctx *ctx);
 };
 

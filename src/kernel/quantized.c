@@ -6,22 +6,22 @@ struct hone__quantized {
     hone_dtype format;
     int64_t rows, n, k, blocks;
     const uint8_t *w;
-    hone__quantized_dot dot;
+    hone__quantized_kernel kernel;
 };
 
 /* With more rows than this, unpacking the weight once for a real matrix product is faster. */
-#define FEW_ROWS 8
+#define FEW_ROWS HONE__QUANTIZED_ROWS
 
 hone__quantized *hone__quantized_new(hone_ctx *ctx, hone_dtype format, int64_t rows, int64_t n, int64_t k, const void *w)
 {
-    hone__quantized_dot dot = NULL;
+    hone__quantized_kernel kernel = {NULL, NULL};
 #ifdef HONE_X86
-    if (hone__isa_level() >= HONE__ISA_AVX512) dot = hone__quantized_dot_avx512(format);
+    if (hone__isa_level() >= HONE__ISA_AVX512) kernel = hone__quantized_avx512(format);
 #endif
-    if (!dot || rows > FEW_ROWS || rows < 1 || k % 32) return NULL;
+    if (!kernel.dot || rows > FEW_ROWS || rows < 1 || k % 32) return NULL;
     hone__quantized *q = hone__calloc(ctx, 1, sizeof *q);
     if (!q) return NULL;
-    *q = (hone__quantized){ctx, format, rows, n, k, k / 32, w, dot};
+    *q = (hone__quantized){ctx, format, rows, n, k, k / 32, w, kernel};
     return q;
 }
 
@@ -33,28 +33,7 @@ void hone__quantized_free(hone__quantized *q)
 /* Per row: k int8 values, then k / 32 scales and k / 32 scaled sums. */
 static size_t row_bytes(const hone__quantized *q) { return (size_t)(q->k + q->blocks * 8 + 63) & ~(size_t)63; }
 
-size_t hone__quantized_scratch(const hone__quantized *q) { return (size_t)q->rows * (row_bytes(q) + (size_t)q->k * 4); }
-
-static void quantize_row(const float *x, int64_t blocks, int8_t *values, float *scales, float *sums)
-{
-    for (int64_t b = 0; b < blocks; b++, x += 32, values += 32) {
-        float most = 0;
-        for (int i = 0; i < 32; i++) {
-            float a = x[i] < 0 ? -x[i] : x[i];
-            most = a > most ? a : most;
-        }
-        float scale = most / 127, inverse = most > 0 ? 127 / most : 0;
-        int sum = 0;
-        for (int i = 0; i < 32; i++) {
-            float v = x[i] * inverse;
-            int rounded = (int)(v + (v < 0 ? -0.5f : 0.5f));
-            values[i] = (int8_t)rounded;
-            sum += rounded;
-        }
-        scales[b] = scale;
-        sums[b] = scale * (float)sum;
-    }
-}
+size_t hone__quantized_scratch(const hone__quantized *q) { return (size_t)q->rows * row_bytes(q); }
 
 typedef struct job {
     const hone__quantized *q;
@@ -69,15 +48,17 @@ static void columns(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     const hone__quantized *q = j->q;
     size_t stride = hone__dtype_bytes(q->format, q->k);
-    for (int64_t c = begin; c < end; c++) {
-        float sum[FEW_ROWS];
-        q->dot(q->w + (size_t)c * stride, &j->x, q->blocks, sum);
+    for (int64_t c = begin, n; c < end; c += n) {
+        float sum[FEW_ROWS][HONE__QUANTIZED_COLUMNS];
+        n = HONE_MIN(end - c, HONE__QUANTIZED_COLUMNS);
+        q->kernel.dot(q->w + (size_t)c * stride, n, &j->x, q->blocks, sum);
         for (int64_t r = 0; r < q->rows; r++) {
-            float v = sum[r] + (j->bias ? j->bias[c] : 0);
+            int64_t at = r * q->n + c;
+            for (int64_t i = 0; i < n && j->bias; i++) sum[r][i] += j->bias[c + i];
             if (j->y_type == HONE_BF16)
-                ((uint16_t *)j->y)[r * q->n + c] = hone__f32_to_bf16(v);
+                for (int64_t i = 0; i < n; i++) ((uint16_t *)j->y)[at + i] = hone__f32_to_bf16(sum[r][i]);
             else
-                ((float *)j->y)[r * q->n + c] = v;
+                memcpy((float *)j->y + at, sum[r], (size_t)n * sizeof(float));
         }
     }
 }
@@ -87,13 +68,13 @@ void hone__quantized_run(const hone__quantized *q, const void *x, hone_dtype x_t
 {
     char *at = scratch;
     job j = {.q = q, .x = {.rows = (int)q->rows}, .bias = bias, .y = y, .y_type = y_type};
-    float *plain = (float *)(void *)(at + (size_t)q->rows * row_bytes(q));
-    hone__kernels_for(HONE_F32)->copy(plain, HONE_F32, x, x_type, 1, q->rows * q->k);
     for (int64_t r = 0; r < q->rows; r++, at += row_bytes(q)) {
         int8_t *values = (int8_t *)at;
         float *scales = (float *)(void *)(at + q->k), *sums = scales + q->blocks;
-        quantize_row(plain + r * q->k, q->blocks, values, scales, sums);
+        const char *row = (const char *)x + hone__dtype_bytes(x_type, r * q->k);
+        q->kernel.quantize(row, x_type == HONE_BF16, q->blocks, values, scales, sums);
         j.x.values[r] = values, j.x.scales[r] = scales, j.x.sums[r] = sums;
     }
-    hone__parallel_for(q->ctx, q->n, HONE_MAX(1, 32768 / q->k), columns, &j);
+    /* A thread is worth 10 us, about 130 thousand weights. */
+    hone__parallel_for(q->ctx, q->n, HONE_MAX(HONE__QUANTIZED_COLUMNS, 131072 / q->k), columns, &j);
 }

@@ -14,7 +14,7 @@ static void make_orphan(hone_layer *layer)
     hone_ctx *ctx = layer->ctx;
     hone_layer *next = ctx->orphans;
     layer->next_orphan = next;
-    layer->orphan_link = (hone_layer **)(void *)&ctx->orphans;
+    layer->orphan_link = &ctx->orphans;
     if (next) next->orphan_link = &layer->next_orphan;
     ctx->orphans = layer;
     ctx->free_orphans = free_orphans;
@@ -23,7 +23,7 @@ static void make_orphan(hone_layer *layer)
 void hone__layer_adopted(hone_layer *layer)
 {
     if (!layer->orphan_link) return;
-    *layer->orphan_link = layer->next_orphan; /* the list is typed void * in the base room */
+    *layer->orphan_link = layer->next_orphan;
     if (layer->next_orphan) layer->next_orphan->orphan_link = layer->orphan_link;
     layer->next_orphan = NULL;
     layer->orphan_link = NULL;

@@ -1,0 +1,70 @@
+/* The examples as a reader would run them: from the project's folder, by what they print. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* Runs a shell line; what it printed (both streams) into text, its exit status. */
+static int run(const char *line, char *text, size_t size)
+{
+    char command[2000];
+    snprintf(command, sizeof command, "cd '%s' && %s 2>&1", HONE_SOURCE_DIR, line);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t n = fread(text, 1, size - 1, pipe);
+    text[n] = 0;
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define IRIS "'" HONE_BINARY_DIR "/example_iris'"
+
+static void test_iris(void **state)
+{
+    (void)state;
+    char text[4000], again[4000];
+    double loss, accuracy;
+    int end = 0;
+    assert_int_equal(run(IRIS, text, sizeof text), 0);
+    assert_int_equal(sscanf(text, "Loss: %lf, Accuracy: %lf\n%n", &loss, &accuracy, &end), 2);
+    assert_int_equal(text[end], 0);
+    assert_true(accuracy > 0.7 && accuracy <= 1 && loss > 0 && loss < 1);
+    assert_int_equal(run(IRIS, again, sizeof again), 0);
+    assert_string_equal(text, again);
+    assert_int_equal(run(IRIS " examples/data/iris.csv 3", again, sizeof again), 0);
+    assert_true(strcmp(text, again) != 0);
+    assert_int_equal(run(IRIS " no-such-file.csv", text, sizeof text), 1);
+    assert_non_null(strstr(text, "iris: no-such-file.csv"));
+}
+
+static void test_gradient_tape(void **state)
+{
+    (void)state;
+    char text[4000], *line = text;
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_gradient_tape'", text, sizeof text), 0);
+    double first = 0, last = 0;
+    int lines = 0, epoch, end;
+    for (; *line; line += end, lines++) {
+        double loss;
+        end = 0;
+        assert_int_equal(sscanf(line, "epoch %d loss %lf%n", &epoch, &loss, &end), 2);
+        assert_int_equal(line[end], '\n');
+        end++;
+        assert_int_equal(epoch, lines * 10);
+        if (!lines) first = loss;
+        last = loss;
+    }
+    assert_int_equal(lines, 21);
+    assert_true(last < first / 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_gradient_tape)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
