@@ -1,0 +1,404 @@
+/* Kernels written by hand against the portable ones, and products with quantized weights against their unpacked values.
+   A failure means that a kernel computes something else than the one it stands for. Everything runs again at each
+   lower instruction set. */
+#include "scratch.h"
+
+#include "kernel/quantized.h"
+#include "tensor/block.h"
+#ifdef __x86_64__
+#include "kernel/x86/x86.h"
+#endif
+
+#include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern const hone__kernels hone__kernels_ref_f32;
+static const hone__kernels *const ref = &hone__kernels_ref_f32;
+
+static uint64_t drawn;
+static float draw(void) { return hone__random_normal(42, drawn++); }
+
+/* An array of f32 or bf16; every element is a number that bf16 holds. */
+typedef struct array {
+    hone_dtype dtype;
+    int64_t n;
+    void *data;
+} array;
+static array make(hone_dtype dtype, int64_t n)
+{
+    array x = {dtype, n, malloc((size_t)(n + 1) * 4)};
+    assert_non_null(x.data);
+    memset(x.data, 0xFF, (size_t)(n + 1) * 4); /* NaN: what nobody may look at */
+    return x;
+}
+static double get(const array *x, int64_t i)
+{
+    return (double)(x->dtype == HONE_BF16 ? hone__bf16_to_f32(((uint16_t *)x->data)[i]) : ((float *)x->data)[i]);
+}
+static void set(array *x, int64_t i, float v)
+{
+    uint16_t h = hone__f32_to_bf16(v);
+    if (x->dtype == HONE_BF16)
+        ((uint16_t *)x->data)[i] = h;
+    else
+        ((float *)x->data)[i] = hone__bf16_to_f32(h);
+}
+static array random_array(hone_dtype dtype, int64_t n, float scale)
+{
+    array x = make(dtype, n);
+    for (int64_t i = 0; i < n; i++) set(&x, i, scale * draw());
+    return x;
+}
+
+/* Not farther apart than `one` for each element (relative to the largest), and `all` in the root of mean squares. */
+static void alike(const char *what, const array *got, const array *wanted, double one, double all)
+{
+    double most = 0, far = 0, error = 0, square = 0;
+    for (int64_t i = 0; i < wanted->n; i++) {
+        double x = get(got, i), y = get(wanted, i);
+        if (isnan(x) && isnan(y)) continue;
+        if (!(fabs(x - y) >= 0)) fail_msg("%s[%lld] is %g, not %g", what, (long long)i, x, y);
+        most = fmax(most, fabs(y));
+        far = fmax(far, fabs(x - y));
+        error += (x - y) * (x - y);
+        square += y * y;
+    }
+    if (far > one * (most + 1e-3) || error > all * all * (square + 1e-6 * (double)wanted->n))
+        fail_msg("%s is off by %g of at most %g, %g on the average", what, far, most, sqrt(error / (square + 1e-30)));
+}
+
+/* ---- the table ---- */
+
+static void the_table_keeps_to_the_level(void **state)
+{
+    (void)state;
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    assert_int_equal(k->real, HONE_F32);
+    assert_int_equal(hone__kernels_for(HONE_F64)->real, HONE_F64);
+    if (hone__isa_level() == HONE__ISA_REF) assert_memory_equal(k, ref, sizeof *k);
+#ifdef __x86_64__
+    assert_int_equal(k->attention == hone__attention_x86_amx, hone__isa_level() == HONE__ISA_AMX);
+    if (!hone__bf16_is_fast()) assert_ptr_not_equal(k->swiglu, hone__swiglu_x86_avx512bf16);
+#endif
+}
+
+/* ---- swiglu ---- */
+
+static void swiglu_of(int64_t n, hone_dtype wide, hone_dtype last, int64_t stride)
+{
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    array gate = random_array(wide, n * stride, 4), up = random_array(wide, n * stride, 1), dy = random_array(wide, n * stride, 1);
+    const float edges[] = {0, -0.0f, 90, -90, 1e30f, NAN};
+    for (int64_t i = 0; i < n && i < 6; i++) set(&gate, (n - 1 - i) * stride, edges[i]);
+    array y[2], dg[2], du[2];
+    for (int i = 0; i < 2; i++) {
+        const hone__kernels *t = i ? ref : k;
+        y[i] = make(last, n), dg[i] = make(last, n), du[i] = make(last, n);
+        t->swiglu(y[i].data, last, gate.data, wide, stride, up.data, wide, stride, n);
+        t->swiglu_grad(dg[i].data, last, du[i].data, last, gate.data, wide, stride, up.data, wide, stride, dy.data, wide, stride,
+                       n);
+        assert_true(isnan(get(&dg[i], n))); /* nothing past the end */
+        assert_true(isnan(get(&y[i], n)));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double e = last == HONE_BF16 ? 8e-3 : 1e-6;
+        const array *pair[] = {y, dg, du};
+        for (int p = 0; p < 3; p++) {
+            double a = get(&pair[p][0], i), b = get(&pair[p][1], i);
+            if (fabs(a - b) > e * (fabs(b) + 0.1) || isnan(a) != isnan(b))
+                fail_msg("swiglu of %lld, gate %g: result %d is %.9g, not %.9g", (long long)n, get(&gate, i * stride), p, a, b);
+        }
+    }
+    k->swiglu_grad(NULL, last, du[1].data, last, gate.data, wide, stride, up.data, wide, stride, dy.data, wide, stride, n);
+    assert_memory_equal(du[0].data, du[1].data, (size_t)n * (last == HONE_BF16 ? 2 : 4));
+    array *all[] = {&gate, &up, &dy, &y[0], &y[1], &dg[0], &dg[1], &du[0], &du[1]};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++) free(all[i]->data);
+}
+
+static void swiglu(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {1, 15, 16, 17, 255, 300, 1025};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(lengths); i++)
+        for (int types = 0; types < 4; types++)
+            for (int64_t stride = 1; stride < 3; stride++)
+                swiglu_of(lengths[i], types & 1 ? HONE_BF16 : HONE_F32, types & 2 ? HONE_BF16 : HONE_F32, stride);
+}
+
+/* ---- attention ---- */
+
+typedef struct shape {
+    int64_t b, tq, tk, h, hkv, d;
+    bool causal, limits, spaced; /* ranges of keys; heads and times that do not lie side by side */
+} shape;
+static const shape shapes[] = {
+    {1, 1, 1, 1, 1, 64, true, false, false},    {2, 17, 17, 3, 1, 32, true, false, false},
+    {1, 255, 255, 4, 2, 64, true, false, true}, {1, 300, 300, 9, 3, 64, true, false, false},
+    {2, 33, 300, 2, 2, 128, true, false, true}, {1, 130, 40, 6, 1, 64, true, false, false},
+    {1, 96, 129, 7, 1, 96, false, false, false}, {2, 64, 200, 4, 2, 64, false, true, true},
+    {1, 40, 300, 2, 1, 32, true, true, false},  {1, 20, 50, 2, 1, 256, false, false, false},
+    {1, 33, 33, 2, 1, 48, true, false, false} /* no multiple of 32: the portable kernel */
+};
+
+typedef struct problem {
+    hone__attention a;
+    array q, k, v, dout, out[2], lse[2], dq[2], dk[2], dv[2];
+    int32_t *begin, *end;
+} problem;
+
+static hone__attention_side side_of(const array *x, int64_t t, int64_t h, int64_t d, bool spaced)
+{
+    int64_t head = spaced ? d + 8 : d, time = h * head + (spaced ? 24 : 0);
+    return (hone__attention_side){x->data, x->dtype, {t * time, time, head}};
+}
+/* Elements that the side may look at are random, those between them NaN. */
+static array filled(hone_dtype dtype, int64_t b, int64_t t, int64_t h, int64_t d, bool spaced)
+{
+    hone__attention_side s = side_of(&(array){0}, t, h, d, spaced);
+    array x = make(dtype, b * s.stride[0] + d);
+    for (int64_t i = 0; i < b * t * h * d; i++)
+        set(&x, i / (t * h * d) * s.stride[0] + i / (h * d) % t * s.stride[1] + i / d % h * s.stride[2] + i % d, draw());
+    return x;
+}
+
+static problem pose(const shape *s)
+{
+    problem p = {.a = {.b = s->b, .tq = s->tq, .tk = s->tk, .h = s->h, .hkv = s->hkv, .d = s->d, .causal = s->causal,
+                       .scale = 1.2 / sqrt((double)s->d)}};
+    p.q = filled(HONE_BF16, s->b, s->tq, s->h, s->d, s->spaced);
+    p.k = filled(HONE_BF16, s->b, s->tk, s->hkv, s->d, s->spaced);
+    p.v = filled(HONE_BF16, s->b, s->tk, s->hkv, s->d, s->spaced);
+    p.dout = filled(HONE_BF16, s->b, s->tq, s->h, s->d, false);
+    for (int i = 0; i < 2; i++) {
+        p.out[i] = make(i ? HONE_F32 : HONE_BF16, s->b * s->tq * s->h * s->d);
+        p.lse[i] = make(HONE_F32, s->b * s->tq * s->h);
+        p.dq[i] = make(i ? HONE_F32 : HONE_BF16, s->b * s->tq * s->h * s->d);
+        p.dk[i] = make(i ? HONE_F32 : HONE_BF16, s->b * s->tk * s->hkv * s->d);
+        p.dv[i] = make(i ? HONE_F32 : HONE_BF16, s->b * s->tk * s->hkv * s->d);
+    }
+    p.a.q = side_of(&p.q, s->tq, s->h, s->d, s->spaced);
+    p.a.k = side_of(&p.k, s->tk, s->hkv, s->d, s->spaced);
+    p.a.v = side_of(&p.v, s->tk, s->hkv, s->d, s->spaced);
+    p.a.dout = side_of(&p.dout, s->tq, s->h, s->d, false);
+    memcpy(p.a.lse_stride, (int64_t[]){s->h * s->tq, s->tq, 1}, sizeof p.a.lse_stride);
+    if (s->limits) {
+        p.begin = malloc((size_t)(s->b * s->tq) * sizeof *p.begin);
+        p.end = malloc((size_t)(s->b * s->tq) * sizeof *p.end);
+        for (int64_t i = 0; i < s->b * s->tq; i++) {
+            p.begin[i] = (int32_t)(hone__random_below(7, (uint64_t)i, (uint64_t)s->tk + 2) / 2) - 1;
+            p.end[i] = p.begin[i] + (int32_t)hone__random_below(8, (uint64_t)i, (uint64_t)s->tk); /* some see nothing */
+        }
+        p.a.begin = p.begin, p.a.end = p.end;
+        p.a.begin_stride[0] = p.a.end_stride[0] = s->tq;
+        p.a.begin_stride[1] = p.a.end_stride[1] = 1;
+    }
+    return p;
+}
+static void drop(problem *p)
+{
+    array *all[] = {&p->q, &p->k, &p->v, &p->dout, p->out, p->out + 1, p->lse, p->lse + 1, p->dq, p->dq + 1,
+                    p->dk, p->dk + 1, p->dv, p->dv + 1};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++) free(all[i]->data);
+    free(p->begin);
+    free(p->end);
+}
+
+static void *scratch_of(size_t size)
+{
+    void *memory = aligned_alloc(64, (size + 63) / 64 * 64 + 64);
+    assert_non_null(memory);
+    memset(memory, 0xFF, size);
+    return memory;
+}
+
+/* 0: the table's, into bf16; 1: the portable one, into f32. */
+static void forward(problem *p, int i)
+{
+    const hone__kernels *k = i ? ref : hone__kernels_for(HONE_F32);
+    hone__attention a = p->a;
+    void *memory = scratch_of(k->attention_scratch(&a));
+    a.out = side_of(&p->out[i], a.tq, a.h, a.d, false);
+    a.lse = p->lse[i].data;
+    for (int64_t task = 0; task < k->attention_tasks(&a); task++) k->attention(&a, task, memory);
+    free(memory);
+}
+static void backward(problem *p, int i, bool dq, bool dk, bool dv)
+{
+    const hone__kernels *k = i ? ref : hone__kernels_for(HONE_F32);
+    hone__attention a = p->a;
+    void *memory = scratch_of(k->attention_grad_scratch(&a));
+    a.out = side_of(&p->out[0], a.tq, a.h, a.d, false); /* the same for both */
+    a.lse = p->lse[1].data;
+    if (dq) a.dq = side_of(&p->dq[i], a.tq, a.h, a.d, false);
+    if (dk) a.dk = side_of(&p->dk[i], a.tk, a.hkv, a.d, false);
+    if (dv) a.dv = side_of(&p->dv[i], a.tk, a.hkv, a.d, false);
+    for (int64_t task = 0; task < a.b * a.hkv; task++) k->attention_grad(&a, task, memory);
+    free(memory);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < HONE_ARRAY_LEN(shapes); s++) {
+        problem p = pose(&shapes[s]);
+        for (int i = 0; i < 2; i++) forward(&p, i);
+        alike("attention", &p.out[0], &p.out[1], 0.02, 0.005);
+        alike("log sum", &p.lse[0], &p.lse[1], 1e-5, 1e-5);
+        for (int i = 0; i < 2; i++) backward(&p, i, true, true, true);
+        alike("dq", &p.dq[0], &p.dq[1], 0.02, 0.008);
+        alike("dk", &p.dk[0], &p.dk[1], 0.02, 0.008);
+        alike("dv", &p.dv[0], &p.dv[1], 0.02, 0.008);
+        drop(&p);
+    }
+}
+
+static void attention_gradients_that_are_not_wanted(void **state)
+{
+    (void)state;
+    problem p = pose(&(shape){1, 50, 70, 4, 2, 64, true, false, false});
+    for (int i = 0; i < 2; i++) forward(&p, i);
+    backward(&p, 0, true, true, true);
+    for (int wanted = 0; wanted < 3; wanted++) {
+        array *all = wanted == 0 ? p.dq : wanted == 1 ? p.dk : p.dv, first = all[0];
+        all[0] = make(HONE_BF16, first.n);
+        backward(&p, 0, wanted == 0, wanted == 1, wanted == 2);
+        assert_memory_equal(all[0].data, first.data, (size_t)first.n * 2);
+        free(first.data);
+    }
+    drop(&p);
+}
+
+static void attention_of_one_query(void **state)
+{
+    (void)state;
+    static const shape one[] = {{1, 1, 1, 9, 3, 64, true, false, false},    {2, 1, 300, 9, 3, 64, false, false, true},
+                                {3, 1, 255, 8, 2, 128, false, true, false}, {1, 1, 700, 7, 7, 32, false, false, false},
+                                {2, 1, 17, 14, 2, 96, false, true, true},   {1, 1, 65, 5, 1, 80, false, false, false}};
+    for (size_t s = 0; s < HONE_ARRAY_LEN(one); s++) {
+        problem p = pose(&one[s]);
+        for (int i = 0; i < 2; i++) {
+            const hone__kernels *k = i ? ref : hone__kernels_for(HONE_F32);
+            hone__attention a = p.a;
+            a.out = side_of(&p.out[i], 1, a.h, a.d, false);
+            a.lse = p.lse[i].data;
+            size_t part = k->attention_decode_part(&a);
+            int64_t tasks = k->attention_decode_tasks(&a);
+            void *memory = scratch_of(k->attention_decode_scratch(&a));
+            char *parts = scratch_of((size_t)tasks * part);
+            for (int64_t task = 0; task < tasks; task++) k->attention_decode(&a, task, parts + (size_t)task * part, memory);
+            k->attention_decode_merge(&a, parts);
+            free(memory);
+            free(parts);
+        }
+        alike("attention of one query", &p.out[0], &p.out[1], 0.02, 0.006);
+        alike("log sum", &p.lse[0], &p.lse[1], 1e-5, 1e-5);
+        drop(&p);
+    }
+}
+
+/* ---- quantized weights ---- */
+
+/* w [n, k] as its unpacked values, x in 8 bits as ggml has it: the sum in double. */
+static double exact(const float *w, const array *x, int64_t row, int64_t k, double *size)
+{
+    double sum = 0;
+    *size = 0;
+    for (int64_t at = 0; at < k; at += 32) {
+        float most = 0;
+        for (int64_t i = 0; i < 32; i++) most = fmaxf(most, fabsf((float)get(x, row * k + at + i)));
+        for (int64_t i = 0; i < 32; i++) {
+            double q = most > 0 ? (double)rintf((float)get(x, row * k + at + i) * (127 / most)) : 0;
+            double term = (double)w[at + i] * q * (double)(most / 127);
+            sum += term;
+            *size += fabs(term);
+        }
+    }
+    return sum;
+}
+
+static void quantized_product(hone_ctx *ctx, hone_dtype format, int64_t blocks, int64_t rows, hone_dtype x_type, bool with_bias)
+{
+    enum { N = 37 };
+    int64_t k = blocks * 32;
+    size_t bytes = hone__dtype_bytes(format, N * k), block = (size_t)hone__dtypes[format].bytes;
+    /* What lies behind the last block is not ours: exactly so many bytes, where the sanitizer can see it. */
+    uint8_t *w = malloc(bytes);
+    float *plain = malloc((size_t)(N * k) * 4), bias[N];
+    for (size_t i = 0; i < bytes; i++) w[i] = (uint8_t)hone__random_below(3, drawn++, 256);
+    for (size_t i = 0; i < bytes; i += block) {
+        w[i + 1] = (uint8_t)(0x18 + i / block % 5); /* f16 exponents of small scales */
+        if (format == HONE_Q4_1) w[i + 3] = 0x9C;
+    }
+    hone__block_format_of(format)->unpack(plain, w, N * k);
+    array x = random_array(x_type, rows * k, 1), y = make(HONE_F32, rows * N);
+    for (int64_t i = 0; i < 32; i++) set(&x, i, 0); /* a block of zeros has no scale */
+    for (int i = 0; i < N; i++) bias[i] = draw();
+    hone__quantized *q = hone__quantized_new(ctx, format, rows, N, k, w);
+    if (q) {
+        void *memory = scratch_of(hone__quantized_scratch(q));
+        hone__quantized_run(q, x.data, x_type, with_bias ? bias : NULL, y.data, HONE_F32, memory);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < N; c++) {
+                double size, wanted = exact(plain + c * k, &x, r, k, &size) + (with_bias ? (double)bias[c] : 0);
+                if (!(fabs(get(&y, r * N + c) - wanted) <= 1e-5 * (size + 1)))
+                    fail_msg("%s, %lld blocks, row %lld of %lld: %g, not %g", hone_dtype_name(format), (long long)blocks,
+                             (long long)r, (long long)rows, get(&y, r * N + c), wanted);
+            }
+        free(memory);
+    } else {
+        assert_true(hone__ok(ctx));
+        assert_true(hone__isa_level() < HONE__ISA_AVX512);
+    }
+    hone__quantized_free(q);
+    free(w);
+    free(plain);
+    free(x.data);
+    free(y.data);
+}
+
+static void quantized_weights(void **state)
+{
+    (void)state;
+    static const hone_dtype formats[] = {HONE_Q4_0, HONE_Q4_1, HONE_Q8_0};
+    static const int64_t blocks[] = {1, 2, 3, 15, 16, 17, 18, 35};
+    hone_ctx *ctx = hone_ctx_new(.threads = 2);
+    for (size_t f = 0; f < HONE_ARRAY_LEN(formats); f++)
+        for (size_t b = 0; b < HONE_ARRAY_LEN(blocks); b++)
+            for (int64_t rows = 1; rows <= 8; rows++)
+                quantized_product(ctx, formats[f], blocks[b], rows, rows & 1 ? HONE_BF16 : HONE_F32, rows & 2);
+    hone_ctx_release(ctx);
+}
+
+/* ---- the same at each lower level ---- */
+
+static void lower_instruction_sets(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"ref", "avx2", "avx512"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(levels) && !getenv("HONE_ISA"); i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            setenv("HONE_ISA", levels[i], 1);
+            execl("/proc/self/exe", "test_kernels", (char *)NULL);
+            _exit(127);
+        }
+        int status = -1;
+        assert_true(child > 0 && waitpid(child, &status, 0) == child);
+        if (status != 0) fail_msg("test_kernels with HONE_ISA=%s ended with status %d", levels[i], status);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_table_keeps_to_the_level),
+        cmocka_unit_test(swiglu),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(attention_gradients_that_are_not_wanted),
+        cmocka_unit_test(attention_of_one_query),
+        cmocka_unit_test(quantized_weights),
+        cmocka_unit_test(lower_instruction_sets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
