@@ -52,6 +52,8 @@ void hone__variable_release(const hone__variable *variable);
 hone__derived *hone__derive(hone__variable *variable, uint64_t key, size_t bytes,
                             hone_status (*refresh)(hone__derived *, hone__variable *), void *state,
                             void (*free_state)(void *));
+/* The variable's values as plain elements of a float type: made from any stored dtype. */
+hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype);
 hone__derived *hone__find_derived(hone__variable *variable, uint64_t key);
 void hone__drop_derived(hone__variable *variable); /* no plan may use them any more */
 hone_status hone__refresh_derived(hone__derived *derived, hone__variable *variable); /* when out of date */

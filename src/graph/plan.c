@@ -188,18 +188,10 @@ static bool add_copy(planner *p, const place *from, place *to, hone_dtype dtype)
     return finish_exec(p, exec, &hone__op_copy);
 }
 
-static hone_status refresh_plain(hone__derived *derived, hone__variable *variable)
-{
-    hone_dtype dtype = (hone_dtype)(derived->key & 0xFF);
-    return hone__convert_all(variable->ctx, derived->data, dtype, variable->data, variable->stored,
-                             hone_shape_count(variable->shape));
-}
-
 /* A variable's values as plain elements of dtype: a derived copy. */
 static bool plain_variable(planner *p, hone__variable *variable, hone_dtype dtype, place *to)
 {
-    size_t bytes = hone__dtype_bytes(dtype, hone_shape_count(variable->shape));
-    hone__derived *d = hone__derive(variable, (uint64_t)0x504C4149 << 8 | (uint64_t)dtype, bytes, refresh_plain, NULL, NULL);
+    hone__derived *d = hone__derive_plain(variable, dtype);
     if (!d || !hone__plan_uses(p->plan, variable, d)) return false;
     *to = (place){hone__view_dense(d->data, dtype, variable->shape), -1, true};
     return true;

@@ -60,3 +60,19 @@ void hone__variable_release(const hone__variable *variable)
     hone__map map = {variable->data, variable->mapped};
     if (variable->mapped) hone__map_release(&map, 0, map.size);
 }
+
+static hone_status refresh_plain(hone__derived *derived, hone__variable *variable)
+{
+    hone_dtype dtype = (hone_dtype)(derived->key & 0xFF);
+    hone_status status = hone__convert_all(variable->ctx, derived->data, dtype, variable->data, variable->stored,
+                                           hone_shape_count(variable->shape));
+    hone__variable_release(variable);
+    return status;
+}
+
+hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype)
+{
+    const uint64_t plain = 0x504C4149; /* tells these copies from packed ones, whose keys are hashes */
+    size_t bytes = hone__dtype_bytes(dtype, hone_shape_count(variable->shape));
+    return hone__derive(variable, plain << 8 | (uint64_t)dtype, bytes, refresh_plain, NULL, NULL);
+}

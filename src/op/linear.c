@@ -77,14 +77,6 @@ static hone_status refresh_packed(hone__derived *derived, hone__variable *variab
     return status;
 }
 
-static hone_status refresh_plain(hone__derived *derived, hone__variable *variable)
-{
-    hone_status status = hone__convert_all(variable->ctx, derived->data, (hone_dtype)(derived->key & 0xFF), variable->data,
-                                           variable->stored, hone_shape_count(variable->shape));
-    hone__variable_release(variable);
-    return status;
-}
-
 /* A weight that is a variable: in the product's own layout, or plain in the compute dtype. */
 static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__matmul *m, hone_dtype compute)
 {
@@ -106,8 +98,7 @@ static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__m
             d = hone__derive(w, layout, hone__matmul_packed_bytes(m), refresh_packed, state, free_packing);
         }
     } else {
-        d = hone__derive(w, (uint64_t)0x504C4149 << 8 | (uint64_t)compute,
-                         hone__dtype_bytes(compute, hone_shape_count(w->shape)), refresh_plain, NULL, NULL);
+        d = hone__derive_plain(w, compute);
     }
     if (!d || !hone__plan_uses(e->plan, w, d)) return false;
     p->weight = d->data;
