@@ -1,36 +1,22 @@
 #!/usr/bin/env python3
-"""The rated movie reviews of vaderSentiment's source archive (C. J. Hutto, MIT licence) as train.jsonl and test.jsonl.
+"""The rated movie reviews that come with vaderSentiment (C. J. Hutto, MIT licence) as train.jsonl and test.jsonl.
 
 Each line of movieReviewSnippets_GroundTruth.txt is a number, a mean rating of -4 to 4 and a sentence, between tabs.
 Reviews rated -1 or less are negative, 1 or more positive; the others are left out. The test set is balanced and drawn
 by the seed; no text is in two of the files. Needs nothing but Python itself.
 """
 import argparse
-import io
 import json
 import os
 import random
-import tarfile
 
-ARCHIVE = "additional_resources/hutto_ICWSM_2014.tar.gz"
-REVIEWS = "movieReviewSnippets_GroundTruth.txt"
 LABELS = ("negative", "positive")
-
-
-def member(archive, ending):
-    """The bytes of the file whose path ends so."""
-    for entry in archive:
-        if entry.isfile() and entry.name.endswith("/" + ending):
-            return archive.extractfile(entry).read()
-    raise SystemExit(f"demo_data.py: {ending} is not in the archive")
 
 
 def read_reviews(path):
     """[(text, label)], each text once, in the file's order."""
-    with tarfile.open(path) as sdist:
-        inner = io.BytesIO(member(sdist, ARCHIVE))
-    with tarfile.open(fileobj=inner) as archive:
-        lines = member(archive, REVIEWS).decode("utf-8").replace("\r", "").split("\n")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().replace("\r", "").split("\n")
     reviews, seen = [], set()
     for line in filter(None, lines):
         _, rating, text = line.split("\t")
@@ -63,7 +49,7 @@ def write(folder, name, reviews, prompt):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sdist", help="vaderSentiment-3.3.2.tar.gz")
+    parser.add_argument("reviews", help="movieReviewSnippets_GroundTruth.txt, see scripts/get-data")
     parser.add_argument("folder", help="where train.jsonl, test.jsonl and perhaps valid.jsonl go")
     parser.add_argument("--prompt", required=True, help="what is asked; {review} stands for the review")
     parser.add_argument("--seed", type=int, default=0)
@@ -73,7 +59,7 @@ def main():
     if "{review}" not in args.prompt:
         raise SystemExit("demo_data.py: --prompt needs {review}")
     os.makedirs(args.folder, exist_ok=True)
-    test, train = take(read_reviews(args.sdist), args.test, args.seed)
+    test, train = take(read_reviews(args.reviews), args.test, args.seed)
     write(args.folder, "test.jsonl", test, args.prompt)
     valid_path = os.path.join(args.folder, "valid.jsonl")
     if args.valid:
