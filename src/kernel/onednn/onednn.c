@@ -5,6 +5,13 @@
 #include <pthread.h>
 #include <stdio.h>
 
+/* A layout in blocks, as oneDNN's guide on memory formats describes it. */
+typedef struct {
+    int rank, inner_count;
+    dnnl_data_type_t type;
+    const dnnl_dim_t *dims, *padded, *strides, *inner, *indices;
+} blocks;
+
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t md;
 #define MD(x) (x)
@@ -28,13 +35,22 @@ static bool matmul_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const m
 {
     return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, bias ? *bias : NULL, *c, attr) == dnnl_success;
 }
-static uint64_t md_hash(MD_HANDLE m)
+/* False where it is not laid out in blocks, or opaque. */
+static bool md_blocks(MD_HANDLE m, blocks *b)
 {
-    uint8_t blob[4096];
-    size_t size = 0;
-    if (dnnl_memory_desc_get_blob(NULL, &size, m) != dnnl_success || size > sizeof blob) return 1;
-    if (dnnl_memory_desc_get_blob(blob, &size, m) != dnnl_success) return 1;
-    return hone__hash(blob, size, 0) | 1;
+    dnnl_format_kind_t kind = dnnl_format_kind_undef;
+    dnnl_dims_t *dims = NULL, *padded = NULL, *strides = NULL, *inner = NULL, *indices = NULL;
+    bool known = dnnl_memory_desc_query(m, dnnl_query_ndims_s32, &b->rank) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_data_type, &b->type) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_format_kind, &kind) == dnnl_success && kind == dnnl_blocked &&
+                 dnnl_memory_desc_query(m, dnnl_query_dims, &dims) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_padded_dims, &padded) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_strides, &strides) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_inner_nblks_s32, &b->inner_count) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_inner_blks, &inner) == dnnl_success &&
+                 dnnl_memory_desc_query(m, dnnl_query_inner_idxs, &indices) == dnnl_success;
+    if (known) *b = (blocks){b->rank, b->inner_count, b->type, *dims, *padded, *strides, *inner, *indices};
+    return known;
 }
 #else
 typedef dnnl_memory_desc_t md;
@@ -61,20 +77,26 @@ static bool matmul_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const m
     return dnnl_matmul_desc_init(&d, a, b, bias, c) == dnnl_success &&
            dnnl_primitive_desc_create(pd, &d, attr, engine, NULL) == dnnl_success;
 }
-static uint64_t md_hash(MD_HANDLE m)
+static bool md_blocks(MD_HANDLE m, blocks *b)
 {
-    /* Field by field: the struct has padding and, past ndims, values nobody set. */
-    uint64_t h = hone__key((uint64_t)m->ndims, (uint64_t)m->data_type << 8 | (uint64_t)m->format_kind);
-    for (int i = 0; i < m->ndims; i++) h = hone__key(h, hone__key((uint64_t)m->dims[i], (uint64_t)m->padded_dims[i]));
-    if (m->format_kind == dnnl_blocked) {
-        const dnnl_blocking_desc_t *b = &m->format_desc.blocking;
-        for (int i = 0; i < m->ndims; i++) h = hone__key(h, (uint64_t)b->strides[i]);
-        for (int i = 0; i < b->inner_nblks; i++)
-            h = hone__key(h, hone__key((uint64_t)b->inner_blks[i], (uint64_t)b->inner_idxs[i]));
-    }
-    return h | 1;
+    if (m->format_kind != dnnl_blocked) return false;
+    const dnnl_blocking_desc_t *d = &m->format_desc.blocking;
+    *b = (blocks){m->ndims, d->inner_nblks, m->data_type, m->dims, m->padded_dims, d->strides, d->inner_blks, d->inner_idxs};
+    return true;
 }
 #endif
+
+/* What tells packed weights apart; 0 for a layout that cannot be told from others. Field by field: past the rank lie values that nobody set. */
+static uint64_t md_hash(MD_HANDLE m)
+{
+    blocks b;
+    if (!md_blocks(m, &b)) return 0;
+    uint64_t h = hone__key((uint64_t)b.rank, (uint64_t)b.type);
+    for (int i = 0; i < b.rank; i++)
+        h = hone__key(h, hone__key(hone__key((uint64_t)b.dims[i], (uint64_t)b.padded[i]), (uint64_t)b.strides[i]));
+    for (int i = 0; i < b.inner_count; i++) h = hone__key(h, hone__key((uint64_t)b.inner[i], (uint64_t)b.indices[i]));
+    return h | 1;
+}
 
 /* ---- one engine and one stream a process ---- */
 
@@ -186,9 +208,9 @@ static bool build(hone__dnnl_matmul *m, const hone__matmul_desc *d)
         MD_HANDLE scratch = dnnl_primitive_desc_query_md(m->pd, dnnl_query_scratchpad_md, 0);
         m->scratch = dnnl_memory_desc_get_size(scratch);
         if (d->pack_b) {
-            ok = md_copy(&m->packed_md, weights);
             m->packed = dnnl_memory_desc_get_size(weights);
             m->layout = md_hash(weights);
+            ok = m->layout && md_copy(&m->packed_md, weights);
         }
         ok = ok && add_memory(&m->a, MD(a)) && add_memory(&m->b, weights) && add_memory(&m->c, MD(c)) &&
              add_memory(&m->scratchpad, scratch) && (!d->bias || add_memory(&m->bias, MD(bias)));
