@@ -23,8 +23,8 @@ void progress_show(progress *p, const hone_progress *state)
     bool terminal = progress_is_terminal(), last = state->total && state->done >= state->total;
     double now = cli_now();
     if (p->began == 0) p->began = now;
-    /* Lines come a second apart at first, and never more than some hundred while the time grows tenfold. */
-    double pause = terminal ? 0.1 : (now - p->began) / 100 > 1 ? (now - p->began) / 100 : 1;
+    /* Lines come five seconds apart at first, and never more than some hundred while the time grows tenfold. */
+    double pause = terminal ? 0.1 : (now - p->began) / 100 > 5 ? (now - p->began) / 100 : 5;
     if (p->drawn != 0 && !last && now - p->drawn < pause) return;
     p->drawn = now;
     char line[300];

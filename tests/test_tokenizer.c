@@ -1,55 +1,8 @@
-/* The tokenizer, chat templates and the sampler against tests/data/tokenizer, which
-   scripts/golden/make_tokenizer_golden.py makes with `tokenizers`, llama.cpp and transformers. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* The tokenizer against tests/data/tokenizer, which scripts/golden/make_tokenizer_golden.py makes with `tokenizers`,
+   llama.cpp and transformers. */
+#include "tokenizer_tools.h"
 
-#include "base/os.h"
-#include "llm/tokenizer.h"
-
-#include <jansson.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-#define FOLDER HONE_TEST_DATA "/tokenizer"
-
-static char *read_text(hone_ctx *ctx, const char *path, size_t *size)
-{
-    char *text = hone__read_file(ctx, path, 1 << 24, size);
-    assert_non_null(text);
-    return text;
-}
-
-static json_t *read_json(hone_ctx *ctx, const char *path)
-{
-    size_t size;
-    char *text = read_text(ctx, path, &size);
-    json_t *json = json_loadb(text, size, JSON_ALLOW_NUL, NULL);
-    assert_non_null(json);
-    hone__free(ctx, text);
-    return json;
-}
-
-static hone_tokenizer *load(hone_ctx *ctx)
-{
-    hone_tokenizer *t = hone_tokenizer_from_json(ctx, FOLDER);
-    if (!t) print_error("%s\n", hone_error(ctx));
-    assert_non_null(t);
-    return t;
-}
-
-static hone_tokenizer *load_json(hone_ctx *ctx, const json_t *root, const char *config, const char *template)
-{
-    char *text = json_dumps(root, 0);
-    hone_tokenizer *t =
-        hone__tokenizer_from_json_text(ctx, "test", text, strlen(text), config, NULL, template);
-    free(text);
-    return t;
-}
 
 /* ---- GGUF files made by hand, so that wrong ones can be made too ---- */
 
@@ -142,21 +95,6 @@ static void put_vocabulary(gguf_file *f, const hone_tokenizer *t, const char *pr
 
 /* ---- ids ---- */
 
-static void check_ids(const char *what, const hone_tokens *tokens, const json_t *ids)
-{
-    bool same = tokens->count == json_array_size(ids);
-    for (size_t i = 0; same && i < tokens->count; i++)
-        same = tokens->ids[i] == json_integer_value(json_array_get(ids, i));
-    if (same) return;
-    print_error("%s:\n  ours  ", what);
-    for (size_t i = 0; i < tokens->count; i++) print_error(" %d", tokens->ids[i]);
-    print_error("\n  theirs");
-    for (size_t i = 0; i < json_array_size(ids); i++)
-        print_error(" %lld", (long long)json_integer_value(json_array_get(ids, i)));
-    fail_msg("ids differ");
-}
-
-/* Every golden text gives the golden ids, and (lossless) its bytes back. */
 static void check_texts(hone_ctx *ctx, const hone_tokenizer *t, const json_t *texts, const json_t *ids,
                         bool lossless)
 {
@@ -469,127 +407,6 @@ static void test_saving(void **state)
     hone_ctx_release(ctx);
 }
 
-/* ---- chats ---- */
-
-static size_t read_messages(const json_t *list, hone_message *messages)
-{
-    size_t i;
-    json_t *entry;
-    json_array_foreach(list, i, entry)
-    {
-        messages[i] = (hone_message){json_string_value(json_object_get(entry, "role")),
-                                     json_string_value(json_object_get(entry, "content"))};
-    }
-    return i;
-}
-
-static void check_chat(hone_ctx *ctx, const hone_tokenizer *t, const json_t *chat)
-{
-    hone_message messages[8];
-    hone_chat_span spans[8];
-    hone_text text = {0};
-    hone_tokens tokens = {0};
-    size_t count = read_messages(json_object_get(chat, "messages"), messages), n_spans, answers = 0;
-    bool prompt = json_is_true(json_object_get(chat, "prompt"));
-    hone_status status = hone_chat_render(ctx, t, messages, count, prompt, &text, spans, &n_spans);
-    if (status != HONE_OK) print_error("%s\n", hone_error(ctx));
-    assert_int_equal(status, HONE_OK);
-    assert_string_equal(text.data, json_string_value(json_object_get(chat, "text")));
-    assert_int_equal(hone_chat_encode(ctx, t, messages, count, prompt, &tokens), HONE_OK);
-    check_ids(text.data, &tokens, json_object_get(chat, "ids"));
-    /* Spans hold the content and the end mark; tokens are trained just when they touch a span. */
-    bool llama = strstr(t->chat_template, "eot_id") != NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(messages[i].role, "assistant") != 0) continue;
-        const char *stop = llama ? "<|eot_id|>" : "<|im_end|>";
-        size_t size = spans[answers].end - spans[answers].begin, content = strlen(messages[i].content);
-        const char *at = text.data + spans[answers++].begin;
-        assert_memory_equal(at + size - strlen(stop), stop, strlen(stop));
-        if (!llama) {
-            assert_int_equal(size, content + strlen(stop));
-            assert_memory_equal(at, messages[i].content, content);
-        }
-    }
-    assert_int_equal(answers, n_spans);
-    size_t at = 0;
-    for (size_t i = 0; i < tokens.count; i++) {
-        size_t end = at + t->tokens[tokens.ids[i]].byte_count;
-        bool inside = false;
-        for (size_t s = 0; s < n_spans; s++) inside = inside || (at < spans[s].end && end > spans[s].begin);
-        assert_int_equal(tokens.trained[i], inside);
-        at = end;
-    }
-    assert_int_equal(at, text.size);
-    hone_text_free(ctx, &text);
-    hone_tokens_free(ctx, &tokens);
-}
-
-static void test_chats(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    json_t *golden = read_json(ctx, FOLDER "/golden.json"), *root = read_json(ctx, FOLDER "/tokenizer.json"),
-           *chat;
-    size_t i, size;
-    char *config = read_text(ctx, FOLDER "/tokenizer_config.json", &size);
-    json_array_foreach(json_object_get(golden, "chats"), i, chat)
-    {
-        hone_tokenizer *t =
-            load_json(ctx, root, config, json_string_value(json_object_get(chat, "template")));
-        assert_non_null(t);
-        check_chat(ctx, t, chat);
-        hone_tokenizer_free(t);
-    }
-    assert_true(i >= 60);
-    hone__free(ctx, config);
-    json_decref(golden);
-    json_decref(root);
-    hone_ctx_release(ctx);
-}
-
-static void test_chat_refusals(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    json_t *root = read_json(ctx, FOLDER "/tokenizer.json");
-    const hone_message messages[] = {{"user", "Hi"}};
-    hone_tokens tokens = {0};
-    hone_tokenizer *t = load_json(ctx, root, NULL, NULL);
-    assert_int_equal(hone_chat_encode(ctx, t, messages, 1, false, &tokens), HONE_STATE);
-    assert_non_null(strstr(hone_error(ctx), "no chat template"));
-    hone_tokenizer_free(t);
-    /* One word of meaning apart from ChatML: guessing would train on the wrong text. */
-#define OPEN "{% for message in messages %}{{'<|im_start|>' + message['role'] + "
-#define CLOSE "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n"
-    static const char *const others[] = {
-        "",
-        "{{",
-        "{% for",
-        "{{ 'open",
-        "no tags",
-        OPEN "'\n' + message['content'] | trim + '<|im_end|>' + '\n'}}" CLOSE "' }}{% endif %}",
-        OPEN "' ' + message['content'] + '<|im_end|>' + '\n'}}" CLOSE "' }}{% endif %}",
-        OPEN "'\n' + message['content'] + '<|im_end|>' + '\n'}}" CLOSE "<think>' }}{% endif %}",
-        OPEN "'\\u000a' + message['content'] + '<|im_end|>' + '\n'}}" CLOSE "' }}{% endif %}",
-    };
-    for (size_t i = 0; i < HONE_ARRAY_LEN(others); i++) {
-        t = load_json(ctx, root, NULL, others[i]);
-        assert_int_equal(hone_chat_encode(ctx, t, messages, 1, false, &tokens), HONE_UNSUPPORTED);
-        assert_non_null(strstr(hone_error(ctx), "ChatML"));
-        hone_tokenizer_free(t);
-    }
-    t = load(ctx);
-    assert_int_equal(hone_chat_encode(ctx, t, messages, 0, false, &tokens), HONE_INVALID);
-    assert_int_equal(hone_chat_encode(ctx, t, &(hone_message){"user", NULL}, 1, false, &tokens),
-                     HONE_INVALID);
-    assert_int_equal(tokens.count, 0);
-    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
-    hone_tokenizer_free(t);
-    hone_tokens_free(ctx, &tokens);
-    json_decref(root);
-    hone_ctx_release(ctx);
-}
-
 /* ---- files that are wrong ---- */
 
 /* Loading must fail with that status and a message that holds `word`. */
@@ -788,78 +605,6 @@ static void test_memory_runs_out(void **state)
     hone_ctx_release(plain);
 }
 
-/* ---- sampling ---- */
-
-static int32_t next(hone_sampler *s, const float *logits, int64_t count, uint64_t position)
-{
-    int32_t id = -1;
-    assert_int_equal(hone_sampler_next(s, logits, count, position, &id), HONE_OK);
-    assert_true(id >= 0 && id < count);
-    return id;
-}
-
-static void test_sampler(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    const float logits[6] = {1, 3, 2, 3, 0, -1};
-    hone_sampler *greedy = hone_sampler_new(ctx, .seed = 1),
-                 *one = hone_sampler_new(ctx, .temperature = 5, .top_k = 1),
-                 *narrow = hone_sampler_new(ctx, .temperature = 1, .top_p = 1e-6f);
-    for (uint64_t i = 0; i < 50; i++) { /* the lowest id of a tie, always */
-        assert_int_equal(next(greedy, logits, 6, i), 1);
-        assert_int_equal(next(one, logits, 6, i), 1);
-        assert_int_equal(next(narrow, logits, 6, i), 1);
-    }
-    /* Frequencies follow the distribution; all ways to the same distribution agree. 4 standard deviations. */
-    enum { DRAWS = 40000 };
-    static const struct {
-        int64_t top_k;
-        float top_p;
-        int kept; /* of the ranking 1, 3, 2, 0, 4, 5 */
-    } cuts[] = {{0, 0, 6}, {3, 0, 3}, {0, 0.85f, 3}, {4, 0.95f, 4}, {100, 1, 6}, {2, 0.5f, 1}};
-    const int32_t ranking[6] = {1, 3, 2, 0, 4, 5};
-    for (size_t c = 0; c < HONE_ARRAY_LEN(cuts); c++) {
-        hone_sampler *s = hone_sampler_new(ctx, .temperature = 1.25f, .top_k = cuts[c].top_k,
-                                           .top_p = cuts[c].top_p, .seed = 7);
-        double total = 0;
-        int hits[6] = {0};
-        for (int i = 0; i < cuts[c].kept; i++) total += exp((double)logits[ranking[i]] / 1.25);
-        for (uint64_t i = 0; i < DRAWS; i++) hits[next(s, logits, 6, i)]++;
-        for (int i = 0; i < 6; i++) {
-            double p = i < cuts[c].kept ? exp((double)logits[ranking[i]] / 1.25) / total : 0;
-            double off = fabs(hits[ranking[i]] - p * DRAWS);
-            assert_true(off <= 4 * sqrt(p * (1 - p) * DRAWS));
-        }
-        /* A function of the position, not of the calls before. */
-        int32_t late = next(s, logits, 6, 12345), early = next(s, logits, 6, 3);
-        hone_sampler *fresh = hone_sampler_new(ctx, .temperature = 1.25f, .top_k = cuts[c].top_k,
-                                               .top_p = cuts[c].top_p, .seed = 7);
-        assert_int_equal(next(fresh, logits, 6, 3), early);
-        assert_int_equal(next(fresh, logits, 6, 12345), late);
-        hone_sampler_free(fresh);
-        hone_sampler_free(s);
-    }
-    int32_t id = 0;
-    assert_int_equal(hone_sampler_next(greedy, (float[]){0, NAN}, 2, 0, &id), HONE_NUMERIC);
-    assert_int_equal(hone_sampler_next(one, (float[]){0, INFINITY}, 2, 0, &id), HONE_NUMERIC);
-    assert_int_equal(hone_sampler_next(one, (float[]){-INFINITY, 0}, 2, 0, &id), HONE_NUMERIC);
-    assert_int_equal(hone_sampler_next(one, logits, 0, 0, &id), HONE_INVALID);
-    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
-    hone_sampler_free(greedy);
-    hone_sampler_free(one);
-    hone_sampler_free(narrow);
-    assert_null(hone_sampler_new(ctx, .temperature = -1));
-    hone_clear_error(ctx);
-    assert_null(hone_sampler_new(ctx, .top_p = 1.5f));
-    hone_clear_error(ctx);
-    assert_null(hone_sampler_new(ctx, .temperature = NAN));
-    hone_clear_error(ctx);
-    assert_null(hone_sampler_new(ctx, .top_k = -1));
-    hone_clear_error(ctx);
-    hone_ctx_release(ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -870,12 +615,9 @@ int main(void)
         cmocka_unit_test(test_long_runs),
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_saving),
-        cmocka_unit_test(test_chats),
-        cmocka_unit_test(test_chat_refusals),
         cmocka_unit_test(test_wrong_json),
         cmocka_unit_test(test_wrong_gguf),
         cmocka_unit_test(test_memory_runs_out),
-        cmocka_unit_test(test_sampler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
