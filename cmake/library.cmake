@@ -42,7 +42,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
           "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mfma;-mf16c")
       elseif(source MATCHES "_amx\\.c$")
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-          "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mamx-tile;-mamx-bf16;-mamx-int8;-mfma")
+          "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mamx-tile;-mamx-bf16;-mamx-int8;-mfma;-mf16c")
       endif()
     endforeach()
     set(HONE_OBJECTS ${HONE_OBJECTS} $<TARGET_OBJECTS:hone_x86>)

@@ -1,4 +1,4 @@
-#include "kernel/matmul.h"
+#include "kernel/gemm.h"
 
 #ifdef HONE_HAVE_ONEDNN
 #include "kernel/onednn/onednn.h"
@@ -8,6 +8,7 @@ struct hone__matmul {
     hone_ctx *ctx;
     hone__matmul_desc d;
     const hone__kernels *k;
+    hone__gemm *gemm;
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_matmul *dnnl;
 #endif
@@ -21,6 +22,8 @@ struct hone__matmul {
 
 static size_t align(size_t n) { return (n + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
 
+bool hone__matmul_reads(const hone__matmul_desc *d, hone_dtype stored) { return hone__gemm_reads(d, stored); }
+
 hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
 {
     hone__matmul *m = hone__calloc(ctx, 1, sizeof *m);
@@ -28,6 +31,13 @@ hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
     m->ctx = ctx;
     m->d = *d;
     m->k = hone__kernels_for(d->ab == HONE_F64 ? HONE_F64 : HONE_F32);
+    m->gemm = hone__gemm_new(ctx, d);
+    if (m->gemm) return m;
+    if (d->b_raw) hone__fail(ctx, HONE_INTERNAL, "no product reads %s", hone_dtype_name(d->b_stored));
+    if (!hone__ok(ctx)) {
+        hone__matmul_free(m);
+        return NULL;
+    }
 #ifdef HONE_HAVE_ONEDNN
     bool tiny = d->ab == HONE_F32 && d->m * d->n * d->k <= SMALL_PRODUCT && !d->pack_b;
     if (!tiny && d->batch > 0 && d->m > 0 && d->n > 0 && d->k > 0) m->dnnl = hone__dnnl_matmul_new(ctx, d);
@@ -52,6 +62,7 @@ void hone__matmul_free(void *matmul)
 {
     hone__matmul *m = matmul;
     if (!m) return;
+    hone__gemm_free(m->gemm);
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_matmul_free(m->ctx, m->dnnl);
 #endif
@@ -60,6 +71,7 @@ void hone__matmul_free(void *matmul)
 
 size_t hone__matmul_scratch(const hone__matmul *m)
 {
+    if (m->gemm) return hone__gemm_scratch(m->gemm);
 #ifdef HONE_HAVE_ONEDNN
     if (m->dnnl) return hone__dnnl_matmul_scratch(m->dnnl);
 #endif
@@ -134,6 +146,10 @@ static void by_gemm(const hone__matmul *m, const void *a, const void *b, const v
 
 hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
+    if (m->gemm) {
+        hone__gemm_run(m->gemm, a, b, bias, c, scratch);
+        return HONE_OK;
+    }
 #ifdef HONE_HAVE_ONEDNN
     if (m->dnnl) {
         if (hone__dnnl_matmul_run(m->dnnl, a, b, bias, c, scratch)) return HONE_OK;

@@ -15,7 +15,12 @@ typedef struct hone__matmul_desc {
     bool bias;       /* of C's real type (f32 for bf16) */
     bool accumulate; /* adds to C */
     bool pack_b;     /* B will come in the product's own layout (hone__matmul_pack); batch must be 1 */
+    bool b_raw;      /* B will come as it is stored: hone__matmul_reads has said yes to b_stored */
+    hone_dtype b_stored;
 } hone__matmul_desc;
+
+/* Can a product take B in that dtype (blocks included) as fast as from a copy in its own? */
+bool hone__matmul_reads(const hone__matmul_desc *desc, hone_dtype stored);
 
 typedef struct hone__matmul hone__matmul;
 

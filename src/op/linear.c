@@ -131,6 +131,11 @@ static hone_status prepare(hone__exec *e)
     /* f32 weights that are trained are read where they lie; others are copied anyway, so into the best layout. An
        eager graph has no plan to keep a packed copy for. */
     bool derive = variable && variable->stored != x->dtype;
+    if (derive && hone__matmul_reads(&d, variable->stored)) {
+        d.b_raw = true;
+        d.b_stored = variable->stored;
+        derive = false;
+    }
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);

@@ -45,7 +45,9 @@ typedef struct prepared {
     int64_t n, d, v;           /* rows, features, classes */
     int64_t rows, classes;     /* of a block */
     hone_dtype compute, real;  /* of the products' operands; of their results */
-    bool convert;              /* the weight comes in another type than the products take */
+    bool convert;              /* the weight comes in another type than the products take ... */
+    bool raw;                  /* ... and they read it as it is stored */
+    hone_dtype stored;
     products logits, dx, dw;
     size_t product_bytes;
     size_t real_bytes;
@@ -83,6 +85,7 @@ static hone__matmul_desc describe(const prepared *p, kind which, int64_t r, int6
         m.m = c, m.n = d, m.k = r, m.a_row = 1, m.a_col = c, m.b_row = d, m.b_col = 1, m.c_row = d;
         break;
     }
+    if (which != DW && p->raw) m.b_raw = true, m.b_stored = p->stored;
     return m;
 }
 
@@ -117,6 +120,10 @@ static prepared *begin(hone__exec *e)
     p->real = e->k->real;
     p->real_bytes = p->real == HONE_F64 ? 8 : 4;
     p->convert = w->dtype != p->compute;
+    p->stored = w->dtype;
+    hone__matmul_desc logits = describe(p, LOGITS, p->rows, p->classes, false), dx = describe(p, DX, p->rows, p->classes, true);
+    p->raw = p->convert && hone__matmul_reads(&logits, w->dtype) && hone__matmul_reads(&dx, w->dtype);
+    p->convert = p->convert && !p->raw;
     return p;
 }
 

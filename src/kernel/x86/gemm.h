@@ -1,0 +1,38 @@
+/* Products of bf16 matrices with f32 sums, in two steps: A is packed into panels; B is, panel by panel, and multiplied. */
+#ifndef HONE_SRC_X86_GEMM_H
+#define HONE_SRC_X86_GEMM_H
+
+#include "tensor/tensor.h"
+
+/* Rows of A, or columns of B, that a panel holds. */
+#define HONE__GEMM_PANEL 32
+
+/* An operand as it lies: f32, bf16, or blocks of 32 (q4_0, q4_1, q8_0). Strides in elements of the axis that is summed
+   over and of the other; one of them is 1, and the other one of blocks a multiple of 32. */
+typedef struct hone__gemm_operand {
+    const void *data;
+    hone_dtype type;
+    int64_t along, other;
+} hone__gemm_operand;
+
+/* Does the packing read that type? */
+bool hone__gemm_reads_amx(hone_dtype type);
+
+/* A panel of at most 32 of `left` rows or columns, from the at-th on, k long; with zeros to full size, which is
+   k rounded up to 32, times 64 bytes. In pairs of k: B; else A. `to` is aligned to 64. */
+void hone__gemm_pack_amx(void *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, bool pairs);
+
+typedef struct hone__gemm_product {
+    int64_t m, n, k;
+    hone__gemm_operand b;
+    void *c;       /* rows of n neighbours, c_row elements apart */
+    int64_t c_row;
+    const float *bias; /* [n] or NULL */
+    bool half, add;    /* C is bf16; add to it */
+} hone__gemm_product;
+
+/* C's panels [m0, m1) x [n0, n1); a: A's panels from the m0-th on, packed; scratch: n1 - n0 panels. */
+void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                             char *scratch);
+
+#endif

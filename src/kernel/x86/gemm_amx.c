@@ -1,0 +1,255 @@
+/* Products of bf16 matrices with AMX: TDPBF16PS multiplies a tile of 16 x 32 by one of 32 x 16 (in pairs of k) into 16 x 16
+   f32. A panel is packed tile after tile, as the unit loads them; two panels make 32 x 32 of C in four tiles. A thread keeps
+   a stretch of A in its second cache and takes B through the first, a panel at a time, the next one being fetched while
+   this one is multiplied: what B comes from, a weight as it is stored, is read from memory once. */
+#include "kernel/x86/gemm.h"
+#include "kernel/x86/avx512.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { PANEL = HONE__GEMM_PANEL, SQUARE = 2048 /* bytes of 32 x 32 */, STRETCH = 3 << 18 /* bytes of A */ };
+
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} eight_full_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+INLINE __mmask32 first32(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0 : (1u << n) - 1; }
+
+/* ---- packing ---- */
+
+INLINE float f16_at(const uint8_t *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
+
+/* A block of 32 nibbles: one of the 16 values that scale and minimum make. */
+INLINE __m512i nibbles(const uint8_t *q, float scale, float minimum, float shift)
+{
+    const __m512 count = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512 steps = _mm512_sub_ps(count, _mm512_set1_ps(shift));
+    __m256i values = (__m256i)_mm512_cvtneps_pbh(_mm512_fmadd_ps(_mm512_set1_ps(scale), steps, _mm512_set1_ps(minimum)));
+    __m256i both = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)q));
+    __m512i index = _mm512_inserti64x4(_mm512_castsi256_si512(both), _mm256_srli_epi16(both, 4), 1);
+    return _mm512_permutexvar_epi16(_mm512_and_si512(index, _mm512_set1_epi16(15)), _mm512_castsi256_si512(values));
+}
+
+/* 32 neighbours from element `at` on as bf16; of plain types only the first n, zeros behind them. */
+INLINE __m512i load(const void *data, hone_dtype type, int64_t at, int64_t n)
+{
+    switch (type) {
+    case HONE_BF16: return _mm512_maskz_loadu_epi16(first32(n), (const uint16_t *)data + at);
+    case HONE_F32: {
+        __mmask32 mask = first32(n);
+        const float *x = (const float *)data + at;
+        __m512 low = _mm512_maskz_loadu_ps((__mmask16)mask, x), high = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + 16);
+        return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    }
+    case HONE_Q4_0: {
+        const uint8_t *b = (const uint8_t *)data + at / 32 * 18;
+        return nibbles(b + 2, f16_at(b), 0, 8);
+    }
+    case HONE_Q4_1: {
+        const uint8_t *b = (const uint8_t *)data + at / 32 * 20;
+        return nibbles(b + 4, f16_at(b), f16_at(b + 2), 0);
+    }
+    default: { /* q8_0 */
+        const uint8_t *b = (const uint8_t *)data + at / 32 * 34;
+        __m512 scale = _mm512_set1_ps(f16_at(b));
+        __m512 low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(b + 2))));
+        __m512 high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(b + 18))));
+        return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, scale), _mm512_mul_ps(low, scale));
+    }
+    }
+}
+
+/* 16 x 16 of 32 bits */
+INLINE void transpose(__m512i r[16])
+{
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 4) {
+        __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]), b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        __m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]), d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+        t[i] = _mm512_unpacklo_epi64(a, c), t[i + 1] = _mm512_unpackhi_epi64(a, c);
+        t[i + 2] = _mm512_unpacklo_epi64(b, d), t[i + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+    for (int i = 0; i < 4; i++) {
+        __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xDD);
+        __m512i c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88), d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xDD);
+        r[i] = _mm512_shuffle_i32x4(a, c, 0x88), r[i + 8] = _mm512_shuffle_i32x4(a, c, 0xDD);
+        r[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88), r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xDD);
+    }
+}
+
+/* 32 of the other axis by 32 of k. Where neighbours lie along k, rows come ready for A; else in pairs, ready for B. */
+INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p, int64_t k,
+                        bool pairs)
+{
+    __m512i r[16], s[16];
+    if (x->along == 1) {
+        for (int half = 0; half < 2; half++) {
+            for (int j = 0; j < 16; j++) {
+                int64_t i = half * 16 + j;
+                r[j] = i < left ? load(x->data, type, (at + i) * x->other + p, k - p) : _mm512_setzero_si512();
+            }
+            if (pairs) transpose(r);
+            for (int j = 0; j < 16; j++) _mm512_store_si512(to + half * 1024 + j * 64, r[j]);
+        }
+        return;
+    }
+    for (int j = 0; j < 16; j++) {
+        int64_t i = p + 2 * j;
+        __m512i even = i < k ? load(x->data, type, i * x->along + at, left) : _mm512_setzero_si512();
+        __m512i odd = i + 1 < k ? load(x->data, type, (i + 1) * x->along + at, left) : _mm512_setzero_si512();
+        pair_rows(even, odd, &r[j], &s[j]);
+    }
+    if (!pairs) {
+        transpose(r);
+        transpose(s);
+    }
+    for (int j = 0; j < 16; j++) {
+        _mm512_store_si512(to + j * 64, r[j]);
+        _mm512_store_si512(to + 1024 + j * 64, s[j]);
+    }
+}
+
+bool hone__gemm_reads_amx(hone_dtype type)
+{
+    return type == HONE_F32 || type == HONE_BF16 || type == HONE_Q4_0 || type == HONE_Q4_1 || type == HONE_Q8_0;
+}
+
+void hone__gemm_pack_amx(void *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, bool pairs)
+{
+    char *square = to;
+#define PACK(type_)                                                                                       \
+    case type_:                                                                                           \
+        for (int64_t p = 0; p < k; p += 32, square += SQUARE) pack_square(square, x, type_, at, left, p, k, pairs); \
+        break
+    switch (x->type) {
+        PACK(HONE_BF16);
+        PACK(HONE_F32);
+        PACK(HONE_Q4_0);
+        PACK(HONE_Q4_1);
+        PACK(HONE_Q8_0);
+    default: break;
+    }
+#undef PACK
+}
+
+/* ---- multiplying ---- */
+
+/* Onto the tiles 0 to 3. */
+INLINE void multiply(const char *a, const char *b, int64_t squares)
+{
+    for (int64_t s = 0; s < squares; s++, a += SQUARE, b += SQUARE) {
+        _tile_loadd(4, a, 64);
+        _tile_loadd(6, b, 64);
+        _tile_loadd(7, b + 1024, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, a + 1024, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+INLINE void store_tiles(float *c, int64_t row)
+{
+    _tile_stored(0, c, row * 4);
+    _tile_stored(1, c + 16, row * 4);
+    _tile_stored(2, c + 16 * row, row * 4);
+    _tile_stored(3, c + 16 * row + 16, row * 4);
+}
+
+INLINE void load_tiles(const float *c, int64_t row)
+{
+    _tile_loadd(0, c, row * 4);
+    _tile_loadd(1, c + 16, row * 4);
+    _tile_loadd(2, c + 16 * row, row * 4);
+    _tile_loadd(3, c + 16 * row + 16, row * 4);
+}
+
+INLINE void zero_tiles(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+/* C's rows from i and columns from j on: sums (32 x 32) + bias, + C. */
+static void finish(const hone__gemm_product *g, int64_t i, int64_t j, const float *sums)
+{
+    int64_t rows = HONE_MIN(g->m - i, PANEL), cols = g->n - j;
+    __mmask16 low = first_lanes(cols), high = first_lanes(cols - 16);
+    __m512 zero = _mm512_setzero_ps();
+    __m512 b0 = g->bias ? _mm512_maskz_loadu_ps(low, g->bias + j) : zero;
+    __m512 b1 = g->bias ? _mm512_maskz_loadu_ps(high, g->bias + j + 16) : zero;
+    for (int64_t r = 0; r < rows; r++, sums += PANEL) {
+        int64_t at = (i + r) * g->c_row + j;
+        __m512 x0 = _mm512_add_ps(_mm512_load_ps(sums), b0), x1 = _mm512_add_ps(_mm512_load_ps(sums + 16), b1);
+        if (g->add) {
+            x0 = _mm512_add_ps(x0, load_real(g->c, g->half, at, low));
+            x1 = _mm512_add_ps(x1, load_real(g->c, g->half, at + 16, high));
+        }
+        store_real(g->c, g->half, at, low, x0);
+        store_real(g->c, g->half, at + 16, high, x1);
+    }
+}
+
+INLINE void fetch(const hone__gemm_operand *x, int64_t at, int64_t n)
+{
+    const char *from = (const char *)x->data + hone__dtype_bytes(x->type, at), *end = from + hone__dtype_bytes(x->type, n);
+    for (; from < end; from += 64) _mm_prefetch(from, _MM_HINT_T1);
+}
+
+/* One of `parts` shares of what the panel of columns from the at-th on is packed from. */
+static void fetch_share(const hone__gemm_operand *x, int64_t at, int64_t n, int64_t k, int64_t part, int64_t parts)
+{
+    int64_t columns = HONE_MIN(n - at, PANEL);
+    bool rows = x->along == 1; /* neighbours lie along k */
+    int64_t lines = rows ? columns : k, length = rows ? k : columns, step = rows ? x->other : x->along;
+    int64_t start = rows ? at * x->other : at;
+    for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++) fetch(x, start + i * step, length);
+}
+
+static void multiply_panels(const hone__gemm_product *g, const char *a, const char *b, int64_t m, int64_t n)
+{
+    _Alignas(64) float sums[PANEL * PANEL];
+    int64_t squares = (g->k + 31) / 32, i = m * PANEL, j = n * PANEL;
+    float *c = (float *)g->c + i * g->c_row + j;
+    if (!g->half && !g->bias && i + PANEL <= g->m && j + PANEL <= g->n) {
+        if (g->add) load_tiles(c, g->c_row);
+        else zero_tiles();
+        multiply(a, b, squares);
+        store_tiles(c, g->c_row);
+    } else {
+        zero_tiles();
+        multiply(a, b, squares);
+        store_tiles(sums, PANEL);
+        finish(g, i, j, sums);
+    }
+}
+
+void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
+                             char *scratch)
+{
+    int64_t panel = (g->k + 31) / 32 * SQUARE, stretch = HONE_MAX(STRETCH / panel, 1);
+    _tile_loadconfig(&eight_full_tiles);
+    for (int64_t from = m0; from < m1; from += stretch) {
+        int64_t to = HONE_MIN(from + stretch, m1);
+        bool first = from == m0, only = first && to == m1;
+        for (int64_t n = n0; n < n1; n++) {
+            char *b = scratch + (only ? 0 : (n - n0) * panel); /* kept for the next stretch, if there is one */
+            if (first) hone__gemm_pack_amx(b, &g->b, n * PANEL, g->n - n * PANEL, g->k, true);
+            for (int64_t m = from; m < to; m++) {
+                if (first && n + 1 < n1) fetch_share(&g->b, (n + 1) * PANEL, g->n, g->k, m - from, to - from);
+                multiply_panels(g, a + (m - m0) * panel, b, m, n);
+            }
+        }
+    }
+    _tile_release();
+}
