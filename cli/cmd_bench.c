@@ -91,10 +91,11 @@ static json_t *measure_once(const bench_args *args, const bench_workload *w, con
     char threads[24], repeats[24];
     snprintf(threads, sizeof threads, "%lld", (long long)args->common.threads);
     snprintf(repeats, sizeof repeats, "%lld", (long long)args->repeats);
-    const char *argv[12] = {args->common.argv[0], "bench", w->name, "--in-process", "--json", "--repeats", repeats};
+    const char *argv[13] = {args->common.argv[0], "bench", w->name, "--in-process", "--json", "--repeats", repeats};
     int n = 7;
     if (args->common.threads) argv[n++] = "--threads", argv[n++] = threads;
     if (model) argv[n++] = "--model", argv[n++] = model;
+    if (args->common.quiet) argv[n++] = "--quiet";
     char *text = run_self(args, (char *const *)(uintptr_t)argv);
     json_t *result = text ? json_loads(text, 0, NULL) : NULL;
     if (text && !result) cli_fail(&args->common, "%s: its process told no result", w->name);
@@ -177,14 +178,20 @@ static json_t *load_results(const bench_args *args)
         cli_fail(&args->common, "%s: %s", args->compare, cli_system_error());
         return NULL;
     }
-    json_t *all = json_object(), *one;
-    json_error_t error = {.text = ""};
-    while ((one = json_loadf(file, JSON_DISABLE_EOF_CHECK, &error))) {
+    json_t *all = json_object();
+    json_error_t error = {.text = "it is empty"};
+    char *line = NULL;
+    size_t capacity = 0;
+    bool whole = true;
+    for (ssize_t n; whole && (n = getline(&line, &capacity, file)) >= 0;) {
+        json_t *one = json_loadb(line, (size_t)n, 0, &error);
         const char *name = json_string_value(json_object_get(one, "name"));
+        whole = one != NULL;
         if (name) json_object_set(all, name, one);
         json_decref(one);
     }
-    bool whole = feof(file) && json_object_size(all);
+    whole &= json_object_size(all) > 0;
+    free(line);
     fclose(file);
     if (whole) return all;
     cli_fail(&args->common, "%s: no results of `hone bench --json`: %s", args->compare, error.text);

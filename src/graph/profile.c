@@ -188,7 +188,7 @@ static void mark(hone_profile *p, size_t node, double began, double ended, const
     for (int i = 0; i < work->n_products; i++) e->flops += work->product[i].flops;
     p->sum.bytes_read += work->read;
     p->sum.bytes_updated += work->updated;
-    /* Without room for the trace the sums still count. */
+    /* Memory that runs out here sticks: the next call says so. */
     if (p->n_events < MOST_EVENTS &&
         hone__grow(p->ctx, (void **)&p->events, &p->events_capacity, p->n_events + 1, sizeof *p->events))
         p->events[p->n_events++] = (hone__profile_event){node, began, seconds};
