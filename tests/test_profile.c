@@ -158,6 +158,7 @@ static void test_a_profile_adds_up(void **state)
     assert_null(hone_profile_at(p, hone_profile_count(p)));
     size_t parameters = (IN + 1) * HIDDEN_UNITS + (HIDDEN_UNITS + 1) * CLASSES;
     assert_int_equal(s.weights, parameters * 4);
+    assert_int_equal(s.variables, 0);
     assert_int_equal(s.gradients, parameters * 4);
     assert_true(s.optimizer_state >= parameters * 8 && s.arena > 0);
     assert_true(s.bytes_updated >= 10.0 * 28 * (double)parameters);
@@ -223,6 +224,27 @@ static void test_weights_that_changed_are_packed_again_and_seen(void **state)
     assert_true(hone_profile_summarize(p).derived > 0);
     hone_profile_free(p);
     free_training(&t);
+}
+
+static void record_held(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    out[0] = hone_linear(in[0], hone_variable(graph, user), NULL);
+}
+
+static void test_variables_held_by_hand_are_no_weights(void **state)
+{
+    (void)state;
+    hone_tensor *held = ones(HONE_SHAPE(6, 8)), *x = ones(HONE_SHAPE(2, 8));
+    hone_function *f = hone_function_new(ctx, 1, 1, record_held, held);
+    hone_profile *p = hone_profile_new(ctx);
+    assert_hone_ok(ctx, hone_function_call(f, &x));
+    hone_profile_stop(p);
+    assert_int_equal(hone_profile_summarize(p).weights, 0);
+    assert_int_equal(hone_profile_summarize(p).variables, 6 * 8 * 4);
+    hone_profile_free(p);
+    hone_function_free(f);
+    hone_tensor_free(held);
+    hone_tensor_free(x);
 }
 
 /* ---- text and trace ---- */
@@ -324,6 +346,7 @@ int main(void)
         TEST(test_limits_come_from_measuring),
         TEST(test_one_profile_at_a_time),
         TEST(test_weights_that_changed_are_packed_again_and_seen),
+        TEST(test_variables_held_by_hand_are_no_weights),
         TEST(test_the_table_names_every_owner_and_divides_by_steps),
         TEST(test_the_trace_is_json_whatever_layers_are_called),
         TEST(test_each_failing_allocation_is_survived),

@@ -168,9 +168,10 @@ typedef struct hone_profile_summary {
     double bytes_read, bytes_updated;
     double read_bandwidth, update_bandwidth; /* measured, bytes a second: reading; reading and writing */
     double limit_seconds; /* matrix products of more than 8 rows at their best rates, and these bytes over these bandwidths */
-    /* Memory by owner, bytes; of the largest plan that ran: weights as they lie in memory or file, copies of them for matrix
-       products, gradients, the optimizer's states, activations and scratch. */
-    size_t weights, derived, gradients, optimizer_state, arena;
+    /* Memory by owner, bytes; of the largest plan that ran: weights as they lie in memory or file, what hone_variable reads
+       (caches of keys and values), copies of either for matrix products, gradients, the optimizer's states, activations and
+       scratch. */
+    size_t weights, variables, derived, gradients, optimizer_state, arena;
 } hone_profile_summary;
 HONE_API hone_profile_summary hone_profile_summarize(const hone_profile *profile);
 

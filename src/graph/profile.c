@@ -129,7 +129,8 @@ static bool add_plan(hone_profile *p, hone__plan *plan)
 
 static void add_variable(hone_profile_summary *s, const hone__variable *v)
 {
-    s->weights += hone__dtype_bytes(v->stored, hone_shape_count(v->shape));
+    size_t bytes = hone__dtype_bytes(v->stored, hone_shape_count(v->shape));
+    *(v->by_hand ? &s->variables : &s->weights) += bytes;
     for (const hone__derived *d = v->derived; d; d = d->next) s->derived += d->bytes;
     if (v->grad) s->gradients += hone__dtype_bytes(v->dtype == HONE_F64 ? HONE_F64 : HONE_F32, hone_shape_count(v->shape));
 }
@@ -139,10 +140,11 @@ static void note_memory(hone_profile *p, const hone__plan *plan)
 {
     hone_profile_summary s = {.arena = plan->arena_bytes};
     for (size_t i = 0; i < plan->graph->n_variables; i++) add_variable(&s, plan->graph->variables[i]->call->variable);
-    size_t all = s.weights + s.derived + s.gradients + s.arena;
+    size_t all = s.weights + s.variables + s.derived + s.gradients + s.arena;
     if (all < p->largest) return;
     p->largest = all;
     p->sum.weights = s.weights;
+    p->sum.variables = s.variables;
     p->sum.derived = s.derived;
     p->sum.gradients = s.gradients;
     p->sum.arena = s.arena;

@@ -35,11 +35,12 @@ static void put_memory(hone_ctx *ctx, hone__buffer *to, const hone_profile_summa
     const struct {
         const char *name;
         size_t bytes;
-    } owners[] = {{"weights", s->weights}, {"copies of weights", s->derived}, {"gradients", s->gradients},
-                  {"optimizer states", s->optimizer_state}, {"activations and scratch", s->arena}};
+    } owners[] = {{"weights", s->weights}, {"copies of weights", s->derived}, {"caches and other variables", s->variables},
+                  {"gradients", s->gradients}, {"optimizer states", s->optimizer_state},
+                  {"activations and scratch", s->arena}};
     hone__buffer_print(ctx, to, "\n        MB  memory of\n");
     for (size_t i = 0; i < HONE_ARRAY_LEN(owners); i++)
-        hone__buffer_print(ctx, to, "%10.1f  %s\n", (double)owners[i].bytes * 1e-6, owners[i].name);
+        if (owners[i].bytes) hone__buffer_print(ctx, to, "%10.1f  %s\n", (double)owners[i].bytes * 1e-6, owners[i].name);
 }
 
 char *hone_profile_text(const hone_profile *p, int64_t step_count)
