@@ -26,6 +26,18 @@ static void print_step_json(const hone_finetune_step *s)
     cli_print_json(o);
 }
 
+/* The first steps make plans and find their memory: those after them are profiled. */
+enum { PROFILE_WARM_STEPS = 2, PROFILE_STEPS = 3 };
+
+static void profile_step(finetune_run *run)
+{
+    if (run->profile) {
+        if (run->steps - run->profiled_from == run->profiled_steps) hone_profile_stop(run->profile);
+    } else if (run->steps == run->profiled_from) {
+        run->profile = hone_profile_new(run->ctx);
+    }
+}
+
 static bool on_step(void *user, const hone_finetune_step *s)
 {
     finetune_run *run = user;
@@ -48,6 +60,7 @@ static bool on_step(void *user, const hone_finetune_step *s)
                                                    .rate = s->tokens_per_second,
                                                    .unit = "tok",
                                                    .seconds_left = s->seconds_left});
+    if (run->args->profile) profile_step(run);
     return true;
 }
 
@@ -120,16 +133,23 @@ static int train(finetune_run *run)
     run->plan = hone_finetune_planned(work);
     finetune_print_plan(run);
     run->began = cli_now();
+    int64_t steps = run->plan.total_steps - run->plan.resumed_step;
+    run->profiled_steps = steps < PROFILE_STEPS ? steps : PROFILE_STEPS;
+    run->profiled_from = steps - run->profiled_steps < PROFILE_WARM_STEPS ? steps - run->profiled_steps : PROFILE_WARM_STEPS;
+    if (run->args->profile) profile_step(run); /* a short run: from the beginning */
     hone_status status = hone_finetune_run(work);
     progress_end(&run->progress);
+    int result = status == HONE_OK ? EXIT_DONE : EXIT_FAILED;
     if (status == HONE_OK) {
+        if (run->profile) result = finetune_print_profile(run);
         finetune_print_end(run);
     } else {
         cli_fail_ctx(&run->args->common, run->ctx);
         if (status == HONE_CANCELLED && run->steps + run->plan.resumed_step > 0) finetune_print_resume(run);
     }
+    hone_profile_free(run->profile);
     hone_finetune_free(work);
-    return status == HONE_OK ? EXIT_DONE : EXIT_FAILED;
+    return result;
 }
 
 static int run_command(void *memory)
@@ -207,6 +227,8 @@ static const option options[] = {
     {.name = "train-on-prompt", .kind = OPTION_FLAG, AT(train_on_prompt),
      .help = "learn every token, not the answers alone"},
     {.name = "no-shuffle", .kind = OPTION_FLAG, AT(no_shuffle), .help = "the data in its own order"},
+    {.name = "profile", .kind = OPTION_FLAG, AT(profile),
+     .help = "shows where the time of three steps goes, and writes trace.json for Perfetto"},
     {.name = "eval-steps", .kind = OPTION_INT, AT(eval_steps), .value = "N",
      .shown = "at the end of each epoch", OPTION_AT_LEAST(1),
      .help = "steps between evaluations on valid.jsonl"},

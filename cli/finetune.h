@@ -12,7 +12,7 @@ typedef struct finetune_args {
     int64_t eval_steps, save_steps, save_total_limit;
     double lora_alpha, lora_dropout, epochs, max_seconds, learning_rate, warmup_ratio, weight_decay,
         max_grad_norm;
-    bool no_packing, train_on_prompt, no_shuffle;
+    bool no_packing, train_on_prompt, no_shuffle, profile;
 } finetune_args;
 enum { METHOD_LORA = 1, METHOD_FULL };
 
@@ -28,12 +28,16 @@ typedef struct finetune_run {
     int64_t steps;                /* made */
     double first_loss, last_loss; /* of this run; the last is a running mean */
     size_t peak_memory_bytes;
+    hone_profile *profile; /* --profile: of the steps after profiled_from */
+    int64_t profiled_from, profiled_steps;
 } finetune_run;
 
 /* The example, the counts, the prediction: before the first step (finetune_text.c). */
 void finetune_print_plan(const finetune_run *run);
 /* Where everything is and what to try. */
 void finetune_print_end(const finetune_run *run);
+/* --profile: the table, and trace.json in the output folder. EXIT_FAILED: it has been said. */
+int finetune_print_profile(finetune_run *run);
 /* The command that goes on from the last checkpoint. */
 void finetune_print_resume(const finetune_run *run);
 

@@ -154,12 +154,28 @@ void finetune_print_end(const finetune_run *run)
     print_file(to, args->output_dir, "loss.svg, loss.png", "the loss over the steps");
     print_file(to, args->output_dir, "metrics.jsonl",
                "every step as numbers; TensorBoard reads events.out.*");
+    print_file(to, args->output_dir, "trace.json", "the profile for https://ui.perfetto.dev");
     fputs("Try next:\n", to);
     print_try(to, run, "chat", "\n");
     print_try(to, run, "eval", " --data ");
     cli_print_shell(to, args->data);
     fputc('\n', to);
     print_try(to, run, "export", " --format gguf --output model.gguf\n");
+}
+
+int finetune_print_profile(finetune_run *run)
+{
+    const finetune_args *args = run->args;
+    char path[4096];
+    int64_t steps = run->steps - run->profiled_from; /* --max-seconds may have ended it early */
+    if (steps > run->profiled_steps) steps = run->profiled_steps;
+    snprintf(path, sizeof path, "%.3000s/trace.json", args->output_dir);
+    hone_profile_stop(run->profile);
+    char *text = hone_profile_measure(run->profile) == HONE_OK ? hone_profile_text(run->profile, steps) : NULL;
+    if (text) fputs(text, args->common.json ? stderr : stdout);
+    bool ok = text && hone_profile_save_trace(run->profile, path) == HONE_OK;
+    hone_free_text(run->ctx, text);
+    return ok ? EXIT_DONE : cli_fail_ctx(&args->common, run->ctx);
 }
 
 static bool names_resume(const char *argument)

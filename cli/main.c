@@ -14,8 +14,8 @@ static void spin_briefly(char **argv)
     if (setenv("GOMP_SPINCOUNT", "5000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
-static const command *const commands[] = {&cmd_info, &cmd_tokenize, &cmd_forward,  &cmd_generate,
-                                          &cmd_chat, &cmd_eval,     &cmd_finetune, &cmd_export};
+static const command *const commands[] = {&cmd_info, &cmd_tokenize, &cmd_forward, &cmd_generate, &cmd_chat,
+                                          &cmd_eval, &cmd_finetune, &cmd_export,  &cmd_bench};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *to)

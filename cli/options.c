@@ -241,7 +241,7 @@ static bool add_positional(command_line *line, const char *text)
     for (size_t i = 0; i < line->command->n_options; i++) {
         const option *o = &line->command->options[i];
         bool taken = !o->positional;
-        for (size_t k = 0; k < line->n && !taken; k++) taken = line->set[k].option == o;
+        for (size_t k = 0; k < line->n && !taken && o->kind != OPTION_STRINGS; k++) taken = line->set[k].option == o;
         if (taken) continue;
         line->set[line->n++] = (assignment){o, text};
         return true;

@@ -442,6 +442,32 @@ static void test_instruction_sets_agree(void **state)
 
 /* ---- PyTorch ------------------------------------------------------------------------------------------- */
 
+/* ---- profiles --------------------------------------------------------------------------------------------- */
+
+/* An op that works in the compute dtype is a matrix product of some kind: not counted in op/work.c it would look idle,
+   and the share of the limit too small. */
+static void check_counted(hone_ctx *ctx, const hone_op *op, const hone__sample *s)
+{
+    result r = {0};
+    bool empty = !(op->flags & HONE__COMPUTE);
+    for (int i = 0; i < s->n_in; i++) empty |= !s->in[i].absent && hone_shape_count(s->in[i].shape) == 0;
+    if (empty) return;
+    hone_profile *p = hone_profile_new(ctx);
+    bool ran = run_sample(ctx, op, s, (way){.real = HONE_F32, .compute = HONE_F32}, &r);
+    hone_profile_stop(p);
+    double flops = 0;
+    for (size_t i = 0; i < hone_profile_count(p); i++)
+        if (!strcmp(hone_profile_at(p, i)->op, op->name)) flops += hone_profile_at(p, i)->flops;
+    hone_profile_free(p);
+    free_result(&r);
+    if (!ran || !(flops > 0)) fail_msg("%s %s: no matrix product is counted", op->name, s->name);
+}
+static void test_no_kind_of_matrix_product_is_forgotten(void **state)
+{
+    (void)state;
+    each_sample(false, check_counted);
+}
+
 /* Ops that PyTorch cannot answer for, and why that is no gap. */
 static const struct {
     const char *op, *why;
@@ -636,6 +662,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_thread_counts_give_equal_bits),
         cmocka_unit_test(test_bf16_against_f32),
         cmocka_unit_test(test_instruction_sets_agree),
+        cmocka_unit_test(test_no_kind_of_matrix_product_is_forgotten),
         cmocka_unit_test(test_golden_values),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

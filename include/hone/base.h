@@ -97,6 +97,9 @@ HONE_API bool hone_cancelled(const hone_ctx *ctx);
    the context goes. HONE_ISA=ref|avx2|avx512|amx lowers it for the whole process. */
 HONE_API const char *hone_hardware(const hone_ctx *ctx);
 
+/* The most memory that the process has held so far, bytes (Linux: VmHWM); 0 where the system doesn't tell. */
+HONE_API size_t hone_peak_memory(void);
+
 /* How the option macros work: HONE_OPTS2(f, type, a, b, .x = 1, .struct_size = ...) is f(a, b, &(type){.x = 1, ...}).
    The size comes last, so that a call without any option is correct C11 too. */
 #define HONE_OPTS1(f, type, a, ...) f((a), &(type){__VA_ARGS__})

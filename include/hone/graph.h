@@ -125,6 +125,63 @@ HONE_API hone_tensor *hone_function_output(hone_function *function, int i);
 /* Bytes of activations and scratch that the plan of the last call holds. */
 HONE_API size_t hone_function_bytes(const hone_function *function);
 
+/* ---- profiling ------------------------------------------------------------------------------------------------------- */
+
+/* Where the time goes, node by node. While a context has a profile, every call of a function on it (those that hone_fit,
+   hone_session_feed and fine-tuning make among them) and every optimizer step is timed: some 100 ns a node. */
+typedef struct hone_profile hone_profile;
+
+/* Begins to time what runs on ctx. Owned by the caller. NULL on error (sticky): STATE when ctx is being profiled already. */
+HONE_API hone_profile *hone_profile_new(hone_ctx *ctx);
+/* Ends the timing, for good; what was found stays. NULL is allowed. */
+HONE_API void hone_profile_stop(hone_profile *profile);
+HONE_API void hone_profile_free(hone_profile *profile); /* stops it too; NULL is allowed */
+/* Measures what this CPU can do, here and now: the best rate of each matrix product that was seen (it alone, its operands in
+   the caches; or what the node itself reached, when that was faster), and the memory's bandwidth. Takes about a second and
+   300 MB; without it the limits below are 0. Errors do not stick but for MEMORY; STATE while it is still running. */
+HONE_API hone_status hone_profile_measure(hone_profile *profile);
+
+/* Nodes of the same op, kind of layer and result, all calls together. */
+typedef struct hone_profile_entry {
+    const char *op;       /* "linear"; "pack": derived copies of weights, made again; an optimizer's name */
+    const char *layer;    /* the last part of the layer's dotted name that is no number: "q_proj"; "" outside layers */
+    hone_dtype dtype;     /* of the first result as it is stored */
+    int64_t calls;
+    double seconds;
+    double flops;         /* of matrix products: 2 m n k each, of attention only what its queries see */
+    double bytes;         /* inputs read and results written, each once */
+    double limit_seconds; /* matrix products at their best rates and their weights read once; other nodes: bytes over bandwidth */
+} hone_profile_entry;
+/* How many entries, and entry i: the slowest first once the profile is stopped. Valid as long as the profile, except while
+   it is still running: until the next call. NULL when there is none. */
+HONE_API size_t hone_profile_count(const hone_profile *profile);
+HONE_API const hone_profile_entry *hone_profile_at(const hone_profile *profile, size_t i);
+
+/* A whole profile. */
+typedef struct hone_profile_summary {
+    int64_t calls;        /* of functions */
+    double seconds;       /* of all entries */
+    double elapsed;       /* from hone_profile_new to hone_profile_stop, or until now: what lies between nodes included */
+    double flops;
+    /* What must move whatever the plan does: weights read once a call in their smallest form at hand; gradients and copies of
+       weights written once; parameters and optimizer states read and written by each step (AdamW: 28 bytes a parameter). */
+    double bytes_read, bytes_updated;
+    double read_bandwidth, update_bandwidth; /* measured, bytes a second: reading; reading and writing */
+    double limit_seconds; /* matrix products of more than 8 rows at their best rates, and these bytes over these bandwidths */
+    /* Memory by owner, bytes; of the largest plan that ran: weights as they lie in memory or file, what hone_variable reads
+       (caches of keys and values), copies of either for matrix products, gradients, the optimizer's states, activations and
+       scratch. */
+    size_t weights, variables, derived, gradients, optimizer_state, arena;
+} hone_profile_summary;
+HONE_API hone_profile_summary hone_profile_summarize(const hone_profile *profile);
+
+/* A table for people, its times divided by `steps` (1 or more): a line an entry, what lies between nodes, and memory by
+   owner. The caller frees it with hone_free_text. NULL when memory runs out (sticky). */
+HONE_API char *hone_profile_text(const hone_profile *profile, int64_t steps);
+/* Writes every node's every run in Chrome's trace format (JSON), for Perfetto or chrome://tracing: the first million of them.
+   IO, MEMORY; only the latter sticks. */
+HONE_API hone_status hone_profile_save_trace(const hone_profile *profile, const char *path);
+
 #ifdef __cplusplus
 }
 #endif

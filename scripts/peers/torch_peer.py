@@ -1,14 +1,35 @@
-"""The same work in PyTorch and llama.cpp, for check_speed.py: one case in a process of its own, one JSON line.
+"""The same work in PyTorch and llama.cpp, for rows.py: one case in a process of its own, one JSON line: "value" (the median,
+tokens or images a second), "peak_memory_bytes", "build" (what it is and what it uses of the CPU).
 
-    torch_peer.py CASE MODEL [--steps N]     CASE: full_f32 full_bf16 lora_bf16 (MODEL: the reference folder),
-                                             generate (MODEL: the GGUF file), iris
+    torch_peer.py CASE [MODEL] [--batch N --length N] [--compile] [--repeats N]
+
+CASE: full_f32 full_bf16 lora_bf16 prompt_bf16 generate_bf16 load (MODEL: a Hugging Face folder), llama_prompt llama_generate
+(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp iris
 """
 import argparse, json, statistics, time
 
-BATCH, LENGTH, WARM = 4, 256, 2
+WARM = 2
+PROMPT = 16  # tokens before generation
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def finetune(args):
+def median_rate(count, repeats, repeat):
+    """`count` a call of repeat(), over the median time; the first calls don't count."""
+    seconds = []
+    for _ in range(WARM + repeats):
+        began = time.perf_counter()
+        repeat()
+        seconds.append(time.perf_counter() - began)
+    return count / statistics.median(seconds[WARM:])
+
+
+def peak_memory():
+    """VmHWM, bytes."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+def causal_lm(args, dtype):
     import torch
     from common import quiet
     from transformers import AutoModelForCausalLM
@@ -16,41 +37,125 @@ def finetune(args):
     quiet()
     torch.manual_seed(0)
     torch.set_num_threads(2)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).train()
-    if args.case == "lora_bf16":
-        from peft import LoraConfig, get_peft_model
+    return torch, AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype or torch.float32)
 
-        targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets, task_type="CAUSAL_LM"))
+
+def trainer(torch, args, model, ids):
+    """A step of `model` on ids as inputs and labels, autocast for bf16, with the fused AdamW."""
     # Fused where every weight is trained; for the few of LoRA it makes no difference.
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-    ids = torch.randint(0, 49152, (BATCH, LENGTH))
-    seconds = []
-    for _ in range(WARM + args.steps):
-        began = time.perf_counter()
+    run = torch.compile(model) if args.compile else model
+
+    def step():
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.case.endswith("bf16")):
-            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            loss = run(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seconds.append(time.perf_counter() - began)
-    return {"tokens_per_second": BATCH * LENGTH / statistics.median(seconds[WARM:])}
+
+    return median_rate(ids.numel(), args.repeats, step)
+
+
+def finetune(args):
+    torch, model = causal_lm(args, None)
+    model.train()
+    if args.case == "lora_bf16":
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM"))
+    return trainer(torch, args, model, torch.randint(0, 49152, (args.batch, args.length)))
+
+
+def gpt2(args):
+    import torch
+    from common import quiet
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    quiet()
+    torch.set_num_threads(2)
+    model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)).train()
+    return trainer(torch, args, model, torch.randint(0, 50257, (args.batch, args.length)))
+
+
+def prompt(args):
+    import torch
+
+    _, model = causal_lm(args, torch.bfloat16)
+    model.eval()
+    ids = torch.randint(0, 49152, (1, args.length))
+    with torch.inference_mode():
+        return median_rate(args.length, args.repeats, lambda: model(ids, logits_to_keep=1))
 
 
 def generate(args):
-    """Tokens a second, the prompt not counted, as llama.cpp's own tools measure."""
+    """Tokens a second, the prompt not counted."""
+    import torch
+
+    _, model = causal_lm(args, torch.bfloat16)
+    model.eval()
+    ids = torch.randint(0, 49152, (1, PROMPT))
+
+    def seconds(count):
+        began = time.perf_counter()
+        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count, do_sample=False)
+        return time.perf_counter() - began
+
+    with torch.inference_mode():
+        seconds(8)
+        return statistics.median(args.length / (seconds(8 + args.length) - seconds(8)) for _ in range(args.repeats))
+
+
+def load(args):
+    """To the first token; what counts is the whole process."""
+    import torch
+
+    _, model = causal_lm(args, torch.bfloat16)
+    with torch.inference_mode():
+        model(torch.randint(0, 49152, (1, PROMPT)), logits_to_keep=1).logits.argmax()
+    return None
+
+
+def llama(args):
+    """As llama.cpp's own tools measure."""
     from llama_cpp import Llama
 
-    llama = Llama(args.model, n_ctx=512, n_threads=2, n_threads_batch=2, verbose=False)
-    llama.eval(list(range(1000, 1016)))
-    began = time.perf_counter()
-    for i in range(args.steps):
-        llama.eval([2000 + i])
-    return {"tokens_per_second": args.steps / (time.perf_counter() - began)}
+    reads = args.case == "llama_prompt"
+    model = Llama(args.model, n_ctx=1024, n_threads=2, n_threads_batch=2, n_batch=512, n_ubatch=512, verbose=False)
+    ids = [1000 + i for i in range(args.length if reads else PROMPT)]
+
+    def repeat():
+        if reads:
+            model.reset()
+            return model.eval(ids)
+        model.n_tokens = PROMPT
+        for i in range(args.length):
+            model.eval([2000 + i])
+
+    model.eval(ids)
+    return median_rate(args.length, args.repeats, repeat)
+
+
+def mlp(args):
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(2)
+    model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    x, y = torch.randn(args.batch, 784), torch.randint(0, 10, (args.batch,))
+    run = torch.compile(model) if args.compile else model
+
+    def steps():
+        for _ in range(20):
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(run(x), y).backward()
+            optimizer.step()
+
+    return median_rate(20 * args.batch, args.repeats, steps)
 
 
 def iris(_):
-    """The recipe of examples/iris.c on numbers of its shape."""
+    """The recipe of examples/iris.c on numbers of its shape; what counts is the whole process."""
     import torch
     from torch import nn
 
@@ -65,17 +170,37 @@ def iris(_):
             optimizer.step()
         with torch.no_grad():
             nn.functional.cross_entropy(model(x[96:]), y[96:])
-    return {}
+    return None
+
+
+def build(case):
+    """Version, and which instructions it uses here."""
+    if case.startswith("llama"):
+        import llama_cpp
+
+        flags = llama_cpp.llama_print_system_info().decode()
+        used = [part.split("=")[0].split(":")[-1].strip() for part in flags.split("|") if part.strip().endswith("= 1")]
+        return f"llama.cpp of llama-cpp-python {llama_cpp.__version__}: {' '.join(used)}"
+    import torch
+
+    return f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+CASES = {"full_f32": finetune, "full_bf16": finetune, "lora_bf16": finetune, "prompt_bf16": prompt, "generate_bf16": generate,
+         "load": load, "llama_prompt": llama, "llama_generate": llama, "gpt2_f32": gpt2, "gpt2_bf16": gpt2, "mlp": mlp, "iris": iris}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", choices=["full_f32", "full_bf16", "lora_bf16", "generate", "iris"])
+    parser.add_argument("case", choices=CASES)
     parser.add_argument("model", nargs="?")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--repeats", type=int, default=4)
     args = parser.parse_args()
-    work = {"generate": generate, "iris": iris}.get(args.case, finetune)
-    print(json.dumps(work(args)), flush=True)
+    value = CASES[args.case](args)
+    print(json.dumps({"value": value, "peak_memory_bytes": peak_memory(), "build": build(args.case)}), flush=True)
 
 
 main()

@@ -26,6 +26,8 @@ struct hone_ctx {
     char hardware[128];
     struct hone_layer *orphans; /* nn room: layers that nobody took yet; they die with the context */
     void (*free_orphans)(hone_ctx *ctx);
+    struct hone_profile *profile; /* graph room: what times the runs; NULL: nothing does */
+    uint64_t profiles;            /* made so far */
 };
 
 /* ---- errors ------------------------------------------------------------------------------------------- */

@@ -404,7 +404,7 @@ double hone__seconds(void)
 
 int64_t hone__unix_time(void) { return (int64_t)time(NULL); }
 
-size_t hone__peak_memory(void)
+size_t hone_peak_memory(void)
 {
     FILE *status = fopen("/proc/self/status", "re");
     if (!status) return 0;

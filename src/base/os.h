@@ -51,7 +51,6 @@ char *hone__join_path(hone_ctx *ctx, const char *folder, const char *name);
 
 double hone__seconds(void);      /* monotonic */
 int64_t hone__unix_time(void);   /* seconds since 1970 */
-size_t hone__peak_memory(void);  /* VmHWM of the process, bytes; 0 when unknown */
 size_t hone__total_memory(void); /* of the machine or its control group, bytes; 0 when unknown */
 
 #endif

@@ -282,6 +282,32 @@ bool hone__function_find_nonfinite(hone_function *function, hone_tensor *const *
 /* Records and plans for such inputs (their values do not matter) without running. */
 hone_status hone__function_prepare(hone_function *function, hone_tensor *const *inputs, hone_mode mode);
 
+/* ---- profiles ------------------------------------------------------------------------------------------------------------ */
+
+/* A matrix product that a call makes, `batch` times. */
+typedef struct hone__product {
+    int64_t batch, m, n, k;
+    hone_dtype type; /* of its operands */
+    double flops;    /* fewer than 2 batch m n k where parts are left out */
+} hone__product;
+
+enum { HONE__PRODUCTS = 3 };
+/* What a prepared call does when it runs now. */
+typedef struct hone__work {
+    int n_products;
+    hone__product product[HONE__PRODUCTS];
+    double bytes; /* inputs read and results written */
+    double read, updated; /* of these what must move, see hone_profile_summary */
+} hone__work;
+/* Of any op; defined in the op room (op/work.c), the one place that counts. */
+void hone__exec_work(const hone__exec *exec, hone__work *work);
+
+/* Seconds now when ctx is being profiled, else 0: the beginning of a span. */
+double hone__profile_clock(const hone_ctx *ctx);
+/* Work outside of plans that began then and ends now. name is static; state_bytes: memory it keeps, the optimizer's. Nothing
+   happens when began is 0. */
+void hone__profile_span(hone_ctx *ctx, const char *name, double began, const hone__work *work, size_t state_bytes);
+
 /* Runs one call of an eager graph at once. */
 hone_status hone__eager_run(hone__call *call);
 

@@ -28,6 +28,8 @@ struct hone__plan {
     void *arena; /* activations and scratch */
     size_t arena_bytes;
     hone__run_info info;
+    uint64_t profile; /* number of the profile that knows this plan; 0: none */
+    size_t profile_node; /* its node of the first exec; those of the uses follow after the last */
 };
 
 #endif

@@ -1,4 +1,4 @@
-#include "graph/plan.h"
+#include "graph/profile.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,9 +23,12 @@ static hone_status begin(hone__plan *plan, const hone__run_info *info)
     plan->info = *info;
     for (size_t i = 0; i < plan->n_uses; i++) {
         hone__variable *variable = plan->uses[i].variable;
-        if (variable->by_hand && !hone__is_blocks(variable->stored)) plan->uses[i].derived->version = 0; /* blocks are only read */
-        hone_status status = hone__refresh_derived(plan->uses[i].derived, variable);
+        hone__derived *derived = plan->uses[i].derived;
+        if (variable->by_hand && !hone__is_blocks(variable->stored)) derived->version = 0; /* blocks are only read */
+        double began = derived->version != variable->version ? hone__profile_clock(plan->ctx) : 0;
+        hone_status status = hone__refresh_derived(derived, variable);
         if (status != HONE_OK) return status;
+        if (began > 0) hone__profile_mark_use(plan, i, began);
     }
     return HONE_OK;
 }
@@ -41,16 +44,20 @@ static void where(hone_ctx *ctx, const hone__exec *exec)
 
 hone_status hone__plan_run(hone__plan *plan, const hone__run_info *info)
 {
-    hone_status status = begin(plan, info);
+    hone_status status = plan->ctx->profile ? hone__profile_enter(plan) : HONE_OK;
+    bool profiled = plan->ctx->profile != NULL;
+    if (status == HONE_OK) status = begin(plan, info);
     if (status != HONE_OK) return status;
     for (size_t i = 0; i < plan->n_execs; i++) {
         hone__exec *exec = &plan->execs[i];
         if (exec->first_write) exec->accumulate = info->micro_batch > 0;
+        double began = profiled ? hone__seconds() : 0;
         status = exec->run(exec);
         if (status != HONE_OK) {
             where(plan->ctx, exec);
             return status;
         }
+        if (profiled) hone__profile_mark_exec(plan, i, began);
     }
     return HONE_OK;
 }

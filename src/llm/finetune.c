@@ -320,7 +320,7 @@ static hone_status loop(hone_finetune *run, hone_tensor *share)
         double made = (double)(run->step - run->planned.resumed_step), left = (double)(run->planned.total_steps - run->step);
         s.seconds_left = (run->elapsed - before) / made * left;
         if (o->max_seconds > 0) s.seconds_left = HONE_MIN(s.seconds_left, HONE_MAX(o->max_seconds - run->elapsed, 0.0));
-        s.peak_memory_bytes = hone__peak_memory();
+        s.peak_memory_bytes = hone_peak_memory();
         status = hone__report_step(run, &s);
         go_on &= tell(run, &s);
         bool epoch_ends = run->row >= run->packing.rows, last = run->step == run->planned.total_steps;

@@ -136,12 +136,27 @@ static const hone_param *first_nonfinite(const hone_optimizer *o)
     return NULL;
 }
 
+/* What a step reads and writes: the gradient for its norm, then parameter, gradient and states. */
+static void tell_profile(const hone_optimizer *o, double began)
+{
+    int64_t count = 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < o->n_segments; i++) {
+        const hone__segment *s = o->segments[i].segment;
+        kept += (size_t)s->count * (size_t)o->rule->states * sizeof(float);
+        for (size_t k = 0; k < s->n_params; k++)
+            if (s->params[k]->v.trainable) count += hone_shape_count(s->params[k]->v.shape);
+    }
+    double once = (double)count * sizeof(float), updated = once * (3 + 2 * o->rule->states);
+    hone__profile_span(o->ctx, o->rule->name, began, &(hone__work){.bytes = updated + once, .updated = updated}, kept);
+}
+
 hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double *grad_norm, const hone_step_opts *opts)
 {
     if (!hone__ok(o->ctx)) return o->ctx->status;
     hone_status status = hone__model_want_gradients(model);
     if (status == HONE_OK) status = hone__optimizer_prepare(o, model);
-    double total = 0, scale = 1;
+    double total = 0, scale = 1, began = hone__profile_clock(o->ctx);
     if (status == HONE_OK) status = each_piece(o, sum_pieces, 1, &total);
     if (status != HONE_OK) return status;
     double norm = sqrt(total);
@@ -156,5 +171,6 @@ hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double
     o->steps++;
     status = each_piece(o, update_pieces, scale, NULL);
     hone__model_touch(model);
+    if (began > 0) tell_profile(o, began);
     return status;
 }

@@ -1,0 +1,83 @@
+/* The table of workloads, and how a repeat is measured. */
+#include "bench.h"
+
+#define SMALL .model = BENCH_NO_MODEL
+#define FULL .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_FULL
+#define LORA .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_LORA
+#define PROMPT .run = bench_prompt, .unit = "tok/s", .batch = 1, .length = 512
+#define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64
+#define GPT2 .run = bench_gpt2, SMALL, .unit = "tok/s", .batch = 4, .length = 64
+static const bench_workload
+    full_f32 = {"full_f32", FULL, .about = "full fine-tuning in f32, 4 x 256 tokens a step", .dtype = HONE_F32, .batch = 4,
+                .length = 256},
+    full_bf16 = {"full_bf16", FULL, .about = "full fine-tuning in bf16, 4 x 256", .dtype = HONE_BF16, .batch = 4,
+                 .length = 256},
+    full_bf16_8x512 = {"full_bf16_8x512", FULL, .about = "full fine-tuning in bf16, 8 x 512", .dtype = HONE_BF16, .batch = 8,
+                       .length = 512},
+    lora_bf16 = {"lora_bf16", LORA, .about = "LoRA of rank 16 on every linear layer in bf16, 4 x 256", .dtype = HONE_BF16,
+                 .batch = 4, .length = 256},
+    prompt_bf16 = {"prompt_bf16", PROMPT, .about = "reading a prompt of 512, weights stored in bf16",
+                   .model = BENCH_MODEL_BF16, .dtype = HONE_BF16},
+    prompt = {"prompt", PROMPT, .about = "the same, weights as the model's file has them", .model = BENCH_MODEL,
+              .dtype = HONE_BF16},
+    prompt_q8_0 = {"prompt_q8_0", PROMPT, .about = "the same, weights in Q8_0", .model = BENCH_MODEL_Q8_0,
+                   .dtype = HONE_BF16},
+    generate = {"generate", GENERATE, .about = "generating one sequence, weights as the model's file has them",
+                .model = BENCH_MODEL, .dtype = HONE_BF16},
+    generate_bf16 = {"generate_bf16", GENERATE, .about = "the same, weights stored in bf16", .model = BENCH_MODEL_BF16,
+                     .dtype = HONE_BF16},
+    load = {"load", .unit = "s", .about = "from a process's start to the model's first token", .model = BENCH_MODEL,
+            .less_is_better = true, .whole_process = true, .run = bench_first_token, .dtype = HONE_BF16},
+    gpt2_f32 = {"gpt2_f32", GPT2, .about = "training GPT-2 of 124M, random weights, f32, 4 x 64", .dtype = HONE_F32},
+    gpt2_bf16 = {"gpt2_bf16", GPT2, .about = "the same in bf16", .dtype = HONE_BF16},
+    mlp = {"mlp", "images/s", "training dense layers 784-512-512-10 in f32, 128 images a step", SMALL, .run = bench_mlp,
+           .dtype = HONE_F32, .batch = 128},
+    iris = {"iris", "s", "a process that trains dense layers 4-10-3 for 100 epochs on 96 rows", SMALL, .less_is_better = true,
+            .whole_process = true, .run = bench_iris},
+    nodes = {"nodes", "ns", "a node of a graph of 1,000, each of 4 numbers", SMALL, .less_is_better = true,
+             .run = bench_nodes};
+const bench_workload *const bench_workloads[] = {
+    &full_f32, &full_bf16, &full_bf16_8x512, &lora_bf16, &prompt_bf16, &prompt, &prompt_q8_0, &generate,
+    &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &iris, &nodes};
+const size_t bench_count = sizeof bench_workloads / sizeof *bench_workloads;
+
+/* ---- measuring ---- */
+
+void bench_sample(bench_run *run, double count, double seconds)
+{
+    if (run->n == run->repeats) return;
+    run->samples[run->n++] = run->work->less_is_better ? seconds / count : count / seconds;
+}
+
+bool bench_enough(const bench_run *run)
+{
+    return run->n >= run->repeats || (run->n >= 3 && cli_now() - run->began > 30);
+}
+
+bool bench_begin_limit(bench_run *run)
+{
+    run->peak_memory = hone_peak_memory();
+    return (run->profile = hone_profile_new(run->ctx)) != NULL;
+}
+
+bool bench_end_limit(bench_run *run, double count)
+{
+    hone_profile_stop(run->profile);
+    bool ok = hone_profile_measure(run->profile) == HONE_OK;
+    double seconds = ok ? hone_profile_summarize(run->profile).limit_seconds : 0;
+    if (seconds > 0) run->limit = run->work->less_is_better ? seconds / count : count / seconds;
+    hone_profile_free(run->profile);
+    run->profile = NULL;
+    return ok;
+}
+
+bool bench_repeat(bench_run *run, double count, bool (*repeat)(void *state), void *state)
+{
+    if (!repeat(state)) return false;
+    while (!bench_enough(run)) {
+        double began = cli_now();
+        if (!repeat(state)) return false;
+        bench_sample(run, count, cli_now() - began);
+    }
+    return bench_begin_limit(run) && repeat(state) && bench_end_limit(run, count);
+}

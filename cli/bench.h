@@ -1,0 +1,65 @@
+/* hone bench: its workloads, and how one is measured. */
+#ifndef HONE_CLI_BENCH_H
+#define HONE_CLI_BENCH_H
+
+#include "cli.h"
+
+/* What a workload reads. All but the first are made from --model. */
+typedef enum bench_model { BENCH_NO_MODEL, BENCH_MODEL, BENCH_MODEL_BF16, BENCH_MODEL_Q8_0 } bench_model;
+
+typedef struct bench_workload bench_workload;
+
+enum { BENCH_SAMPLES = 64 };
+/* One workload being measured, in this process. */
+typedef struct bench_run {
+    const common_args *args;
+    const bench_workload *work;
+    hone_ctx *ctx;
+    const char *model;  /* the path; NULL: the workload needs none */
+    int64_t repeats;    /* wanted, 1 .. BENCH_SAMPLES */
+    double samples[BENCH_SAMPLES]; /* in the workload's unit */
+    int64_t n;
+    double limit;       /* in that unit: what this CPU could do at best; 0: not defined */
+    size_t peak_memory; /* bytes, of the work alone: measuring limits comes after it */
+    hone_profile *profile;
+    double began;       /* seconds */
+} bench_run;
+
+struct bench_workload {
+    const char *name, *unit, *about;
+    bench_model model;
+    bool less_is_better; /* the unit is a time */
+    bool whole_process;  /* a process a repeat, timed from outside */
+    bool (*run)(bench_run *run); /* false: it failed, and the context or stderr says why */
+    hone_dtype dtype;    /* and sizes, for those that share a function */
+    int64_t batch, length;
+    hone_finetune_method method;
+};
+extern const bench_workload *const bench_workloads[];
+extern const size_t bench_count;
+
+/* ---- measuring (bench.c) ---- */
+
+/* A repeat took so many seconds for `count` of what the unit counts (tokens, images). */
+void bench_sample(bench_run *run, double count, double seconds);
+/* Are there samples enough? As many as wanted, or, when they are slow, three in half a minute. */
+bool bench_enough(const bench_run *run);
+/* Takes note of the memory, and begins a profile of the repeats that follow. */
+bool bench_begin_limit(bench_run *run);
+/* After one repeat more, of `count`: what would it take at the limit? */
+bool bench_end_limit(bench_run *run, double count);
+/* All of this around repeat(state), which is called once more before. */
+bool bench_repeat(bench_run *run, double count, bool (*repeat)(void *state), void *state);
+
+/* ---- the workloads ---- */
+
+bool bench_finetune(bench_run *run); /* bench_llm.c */
+bool bench_prompt(bench_run *run);
+bool bench_generate(bench_run *run);
+bool bench_first_token(bench_run *run);
+bool bench_mlp(bench_run *run); /* bench_net.c */
+bool bench_gpt2(bench_run *run);
+bool bench_iris(bench_run *run);
+bool bench_nodes(bench_run *run);
+
+#endif

@@ -1,0 +1,192 @@
+/* The workloads of hone bench that need a language model. */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static hone_llm *open_model(const bench_run *run)
+{
+    return hone_llm_open(run->ctx, run->model, .compute = run->work->dtype);
+}
+
+/* As many tokens as the workload wants and the model can read. */
+static int64_t fit(const bench_run *run, hone_llm *llm, int64_t length)
+{
+    int64_t most = hone_llm_context_length(llm);
+    if (length <= most) return length;
+    cli_note(run->args, "%s: this model reads no more than %lld tokens", run->work->name, (long long)most);
+    return most;
+}
+
+/* Token ids that look like nothing, the same ones every time: a linear congruential generator (Knuth's MMIX). */
+static int32_t next_id(uint64_t *state, int64_t vocabulary)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int32_t)((*state >> 33) % (uint64_t)vocabulary);
+}
+
+/* ---- fine-tuning ---- */
+
+/* Steps before the first sample: plans are made, memory is found. */
+enum { WARM_STEPS = 2 };
+
+typedef struct finetuning {
+    bench_run *run;
+    int64_t tokens; /* of a whole step */
+    bool ok;
+} finetuning;
+
+/* At least one token a word. */
+static bool write_words(FILE *file, int64_t words)
+{
+    uint64_t state = 1;
+    for (int64_t i = 0; i < words; i++) {
+        char word[6] = " ";
+        for (int k = 1; k < 5; k++) word[k] = (char)('a' + next_id(&state, 26));
+        fputs(word, file);
+    }
+    return !ferror(file);
+}
+
+/* Text for that many tokens, never the same twice; the file is gone when this returns. */
+static hone_records *make_text(const bench_run *run, int64_t tokens)
+{
+    const char *tmp = getenv("TMPDIR");
+    char path[400];
+    snprintf(path, sizeof path, "%.300s/hone-bench-XXXXXX.txt", tmp && *tmp ? tmp : "/tmp");
+    int fd = mkstemps(path, 4);
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!file) {
+        cli_fail(run->args, "%s: %s", path, cli_system_error());
+        return NULL;
+    }
+    bool written = write_words(file, tokens);
+    written &= fclose(file) == 0;
+    hone_records *records = written ? hone_records_load(run->ctx, path, "train") : NULL;
+    if (!written) cli_fail(run->args, "%s: %s", path, cli_system_error());
+    unlink(path);
+    return records;
+}
+
+static bool on_step(void *user, const hone_finetune_step *s)
+{
+    finetuning *f = user;
+    bench_run *run = f->run;
+    if (s->is_evaluation || s->tokens != f->tokens) return true; /* the end of the data: not a whole step */
+    if (run->profile) {
+        f->ok = bench_end_limit(run, (double)f->tokens);
+        return false;
+    }
+    if (s->step > WARM_STEPS) bench_sample(run, (double)f->tokens, (double)f->tokens / s->tokens_per_second);
+    return !bench_enough(run) || bench_begin_limit(run);
+}
+
+bool bench_finetune(bench_run *run)
+{
+    const bench_workload *w = run->work;
+    hone_llm *llm = open_model(run);
+    if (!llm) return false;
+    int64_t length = fit(run, llm, w->length), rows = w->batch * 8;
+    hone_records *records = make_text(run, (rows + 1) * length);
+    hone_llm_data *data = records ? hone_llm_data_new(llm, records, .max_seq_length = length) : NULL;
+    finetuning f = {run, w->batch * length, false};
+    hone_finetune_opts opts = {.struct_size = sizeof opts, .method = w->method, .batch_size = w->batch, .max_steps = 100000,
+                               .max_seq_length = length, .learning_rate = 1e-5, .on_step = on_step, .user = &f};
+    hone_finetune *work = data ? hone_finetune_new(llm, data, NULL, &opts) : NULL;
+    if (work) {
+        hone_status status = hone_finetune_run(work);
+        f.ok &= status == HONE_OK || status == HONE_CANCELLED; /* on_step ends it */
+    }
+    hone_finetune_free(work);
+    hone_llm_data_free(data);
+    hone_records_free(records);
+    hone_llm_free(llm);
+    return f.ok;
+}
+
+/* ---- prompts and generation ---- */
+
+enum { PROMPT_TOKENS = 16 }; /* before generation */
+
+typedef struct reading {
+    hone_llm *llm;
+    hone_session *session;
+    hone_sampler *sampler;
+    float *logits;    /* [vocabulary] */
+    int32_t *ids;     /* [count] */
+    int64_t count, generated;
+} reading;
+
+static bool open_reading(bench_run *run, reading *r, int64_t prompt, int64_t generated)
+{
+    uint64_t state = 1;
+    *r = (reading){.llm = open_model(run)};
+    if (!r->llm) return false;
+    int64_t all = fit(run, r->llm, prompt + generated), vocabulary = hone_llm_vocabulary(r->llm);
+    r->count = all < prompt + generated ? all - (generated < all ? generated : 0) : prompt;
+    r->generated = all - r->count;
+    r->session = hone_session_new(r->llm, all);
+    r->sampler = hone_sampler_new(run->ctx);
+    r->logits = cli_alloc((size_t)vocabulary * sizeof *r->logits);
+    r->ids = cli_alloc((size_t)r->count * sizeof *r->ids);
+    for (int64_t i = 0; i < r->count; i++) r->ids[i] = next_id(&state, vocabulary);
+    return r->session && r->sampler;
+}
+
+static void close_reading(reading *r)
+{
+    free(r->ids);
+    free(r->logits);
+    hone_sampler_free(r->sampler);
+    hone_session_free(r->session);
+    hone_llm_free(r->llm);
+}
+
+static bool read_prompt(void *state)
+{
+    reading *r = state;
+    return hone_session_rewind(r->session, 0) == HONE_OK &&
+           hone_session_feed(r->session, r->ids, r->count, r->logits) == HONE_OK;
+}
+
+bool bench_prompt(bench_run *run)
+{
+    reading r;
+    bool ok = open_reading(run, &r, run->work->length, 0) && bench_repeat(run, (double)r.count, read_prompt, &r);
+    close_reading(&r);
+    return ok;
+}
+
+/* Greedily, from the end of the prompt; what ends a text does not end this. */
+static bool generate(void *state)
+{
+    reading *r = state;
+    bool ok = hone_session_rewind(r->session, r->count) == HONE_OK;
+    for (int64_t i = 0; i < r->generated && ok; i++) {
+        int32_t id;
+        ok = hone_sampler_next(r->sampler, r->logits, hone_llm_vocabulary(r->llm), (uint64_t)(r->count + i), &id) == HONE_OK &&
+             hone_session_feed(r->session, &id, 1, r->logits) == HONE_OK;
+    }
+    return ok;
+}
+
+bool bench_generate(bench_run *run)
+{
+    reading r;
+    bool ok = open_reading(run, &r, PROMPT_TOKENS, run->work->length) && read_prompt(&r) &&
+              bench_repeat(run, (double)r.generated, generate, &r);
+    close_reading(&r);
+    return ok;
+}
+
+bool bench_first_token(bench_run *run)
+{
+    reading r;
+    int32_t id;
+    bool ok = open_reading(run, &r, PROMPT_TOKENS, 0) && read_prompt(&r) &&
+              hone_sampler_next(r.sampler, r.logits, hone_llm_vocabulary(r.llm), 0, &id) == HONE_OK;
+    bench_sample(run, 1, cli_now() - run->began);
+    run->peak_memory = hone_peak_memory();
+    close_reading(&r);
+    return ok;
+}
