@@ -1,0 +1,133 @@
+/* Pooling over channels-last activations: a position is a row of c channels, so everything vectorizes over channels. */
+#include "kernel/ref/kernel.h"
+
+static inline int64_t offset(const int64_t at[3], const int64_t size[3])
+{
+    return (at[0] * size[1] + at[1]) * size[2] + at[2];
+}
+
+static inline int32_t index_of(const hone__pool *p, int64_t at)
+{
+    return p->wide_index ? ((const int32_t *)p->index)[at] : ((const uint8_t *)p->index)[at];
+}
+
+/* 1 / (how many elements output o is the mean of). */
+static double share(const hone__pool *p, const int64_t o[3])
+{
+    double count = 1;
+    for (int a = 0; a < 3; a++) {
+        int64_t low, high;
+        hone__window_taps(&p->w, a, o[a], &low, &high);
+        count *= (double)(p->exclude_padding ? high - low : p->w.kernel[a]);
+    }
+    return 1 / count;
+}
+
+/* One output position, channels [first, first + n): image is where the image's channel `first` lies. */
+static void forward_one(const hone__pool *p, const int64_t o[3], int64_t image, int64_t to, int64_t first, int64_t n)
+{
+    const hone__window *w = &p->w;
+    int64_t low[3], high[3];
+    real best[CHUNK], tmp[CHUNK];
+    int32_t index[CHUNK];
+    bool any = false;
+    for (int a = 0; a < 3; a++) hone__window_taps(w, a, o[a], &low[a], &high[a]);
+    for (int64_t kd = low[0]; kd < high[0]; kd++)
+        for (int64_t kh = low[1]; kh < high[1]; kh++)
+            for (int64_t kw = low[2]; kw < high[2]; kw++) {
+                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
+                                       o[2] * w->stride[2] - w->before[2] + kw};
+                const real *x = load(p->x, p->xt, (image + offset(at, w->in)) * p->c + first, tmp, n);
+                int32_t tap = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
+                if (!any) {
+                    for (int64_t i = 0; i < n; i++) best[i] = x[i];
+                    for (int64_t i = 0; i < n; i++) index[i] = tap;
+                } else if (p->average) {
+                    SIMD for (int64_t i = 0; i < n; i++) best[i] += x[i];
+                } else {
+                    SIMD for (int64_t i = 0; i < n; i++) {
+                        bool better = x[i] > best[i] || x[i] != x[i]; /* NaN wins, as in PyTorch */
+                        best[i] = better ? x[i] : best[i];
+                        index[i] = better ? tap : index[i];
+                    }
+                }
+                any = true;
+            }
+    if (p->average) {
+        real scale = (real)share(p, o);
+        SIMD for (int64_t i = 0; i < n; i++) best[i] = any ? best[i] * scale : 0;
+    }
+    real *y = stage(p->y, p->yt, to, best);
+    if (y != best) memcpy(y, best, (size_t)n * sizeof *y);
+    store(p->y, p->yt, to, best, n);
+    if (!p->index) return;
+    if (p->wide_index)
+        memcpy((int32_t *)p->index + to, index, (size_t)n * sizeof *index);
+    else
+        for (int64_t i = 0; i < n; i++) ((uint8_t *)p->index)[to + i] = (uint8_t)index[i];
+}
+
+/* Output positions [begin, end), counted through all images. */
+void HONE_K(pool)(const hone__pool *p, int64_t begin, int64_t end)
+{
+    int64_t in = hone__volume(p->w.in), out = hone__volume(p->w.out), o[3];
+    if (begin >= end) return;
+    hone__position(begin % out, p->w.out, o);
+    for (int64_t at = begin; at < end; at++) {
+        for (int64_t c = 0; c < p->c; c += CHUNK)
+            forward_one(p, o, at / out * in, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
+        hone__next_position(o, p->w.out);
+    }
+}
+
+/* The outputs [*low, *high] whose windows see input i along an axis. */
+static void covering(const hone__window *w, int axis, int64_t i, int64_t *low, int64_t *high)
+{
+    int64_t from = i + w->before[axis] - w->kernel[axis] + 1, stride = w->stride[axis];
+    *low = from > 0 ? (from + stride - 1) / stride : 0;
+    *high = HONE_MIN((i + w->before[axis]) / stride, w->out[axis] - 1);
+}
+
+/* One input position gathers from every output that saw it: no two threads write the same element. */
+static void backward_one(const hone__pool *p, const int64_t i[3], int64_t image, int64_t to, int64_t first, int64_t n)
+{
+    const hone__window *w = &p->w;
+    int64_t low[3], high[3], o[3];
+    real sum[CHUNK] = {0}, tmp[CHUNK], tmp_y[CHUNK];
+    for (int a = 0; a < 3; a++) covering(w, a, i[a], &low[a], &high[a]);
+    for (o[0] = low[0]; o[0] <= high[0]; o[0]++)
+        for (o[1] = low[1]; o[1] <= high[1]; o[1]++)
+            for (o[2] = low[2]; o[2] <= high[2]; o[2]++) {
+                int64_t at = (image + offset(o, w->out)) * p->c + first, k[3];
+                for (int a = 0; a < 3; a++) k[a] = i[a] + w->before[a] - o[a] * w->stride[a];
+                const real *dy = load(p->dy, p->dyt, at, tmp, n);
+                if (p->average) {
+                    real scale = (real)share(p, o);
+                    SIMD for (int64_t j = 0; j < n; j++) sum[j] += dy[j] * scale;
+                    continue;
+                }
+                int32_t tap = (int32_t)offset(k, w->kernel);
+                if (p->relu) {
+                    const real *y = load(p->y, p->yt, at, tmp_y, n);
+                    SIMD for (int64_t j = 0; j < n; j++) sum[j] += index_of(p, at + j) == tap && y[j] > 0 ? dy[j] : 0;
+                } else {
+                    SIMD for (int64_t j = 0; j < n; j++) sum[j] += index_of(p, at + j) == tap ? dy[j] : 0;
+                }
+            }
+    real *dx = stage(p->dx, p->dxt, to, sum);
+    if (dx != sum) memcpy(dx, sum, (size_t)n * sizeof *dx);
+    store(p->dx, p->dxt, to, sum, n);
+}
+
+/* Input positions [begin, end), counted through all images. */
+void HONE_K(pool_grad)(const hone__pool *p, int64_t begin, int64_t end)
+{
+    int64_t in = hone__volume(p->w.in), out = hone__volume(p->w.out), i[3];
+    if (begin >= end) return;
+    hone__position(begin % in, p->w.in, i);
+    for (int64_t at = begin; at < end; at++) {
+        for (int64_t c = 0; c < p->c; c += CHUNK)
+            backward_one(p, i, at / in * out, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
+        hone__next_position(i, p->w.in);
+    }
+}
