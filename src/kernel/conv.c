@@ -155,21 +155,25 @@ static void slide(const hone__conv *c, char *x, char *rows, int64_t group, int64
     int64_t at[3], low[3], high[3], run = c->ci * c->real, row = c->taps * run;
     x += group * run;
     hone__position(first, w->out, at);
+    /* Taps side by side along the last axis are one run where a group has all channels. */
+    bool joined = c->d.groups == 1 && w->dilation[2] == 1;
     for (int64_t r = 0; r < n; r++, rows += row) {
         for (int a = 0; a < 3; a++) hone__window_taps(w, a, at[a], &low[a], &high[a]);
-        if (!back) memset(rows, 0, (size_t)row);
+        int64_t step = joined ? HONE_MAX(high[2] - low[2], 1) : 1;
+        bool whole = hone__volume(high) == c->taps && low[0] + low[1] + low[2] == 0;
+        if (!back && !whole) memset(rows, 0, (size_t)row);
         for (int64_t kd = low[0]; kd < high[0]; kd++)
             for (int64_t kh = low[1]; kh < high[1]; kh++)
-                for (int64_t kw = low[2]; kw < high[2]; kw++) {
+                for (int64_t kw = low[2]; kw < high[2]; kw += step) {
                     int64_t d = at[0] * w->stride[0] - w->before[0] + kd * w->dilation[0];
                     int64_t h = at[1] * w->stride[1] - w->before[1] + kh * w->dilation[1];
                     int64_t v = at[2] * w->stride[2] - w->before[2] + kw * w->dilation[2];
                     char *from = x + ((d * w->in[1] + h) * w->in[2] + v) * c->d.c * c->real;
                     char *to = rows + ((kd * w->kernel[1] + kh) * w->kernel[2] + kw) * run;
                     if (back)
-                        c->k->axpy(from, to, c->k->real, 1, c->ci);
+                        c->k->axpy(from, to, c->k->real, 1, step * c->ci);
                     else
-                        memcpy(to, from, (size_t)run);
+                        memcpy(to, from, (size_t)(step * run));
                 }
         hone__next_position(at, w->out);
     }

@@ -115,6 +115,8 @@ typedef struct hone__pool {
     K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \
     K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
     K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
+    /* the same where windows do not overlap */                                                               \
+    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))                                  \
     /* optimizers: param, grad and states are n reals; grad is multiplied by grad_scale first. step counts from 1 */ \
     K(void, adamw, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
                     double beta2, double eps, double weight_decay, int64_t step, double grad_scale))          \

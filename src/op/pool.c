@@ -97,6 +97,12 @@ static void backward_part(void *arg, int64_t begin, int64_t end)
     j->e->k->pool_grad(&j->p, begin, end);
 }
 
+static void scatter_part(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    j->e->k->pool_scatter(&j->p, begin, end);
+}
+
 static hone__pool pool_of(const hone__exec *e, hone_shape x, bool average)
 {
     const struct pool_attr *t = e->attr;
@@ -132,7 +138,18 @@ static void backward(const hone__exec *e, hone__pool p)
 {
     job j = {e, p};
     j.p.dx = e->out[0].data, j.p.dxt = e->out[0].dtype;
-    hone__parallel_for(e->ctx, positions(e->out[0].shape), grain(&p), backward_part, &j);
+    const hone__window *w = &p.w;
+    bool apart = true, whole = true;
+    for (int a = 0; a < 3; a++) {
+        apart = apart && w->stride[a] >= w->kernel[a];
+        whole = whole && w->stride[a] == w->kernel[a] && w->out[a] * w->stride[a] - w->before[a] >= w->in[a];
+    }
+    if (!apart) {
+        hone__parallel_for(e->ctx, positions(e->out[0].shape), grain(&p), backward_part, &j);
+        return;
+    }
+    if (!whole) hone__fill_view(e, &e->out[0], 0);
+    hone__parallel_for(e->ctx, positions(e->call->in[0]->shape), grain(&p), scatter_part, &j);
 }
 
 static hone_status max_grad_run(hone__exec *e)

@@ -6,9 +6,24 @@ static inline int64_t offset(const int64_t at[3], const int64_t size[3])
     return (at[0] * size[1] + at[1]) * size[2] + at[2];
 }
 
-static inline int32_t index_of(const hone__pool *p, int64_t at)
+/* n indices from `at` on as i32: where they lie, or widened into tmp. */
+static inline const int32_t *load_index(const hone__pool *p, int64_t at, int32_t *tmp, int64_t n)
 {
-    return p->wide_index ? ((const int32_t *)p->index)[at] : ((const uint8_t *)p->index)[at];
+    if (p->wide_index) return (const int32_t *)p->index + at;
+    const uint8_t *from = (const uint8_t *)p->index + at;
+    SIMD for (int64_t i = 0; i < n; i++) tmp[i] = from[i];
+    return tmp;
+}
+
+/* The gradient that output `at` passes on: in tmp, or where it lies. */
+static inline const real *load_gradient(const hone__pool *p, int64_t at, real *tmp, int64_t n)
+{
+    const real *dy = load(p->dy, p->dyt, at, tmp, n);
+    if (!p->relu) return dy;
+    real other[CHUNK];
+    const real *y = load(p->y, p->yt, at, other, n);
+    SIMD for (int64_t i = 0; i < n; i++) tmp[i] = y[i] > 0 ? dy[i] : 0;
+    return tmp;
 }
 
 /* 1 / (how many elements output o is the mean of). */
@@ -93,26 +108,24 @@ static void backward_one(const hone__pool *p, const int64_t i[3], int64_t image,
 {
     const hone__window *w = &p->w;
     int64_t low[3], high[3], o[3];
-    real sum[CHUNK] = {0}, tmp[CHUNK], tmp_y[CHUNK];
+    real sum[CHUNK], tmp[CHUNK];
+    int32_t tmp_index[CHUNK];
+    for (int64_t j = 0; j < n; j++) sum[j] = 0;
     for (int a = 0; a < 3; a++) covering(w, a, i[a], &low[a], &high[a]);
     for (o[0] = low[0]; o[0] <= high[0]; o[0]++)
         for (o[1] = low[1]; o[1] <= high[1]; o[1]++)
             for (o[2] = low[2]; o[2] <= high[2]; o[2]++) {
                 int64_t at = (image + offset(o, w->out)) * p->c + first, k[3];
                 for (int a = 0; a < 3; a++) k[a] = i[a] + w->before[a] - o[a] * w->stride[a];
-                const real *dy = load(p->dy, p->dyt, at, tmp, n);
+                const real *dy = load_gradient(p, at, tmp, n);
                 if (p->average) {
                     real scale = (real)share(p, o);
                     SIMD for (int64_t j = 0; j < n; j++) sum[j] += dy[j] * scale;
                     continue;
                 }
                 int32_t tap = (int32_t)offset(k, w->kernel);
-                if (p->relu) {
-                    const real *y = load(p->y, p->yt, at, tmp_y, n);
-                    SIMD for (int64_t j = 0; j < n; j++) sum[j] += index_of(p, at + j) == tap && y[j] > 0 ? dy[j] : 0;
-                } else {
-                    SIMD for (int64_t j = 0; j < n; j++) sum[j] += index_of(p, at + j) == tap ? dy[j] : 0;
-                }
+                const int32_t *index = load_index(p, at, tmp_index, n);
+                SIMD for (int64_t j = 0; j < n; j++) sum[j] += index[j] == tap ? dy[j] : 0;
             }
     real *dx = stage(p->dx, p->dxt, to, sum);
     if (dx != sum) memcpy(dx, sum, (size_t)n * sizeof *dx);
@@ -129,5 +142,46 @@ void HONE_K(pool_grad)(const hone__pool *p, int64_t begin, int64_t end)
         for (int64_t c = 0; c < p->c; c += CHUNK)
             backward_one(p, i, at / in * out, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
         hone__next_position(i, p->w.in);
+    }
+}
+
+/* Windows that don't overlap: one output position writes its whole window. */
+static void scatter_one(const hone__pool *p, const int64_t o[3], int64_t image, int64_t from, int64_t first, int64_t n)
+{
+    const hone__window *w = &p->w;
+    int64_t low[3], high[3];
+    real tmp[CHUNK], mine[CHUNK];
+    int32_t tmp_index[CHUNK];
+    for (int a = 0; a < 3; a++) hone__window_taps(w, a, o[a], &low[a], &high[a]);
+    const real *dy = load_gradient(p, from, tmp, n);
+    const int32_t *index = p->average ? NULL : load_index(p, from, tmp_index, n);
+    real scale = p->average ? (real)share(p, o) : 0;
+    for (int64_t kd = low[0]; kd < high[0]; kd++)
+        for (int64_t kh = low[1]; kh < high[1]; kh++)
+            for (int64_t kw = low[2]; kw < high[2]; kw++) {
+                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
+                                       o[2] * w->stride[2] - w->before[2] + kw};
+                int32_t tap = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
+                int64_t to = (image + offset(at, w->in)) * p->c + first;
+                real *dx = stage(p->dx, p->dxt, to, mine);
+                if (p->average) {
+                    SIMD for (int64_t j = 0; j < n; j++) dx[j] = dy[j] * scale;
+                } else {
+                    SIMD for (int64_t j = 0; j < n; j++) dx[j] = index[j] == tap ? dy[j] : 0;
+                }
+                store(p->dx, p->dxt, to, mine, n);
+            }
+}
+
+/* Output positions [begin, end). What no window sees is not written. */
+void HONE_K(pool_scatter)(const hone__pool *p, int64_t begin, int64_t end)
+{
+    int64_t in = hone__volume(p->w.in), out = hone__volume(p->w.out), o[3];
+    if (begin >= end) return;
+    hone__position(begin % out, p->w.out, o);
+    for (int64_t at = begin; at < end; at++) {
+        for (int64_t c = 0; c < p->c; c += CHUNK)
+            scatter_one(p, o, at / out * in, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
+        hone__next_position(o, p->w.out);
     }
 }
