@@ -226,6 +226,7 @@ static const hone__sample max_samples[] = {
     {.name = "one_axis", .n_in = 1, .in = {X(3, {2, 5, 9})}, OF(.window = {.stride = {1, {3}}}, .kernel = {1, {2}})},
     {.name = "three_axes", .n_in = 1, .in = {X(5, {1, 2, 4, 5, 6})},
      OF(.window = {.stride = {3, {1, 2, 3}}, .before = {3, {1, 0, 1}}}, .kernel = {3, {2, 2, 3}})},
+    {.name = "vectors", .n_in = 1, .in = {X(4, {2, 37, 4, 5})}, OF(.window = {.stride = BY(2, 2)}, .kernel = BY(2, 2))},
     {.name = "wide", .n_in = 1, .in = {X(4, {1, 2, 17, 18})}, OF(.window = {.stride = BY(2, 17)}, .kernel = BY(2, 17))},
     {.name = "empty", .n_in = 1, .in = {X(4, {0, 3, 6, 4})}, OF(.kernel = BY(2, 2))},
     {.name = "padding", .n_in = 1, .in = {X(4, {1, 3, 6, 4})}, OF(.window = {.before = BY(2, 2)}, .kernel = BY(2, 2)),
@@ -242,6 +243,8 @@ static const hone__sample average_samples[] = {
      OF(.window = {.stride = BY(2, 2), .before = BY(2, 1), .after = BY(2, 1)}, .kernel = BY(2, 3), .exclude_padding = true)},
     {.name = "one_axis", .n_in = 1, .in = {X(3, {2, 5, 9})}, OF(.window = {.stride = {1, {3}}}, .kernel = {1, {2}})},
     {.name = "three_axes", .n_in = 1, .in = {X(5, {1, 2, 4, 5, 6})}, OF(.window = {.stride = {3, {1, 2, 3}}}, .kernel = {3, {2, 2, 3}})},
+    {.name = "vectors", .n_in = 1, .in = {X(4, {2, 37, 4, 5})},
+     OF(.window = {.stride = BY(2, 2), .after = BY(2, 1)}, .kernel = BY(2, 2), .exclude_padding = true)},
     {.name = "empty", .n_in = 1, .in = {X(4, {0, 3, 6, 4})}, OF(.kernel = BY(2, 2))},
     {.name = "kernel", .n_in = 1, .in = {X(4, {1, 3, 6, 4})}, OF(.kernel = BY(1, 2)), .refused = "a kernel [2] for 2 spatial axes"},
     {0}};
@@ -251,6 +254,8 @@ static const hone__sample max_grad_samples[] = {
      OF(.window = {.stride = BY(2, 2)}, .kernel = BY(2, 2), .spatial = {2, {6, 5}})},
     {.name = "relu", .n_in = 3, .in = {X(3, {2, 3, 5}), INDEX(3, {2, 3, 5}), X(3, {2, 3, 5})},
      OF(.window = {.stride = BY(1, 2), .before = BY(1, 1)}, .kernel = BY(1, 4), .spatial = {1, {11}}, .relu = true)},
+    {.name = "vectors", .n_in = 3, .in = {X(3, {2, 37, 5}), INDEX(3, {2, 37, 5}), X(3, {2, 37, 5})},
+     OF(.window = {.stride = BY(1, 4)}, .kernel = BY(1, 4), .spatial = {1, {22}}, .relu = true)},
     {.name = "misfit", .n_in = 3, .in = {X(3, {2, 3, 5}), INDEX(3, {2, 3, 5}), X(3, {2, 3, 5})},
      OF(.kernel = BY(1, 4), .spatial = {1, {11}}), .refused = "the result must be"},
     {0}};

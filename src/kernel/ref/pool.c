@@ -1,6 +1,61 @@
 /* Pooling over channels-last activations: a position is a row of c channels, so everything vectorizes over channels. */
 #include "kernel/ref/kernel.h"
 
+/* ---- vectors of channels: bits as integers of the same width ---- */
+
+#ifdef HONE_DOUBLE
+typedef int64_t lane;
+#else
+typedef int32_t lane;
+#endif
+typedef lane ivec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / sizeof(real)), aligned(1), may_alias));
+#ifndef HONE_DOUBLE
+typedef uint32_t uvec __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
+#endif
+
+static inline bool vectorizes(hone_dtype type) { return type == REAL_DTYPE || (REAL_DTYPE == HONE_F32 && type == HONE_BF16); }
+
+static inline vec load_vec(const void *x, hone_dtype type, int64_t at)
+{
+    vec v;
+#ifndef HONE_DOUBLE
+    if (type == HONE_BF16) {
+        halves h;
+        memcpy(&h, (const uint16_t *)x + at, sizeof h);
+        return (vec)(__builtin_convertvector(h, uvec) << 16);
+    }
+#endif
+    (void)type;
+    memcpy(&v, (const real *)x + at, sizeof v);
+    return v;
+}
+
+static inline void store_vec(void *y, hone_dtype type, int64_t at, vec v)
+{
+#ifndef HONE_DOUBLE
+    if (type == HONE_BF16) { /* as hone__f32_to_bf16 */
+        uvec u = (uvec)v, nan = (uvec)(v != v), rounded = (u + 0x7FFF + (u >> 16 & 1)) >> 16, quiet = u >> 16 | 0x40;
+        halves h = __builtin_convertvector((nan & quiet) | (~nan & rounded), halves);
+        memcpy((uint16_t *)y + at, &h, sizeof h);
+        return;
+    }
+#endif
+    (void)type;
+    memcpy((real *)y + at, &v, sizeof v);
+}
+
+/* ---- windows ---- */
+
+/* The inputs that an output sees: where they lie (positions within all images), and which of the window's they are. */
+enum { FEW_TAPS = 32 };
+typedef struct taps {
+    int n;
+    int64_t at[FEW_TAPS];
+    int32_t number[FEW_TAPS];
+} taps;
+
 static inline int64_t offset(const int64_t at[3], const int64_t size[3])
 {
     return (at[0] * size[1] + at[1]) * size[2] + at[2];
@@ -24,6 +79,22 @@ static inline const real *load_gradient(const hone__pool *p, int64_t at, real *t
     const real *y = load(p->y, p->yt, at, other, n);
     SIMD for (int64_t i = 0; i < n; i++) tmp[i] = y[i] > 0 ? dy[i] : 0;
     return tmp;
+}
+
+/* image: the position of the image's first input. */
+static inline void find_taps(const hone__window *w, const int64_t o[3], int64_t image, taps *t)
+{
+    int64_t low[3], high[3];
+    for (int a = 0; a < 3; a++) hone__window_taps(w, a, o[a], &low[a], &high[a]);
+    t->n = 0;
+    for (int64_t kd = low[0]; kd < high[0]; kd++)
+        for (int64_t kh = low[1]; kh < high[1]; kh++)
+            for (int64_t kw = low[2]; kw < high[2]; kw++) {
+                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
+                                       o[2] * w->stride[2] - w->before[2] + kw};
+                t->at[t->n] = image + offset(at, w->in);
+                t->number[t->n++] = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
+            }
 }
 
 /* 1 / (how many elements output o is the mean of). */
@@ -82,14 +153,52 @@ static void forward_one(const hone__pool *p, const int64_t o[3], int64_t image, 
         for (int64_t i = 0; i < n; i++) ((uint8_t *)p->index)[to + i] = (uint8_t)index[i];
 }
 
+/* The same for as many channels as fill vectors; returns how many that were. */
+static int64_t forward_vectors(const hone__pool *p, const int64_t o[3], int64_t image, int64_t to)
+{
+    taps t;
+    find_taps(&p->w, o, image, &t);
+    if (!t.n) return 0;
+    vec scale = (vec){0} + (real)(p->average ? share(p, o) : 1);
+    int64_t c = 0;
+    for (; c + LANES <= p->c; c += LANES) {
+        vec best = load_vec(p->x, p->xt, t.at[0] * p->c + c);
+        ivec index = (ivec){0} + t.number[0];
+        for (int k = 1; k < t.n; k++) {
+            vec x = load_vec(p->x, p->xt, t.at[k] * p->c + c);
+            if (p->average) {
+                best += x;
+                continue;
+            }
+            ivec better = (ivec)(x > best) | (ivec)(x != x);
+            best = (vec)(((ivec)x & better) | ((ivec)best & ~better));
+            index = (better & t.number[k]) | (~better & index);
+        }
+        if (p->average) best *= scale;
+        store_vec(p->y, p->yt, to + c, best);
+        if (!p->index) continue;
+        bytes b = __builtin_convertvector(index, bytes);
+        memcpy((uint8_t *)p->index + to + c, &b, sizeof b);
+    }
+    return c;
+}
+
+/* Few taps, types that fit, and indices of a byte. */
+static bool is_fast(const hone__pool *p, hone_dtype from, hone_dtype to)
+{
+    return hone__volume(p->w.kernel) <= FEW_TAPS && !(p->index && p->wide_index) && vectorizes(from) && vectorizes(to);
+}
+
 /* Output positions [begin, end), counted through all images. */
 void HONE_K(pool)(const hone__pool *p, int64_t begin, int64_t end)
 {
     int64_t in = hone__volume(p->w.in), out = hone__volume(p->w.out), o[3];
     if (begin >= end) return;
+    bool fast = is_fast(p, p->xt, p->yt);
     hone__position(begin % out, p->w.out, o);
     for (int64_t at = begin; at < end; at++) {
-        for (int64_t c = 0; c < p->c; c += CHUNK)
+        int64_t c = fast ? forward_vectors(p, o, at / out * in, at * p->c) : 0;
+        for (; c < p->c; c += CHUNK)
             forward_one(p, o, at / out * in, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
         hone__next_position(o, p->w.out);
     }
@@ -173,14 +282,39 @@ static void scatter_one(const hone__pool *p, const int64_t o[3], int64_t image, 
             }
 }
 
+/* The same for as many channels as fill vectors; returns how many that were. */
+static int64_t scatter_vectors(const hone__pool *p, const int64_t o[3], int64_t image, int64_t from)
+{
+    taps t;
+    find_taps(&p->w, o, image, &t);
+    vec scale = (vec){0} + (real)(p->average ? share(p, o) : 1);
+    int64_t c = 0;
+    for (; c + LANES <= p->c; c += LANES) {
+        vec dy = load_vec(p->dy, p->dyt, from + c);
+        if (p->average) {
+            for (int k = 0; k < t.n; k++) store_vec(p->dx, p->dxt, t.at[k] * p->c + c, dy * scale);
+            continue;
+        }
+        if (p->relu) dy = (vec)((ivec)dy & (ivec)(load_vec(p->y, p->yt, from + c) > 0));
+        bytes b;
+        memcpy(&b, (const uint8_t *)p->index + from + c, sizeof b);
+        ivec index = __builtin_convertvector(b, ivec);
+        for (int k = 0; k < t.n; k++)
+            store_vec(p->dx, p->dxt, t.at[k] * p->c + c, (vec)((ivec)dy & (ivec)(index == t.number[k])));
+    }
+    return c;
+}
+
 /* Output positions [begin, end). What no window sees is not written. */
 void HONE_K(pool_scatter)(const hone__pool *p, int64_t begin, int64_t end)
 {
     int64_t in = hone__volume(p->w.in), out = hone__volume(p->w.out), o[3];
     if (begin >= end) return;
+    bool fast = is_fast(p, p->dyt, p->dxt) && (!p->relu || vectorizes(p->yt));
     hone__position(begin % out, p->w.out, o);
     for (int64_t at = begin; at < end; at++) {
-        for (int64_t c = 0; c < p->c; c += CHUNK)
+        int64_t c = fast ? scatter_vectors(p, o, at / out * in, at * p->c) : 0;
+        for (; c < p->c; c += CHUNK)
             scatter_one(p, o, at / out * in, at * p->c + c, c, HONE_MIN(p->c - c, CHUNK));
         hone__next_position(o, p->w.out);
     }
