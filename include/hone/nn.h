@@ -105,12 +105,14 @@ typedef struct hone_conv_layer_opts {
     size_t struct_size;
     hone_activation activation;
     bool no_bias;
-    hone_initializer initializer;   /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
-    int64_t kernel[3];              /* per spatial axis, where the sizes differ; entries left 0 take `kernel` */
-    int64_t stride[3], dilation[3]; /* entries left 0 take the first one's value, which defaults to 1 */
+    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    int64_t kernel[3];     /* per spatial axis, where the sizes differ; entries left 0 take `kernel` */
+    int64_t stride[3];     /* entries left 0 take the first one's value, which defaults to 1 */
+    int64_t dilation[3];   /* the same */
     hone_padding padding;
-    int64_t pad_before[3], pad_after[3]; /* for HONE_VALID, the default; default 0 */
-    int64_t groups;                 /* default 1; as many as the input has channels: depthwise */
+    int64_t pad_before[3]; /* for HONE_VALID, the default; default 0 */
+    int64_t pad_after[3];
+    int64_t groups;        /* default 1; as many as the input has channels: depthwise */
 } hone_conv_layer_opts;
 /* hone_conv over 1, 2 or 3 spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [filters, C / groups,
    kernel...], bias [filters]. */
@@ -132,9 +134,12 @@ HONE_API hone_layer *hone_max_pool3d_opt(hone_ctx *ctx, int64_t kernel, const ho
 HONE_API hone_layer *hone_average_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
 HONE_API hone_layer *hone_average_pool2d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
 HONE_API hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
-#define hone_max_pool1d(...) HONE_OPTS2(hone_max_pool1d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
-#define hone_max_pool2d(...) HONE_OPTS2(hone_max_pool2d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
-#define hone_max_pool3d(...) HONE_OPTS2(hone_max_pool3d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_max_pool1d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool1d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_max_pool2d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool2d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_max_pool3d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool3d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
 #define hone_average_pool1d(...)                                                                             \
     HONE_OPTS2(hone_average_pool1d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
 #define hone_average_pool2d(...)                                                                             \
