@@ -1,5 +1,5 @@
-/* A small convolutional network, in the sequential style, told to tell shapes in noisy colour pictures apart: discs, squares,
-   crosses and stripes of any colour at any place, made here from the seed.
+/* A small convolutional network, in the sequential style, that learns to tell shapes in noisy colour pictures apart:
+   discs, squares, crosses and stripes of any colour at any place, made here from the seed.
    usage: simple_cnn [SEED] */
 #include <hone/hone.h>
 
@@ -27,7 +27,8 @@ static void draw(float *picture, int shape)
     for (int channel = 0; channel < 3; channel++) {
         float paint = 0.7f + 0.8f * uniform();
         for (int i = 0; i < SIZE * SIZE; i++)
-            *picture++ = (inside(shape, (float)(i % SIZE) - x, (float)(i / SIZE) - y, r) ? paint : 0) + 0.4f * uniform();
+            *picture++ = (inside(shape, (float)(i % SIZE) - x, (float)(i / SIZE) - y, r) ? paint : 0) +
+                         0.4f * uniform();
     }
 }
 
@@ -56,7 +57,8 @@ int main(int argc, char **argv)
 
     hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS);
     double loss = 0, accuracy = 0;
-    if (hone_ctx_status(ctx) != HONE_OK || hone_fit(model, x_train, y_train, NULL, .epochs = 20, .batch_size = 32) != HONE_OK ||
+    if (hone_ctx_status(ctx) != HONE_OK ||
+        hone_fit(model, x_train, y_train, NULL, .epochs = 20, .batch_size = 32) != HONE_OK ||
         hone_evaluate(model, x_test, y_test, 32, &loss, &accuracy) != HONE_OK)
         return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
     printf("Loss: %.4f, Accuracy: %.4f\n", loss, accuracy);

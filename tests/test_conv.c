@@ -1,5 +1,5 @@
-/* Layers of convolution and pooling: shapes, refusals, options, the same training as PyTorch's, and that nothing is laid out
-   anew between them. The ops themselves are tested by test_ops.c. */
+/* Layers of convolution and pooling: shapes, refusals, options, the same training as PyTorch's, and that nothing is laid
+   out anew between them. The ops themselves are tested by test_ops.c. */
 #include "graph_tools.h"
 
 #include "hone/io.h"

@@ -63,6 +63,12 @@ static bool fetch(hone__call *call, hone_node *node, layout wanted, hone__view *
     return true;
 }
 
+static layout wanted_layout(const hone_op *op, int i)
+{
+    if (op->last_in >> HONE_MIN(i, 31) & 1) return LAST;
+    return op->flags & (HONE__STRIDED | HONE__VIEW) ? ANY : DENSE;
+}
+
 hone_status hone__eager_run(hone__call *call)
 {
     const hone_op *op = call->op;
@@ -82,11 +88,7 @@ hone_status hone__eager_run(hone__call *call)
     hone__variable **variable = hone__arena_alloc(&call->graph->arena, views * sizeof *variable);
     if (!in || !variable) return ctx->status;
     for (int i = 0; i < call->n_in; i++)
-        if (call->in[i] && !fetch(call, call->in[i],
-                                  op->last_in >> HONE_MIN(i, 31) & 1               ? LAST
-                                  : op->flags & (HONE__STRIDED | HONE__VIEW) ? ANY
-                                                                             : DENSE,
-                                  &in[i]))
+        if (call->in[i] && !fetch(call, call->in[i], wanted_layout(op, i), &in[i]))
             return hone__ok(ctx) ? HONE_INTERNAL : ctx->status;
     if (op->flags & HONE__VIEW) {
         if (op->view(call, &in[0], &call->out[0].value)) return HONE_OK;

@@ -169,9 +169,9 @@ enum hone__op_flags {
     HONE__ACCUMULATE = 16, /* run honours exec->accumulate: output 0 is added to, not overwritten */
     HONE__EFFECT = 32,     /* changes call->variable; always needed, ordered after readers of the old value */
     HONE__RANDOM = 64,     /* depends on seed, step, micro-batch and call->stream */
-    HONE__ELEMENTWISE = 256, /* run goes through memory in order: whatever one layout its inputs share, outputs take it */
-    HONE__BY_THREADS = 512, /* oneDNN cuts sums of its backward pass by threads: equal bits for equal numbers of them alone */
-    HONE__CHEAP = 128      /* one pass over its inputs: backward passes compute it again instead of keeping its result */
+    HONE__CHEAP = 128,     /* one pass over its inputs: backward passes compute it again instead of keeping its result */
+    HONE__ELEMENTWISE = 256, /* element by element: a layout that all inputs share, the outputs take too */
+    HONE__BY_THREADS = 512 /* oneDNN cuts its sums by threads: equal bits need an equal number of threads */
 };
 
 struct hone_op {

@@ -42,8 +42,8 @@ static hone_layer *new_conv(hone_ctx *ctx, const char *type, int axes, int64_t f
 {
     if (!hone__ok(ctx)) return NULL;
     if (filters < 1 || kernel < 1) {
-        hone__fail(ctx, HONE_INVALID, "%s: filters and kernel must be at least 1, not %lld and %lld", type, (long long)filters,
-                   (long long)kernel);
+        hone__fail(ctx, HONE_INVALID, "%s: filters and kernel must be at least 1, not %lld and %lld", type,
+                   (long long)filters, (long long)kernel);
         return NULL;
     }
     conv *c = (conv *)(void *)hone_layer_new(ctx, sizeof *c, type, forward);

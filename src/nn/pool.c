@@ -16,10 +16,12 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
                    graph->scope, p->kernel.rank, p->kernel.rank == 1 ? "axis" : "axes", HONE__SHAPE_STR(in[0]->shape));
         return NULL;
     }
-    return p->average ? hone_average_pool_opt(in[0], p->kernel, &p->opts) : hone_max_pool_opt(in[0], p->kernel, &p->opts);
+    return p->average ? hone_average_pool_opt(in[0], p->kernel, &p->opts)
+                      : hone_max_pool_opt(in[0], p->kernel, &p->opts);
 }
 
-static hone_layer *new_pool(hone_ctx *ctx, const char *type, bool average, int axes, int64_t kernel, const hone_pool_opts *opts)
+static hone_layer *new_pool(hone_ctx *ctx, const char *type, bool average, int axes, int64_t kernel,
+                            const hone_pool_opts *opts)
 {
     if (!hone__ok(ctx)) return NULL;
     if (kernel < 1) {

@@ -1,5 +1,5 @@
-/* Convolution and its two transposes, the gradients: each is linear in both of its inputs, so that the gradients of any of
-   the three are made of the others. Activations are channels last, weights packed once for their variable. */
+/* Convolution and its two transposes, the gradients: each is linear in both of its inputs, so that the gradients of any
+   of the three are made of the others. Activations are channels last, weights packed once for their variable. */
 #include "op/nn.h"
 
 struct conv_attr {
@@ -27,8 +27,8 @@ static bool want_activation(hone__call *call, int i)
 {
     hone_shape x = call->in[i]->shape;
     if (x.rank >= 3 && x.rank <= 5) return true;
-    return hone__refuse(call, HONE_SHAPE, "input %d must be [N, channels, spatial...] with 1 to 3 spatial axes, not %s", i,
-                        HONE__SHAPE_STR(x));
+    return hone__refuse(call, HONE_SHAPE, "input %d must be [N, channels, spatial...] with 1 to 3 spatial axes, not %s",
+                        i, HONE__SHAPE_STR(x));
 }
 
 /* x [N, c, ...] and w [o, c / groups, ...], whatever is input and what result. */
@@ -36,10 +36,11 @@ static bool want_channels(hone__call *call, int64_t c, hone_shape x, hone_shape 
 {
     int64_t groups = groups_of(call);
     if (groups < 1 || c % groups || w.dim[0] % groups)
-        return hone__refuse(call, HONE_SHAPE, "%lld input and %lld output channels cannot be cut into %lld groups", (long long)c,
-                            (long long)w.dim[0], (long long)groups);
+        return hone__refuse(call, HONE_SHAPE, "%lld input and %lld output channels cannot be cut into %lld groups",
+                            (long long)c, (long long)w.dim[0], (long long)groups);
     if (w.dim[1] * groups != c)
-        return hone__refuse(call, HONE_SHAPE, "input has %lld channels, weight %s with %lld groups expects %lld (input shape %s)",
+        return hone__refuse(call, HONE_SHAPE,
+                            "input has %lld channels, weight %s with %lld groups expects %lld (input shape %s)",
                             (long long)c, HONE__SHAPE_STR(w), (long long)groups, (long long)(w.dim[1] * groups),
                             HONE__SHAPE_STR(x));
     return true;

@@ -28,15 +28,16 @@ static bool want_pool(hone__call *call, int i, const int64_t *in, hone__window *
     hone_shape x = call->in[i]->shape;
     if (!hone__want_real(call, i)) return false;
     if (x.rank < 3 || x.rank > 5)
-        return hone__refuse(call, HONE_SHAPE, "input %d must be [N, channels, spatial...] with 1 to 3 spatial axes, not %s", i,
-                            HONE__SHAPE_STR(x));
+        return hone__refuse(call, HONE_SHAPE, "input %d must be [N, channels, spatial...] with 1 to 3 spatial axes, not %s",
+                            i, HONE__SHAPE_STR(x));
     if (t->kernel.rank != x.rank - 2)
         return hone__refuse(call, HONE_SHAPE, "a kernel %s for %d spatial axes (input shape %s)", HONE__SHAPE_STR(t->kernel),
                             x.rank - 2, HONE__SHAPE_STR(x));
     if (!hone__want_window(call, &t->window, x.rank - 2, in, t->kernel.dim, w)) return false;
     for (int a = 0; a < 3; a++)
         if (w->before[a] >= w->kernel[a] || w->after[a] >= w->kernel[a])
-            return hone__refuse(call, HONE_INVALID, "padding must be smaller than the kernel %s", HONE__SHAPE_STR(t->kernel));
+            return hone__refuse(call, HONE_INVALID, "padding must be smaller than the kernel %s",
+                                HONE__SHAPE_STR(t->kernel));
     return true;
 }
 
@@ -106,8 +107,8 @@ static void scatter_part(void *arg, int64_t begin, int64_t end)
 static hone__pool pool_of(const hone__exec *e, hone_shape x, bool average)
 {
     const struct pool_attr *t = e->attr;
-    return (hone__pool){.w = hone__window_of(&t->window, x.rank - 2, x.dim + 2, t->kernel.dim), .c = x.dim[1], .average = average,
-                        .exclude_padding = t->exclude_padding, .relu = t->relu};
+    return (hone__pool){.w = hone__window_of(&t->window, x.rank - 2, x.dim + 2, t->kernel.dim), .c = x.dim[1],
+                        .average = average, .exclude_padding = t->exclude_padding, .relu = t->relu};
 }
 
 static int64_t positions(hone_shape s) { return s.dim[1] ? hone_shape_count(s) / s.dim[1] : 0; }
@@ -184,7 +185,8 @@ static bool max_vjp(hone__call *call, hone_node *const *dy, const bool *wanted, 
     (void)wanted;
     struct pool_attr t = *(const struct pool_attr *)call->attr;
     t.spatial = spatial_of(call->in[0]->shape);
-    dx[0] = hone__record(call->graph, &hone__op_max_pool_grad, 3, (hone_node *[]){&call->out[0], &call->out[1], dy[0]}, &t);
+    hone_node *in[3] = {&call->out[0], &call->out[1], dy[0]};
+    dx[0] = hone__record(call->graph, &hone__op_max_pool_grad, 3, in, &t);
     return dx[0] != NULL;
 }
 
@@ -293,8 +295,8 @@ static hone_node *pool(const hone_op *op, hone_node *x, hone_shape kernel, const
     for (int a = 0; a < axes && !o.stride[0]; a++) t.window.stride.dim[a] = kernel.dim[a];
     const int64_t one[3] = {1, 1, 1}, *stride = o.stride[0] ? o.stride : t.window.stride.dim;
     int64_t steps[3] = {stride[0], stride[1], stride[2]};
-    if (axes > 0 && !hone__window_options(x->call->graph->ctx, op->name, axes, x->shape.dim + 2, kernel.dim, steps, one, o.padding,
-                                          o.pad_before, o.pad_after, &t.window))
+    if (axes > 0 && !hone__window_options(x->call->graph->ctx, op->name, axes, x->shape.dim + 2, kernel.dim, steps, one,
+                                          o.padding, o.pad_before, o.pad_after, &t.window))
         return NULL;
     return hone__record(x->call->graph, op, 1, &x, &t);
 }

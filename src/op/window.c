@@ -45,8 +45,9 @@ bool hone__want_window(hone__call *call, const struct hone__window_attr *attr, i
         int64_t reach = entry(attr->dilation, a, 1) * (kernel[a] - 1) + 1;
         int64_t padded = in[a] + entry(attr->before, a, 0) + entry(attr->after, a, 0);
         if (padded < reach)
-            return hone__refuse(call, HONE_SHAPE, "spatial axis %d has %lld elements with its padding, the window reaches over %lld",
-                                a, (long long)padded, (long long)reach);
+            return hone__refuse(call, HONE_SHAPE,
+                                "spatial axis %d has %lld elements with its padding, the window reaches over %lld", a,
+                                (long long)padded, (long long)reach);
     }
     *window = hone__window_of(attr, axes, in, kernel);
     return true;
