@@ -195,6 +195,48 @@ static void test_nothing_is_laid_out_anew_in_between(void **state)
     hone_graph_release(graph);
 }
 
+/* A step of training in bf16, where weights are packed, and an image in f64, which takes the general way. */
+static hone_status train_once(counting *c)
+{
+    ctx = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, c});
+    if (!ctx) return HONE_MEMORY;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_conv2d(ctx, 4, 3, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
+                                                      hone_conv2d(ctx, 2, 2), hone_average_pool2d(ctx, 2), hone_flatten(ctx)));
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2, 3, 8, 8)), *y = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2, 2));
+    hone_status status = hone_ctx_status(ctx);
+    if (status == HONE_OK) status = hone_compile(model, .compute = HONE_BF16);
+    if (status == HONE_OK) status = hone_fit(model, x, y, NULL, .batch_size = 2);
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *wide = hone_input(graph, "x", HONE_F64, HONE_SHAPE(1, 2, 5)), *w = hone_input(graph, "w", HONE_F64, HONE_SHAPE(3, 2, 3));
+    hone_node *result = hone_conv(wide, w, NULL);
+    hone__plan *plan = status == HONE_OK && result ? hone__plan_new(graph, 1, &result, HONE_F32) : NULL;
+    hone__plan_free(plan);
+    if (status == HONE_OK) status = hone_ctx_status(ctx);
+    hone_graph_release(graph);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_model_release(model);
+    hone_ctx_release(ctx);
+    return status;
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+    (void)state;
+    hone_ctx *kept = ctx;
+    counting c = {0};
+    assert_int_equal(train_once(&c), HONE_OK);
+    assert_int_equal(c.live, 0);
+    int64_t calls = c.calls;
+    assert_true(calls > 100);
+    for (int64_t n = 1; n <= calls; n++) {
+        c = (counting){.fail_at = n};
+        hone_status status = train_once(&c);
+        if (status != HONE_MEMORY) fail_msg("allocation %d failed, the status is %s", (int)n, hone_status_name(status));
+        if (c.live) fail_msg("allocation %d failed, %d blocks leak", (int)n, (int)c.live);
+    }
+    ctx = kept;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +246,7 @@ int main(void)
         TEST(test_training_equals_pytorch),
         TEST(test_training_in_bf16_stays_close),
         TEST(test_nothing_is_laid_out_anew_in_between),
+        TEST(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
