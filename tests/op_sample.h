@@ -96,6 +96,20 @@ static inline hone_tensor *to_tensor(hone_ctx *ctx, const values *x, hone_dtype 
     return t;
 }
 
+/* x's values in the order of a view that lies in one piece, or back. */
+static inline void lay_out(double *to, const double *from, const hone__view *view, bool back)
+{
+    int64_t count = hone_shape_count(view->shape);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t rest = i, at = 0;
+        for (int d = view->shape.rank - 1; d >= 0; d--) {
+            at += rest % view->shape.dim[d] * view->stride[d];
+            rest /= view->shape.dim[d];
+        }
+        to[back ? i : at] = from[back ? at : i];
+    }
+}
+
 /* ---- running ------------------------------------------------------------------------------------------- */
 
 typedef struct way {

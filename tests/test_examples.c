@@ -42,6 +42,18 @@ static void test_iris(void **state)
     assert_non_null(strstr(text, "iris: no-such-file.csv"));
 }
 
+static void test_simple_cnn(void **state)
+{
+    (void)state;
+    char text[4000];
+    double loss, accuracy;
+    int end = 0;
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_simple_cnn'", text, sizeof text), 0);
+    assert_int_equal(sscanf(text, "Loss: %lf, Accuracy: %lf\n%n", &loss, &accuracy, &end), 2);
+    assert_int_equal(text[end], 0);
+    assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
+}
+
 static void test_gradient_tape(void **state)
 {
     (void)state;
@@ -65,6 +77,7 @@ static void test_gradient_tape(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_gradient_tape)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn),
+                                       cmocka_unit_test(test_gradient_tape)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

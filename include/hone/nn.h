@@ -101,6 +101,55 @@ HONE_API hone_layer *hone_dense_opt(hone_ctx *ctx, int64_t units, const hone_den
 #define hone_dense(...)                                                                                      \
     HONE_OPTS2(hone_dense_opt, hone_dense_opts, __VA_ARGS__, .struct_size = sizeof(hone_dense_opts))
 
+typedef struct hone_conv_layer_opts {
+    size_t struct_size;
+    hone_activation activation;
+    bool no_bias;
+    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    int64_t kernel[3];     /* per spatial axis, where the sizes differ; entries left 0 take `kernel` */
+    int64_t stride[3];     /* entries left 0 take the first one's value, which defaults to 1 */
+    int64_t dilation[3];   /* the same */
+    hone_padding padding;
+    int64_t pad_before[3]; /* for HONE_VALID, the default; default 0 */
+    int64_t pad_after[3];
+    int64_t groups;        /* default 1; as many as the input has channels: depthwise */
+} hone_conv_layer_opts;
+/* hone_conv over 1, 2 or 3 spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [filters, C / groups,
+   kernel...], bias [filters]. */
+HONE_API hone_layer *hone_conv1d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts);
+HONE_API hone_layer *hone_conv2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts);
+HONE_API hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts);
+#define hone_conv1d(...)                                                                                     \
+    HONE_OPTS3(hone_conv1d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+#define hone_conv2d(...)                                                                                     \
+    HONE_OPTS3(hone_conv2d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+#define hone_conv3d(...)                                                                                     \
+    HONE_OPTS3(hone_conv3d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+
+/* hone_max_pool and hone_average_pool with windows of `kernel` along each of 1, 2 or 3 spatial axes: [N, C, in...] ->
+   [N, C, out...]. The stride defaults to the kernel. */
+HONE_API hone_layer *hone_max_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+HONE_API hone_layer *hone_max_pool2d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+HONE_API hone_layer *hone_max_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+HONE_API hone_layer *hone_average_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+HONE_API hone_layer *hone_average_pool2d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+HONE_API hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
+#define hone_max_pool1d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool1d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_max_pool2d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool2d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_max_pool3d(...)                                                                                 \
+    HONE_OPTS2(hone_max_pool3d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_average_pool1d(...)                                                                             \
+    HONE_OPTS2(hone_average_pool1d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_average_pool2d(...)                                                                             \
+    HONE_OPTS2(hone_average_pool2d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+#define hone_average_pool3d(...)                                                                             \
+    HONE_OPTS2(hone_average_pool3d_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+/* The largest, or the mean, of each channel: [N, C, in...] -> [N, C]. */
+HONE_API hone_layer *hone_global_max_pool(hone_ctx *ctx);
+HONE_API hone_layer *hone_global_average_pool(hone_ctx *ctx);
+
 typedef struct hone_embedding_opts {
     size_t struct_size;
     hone_initializer initializer; /* default HONE_INIT_NORMAL */

@@ -51,6 +51,53 @@ HONE_API hone_node *hone_linear_opt(hone_node *x, hone_node *w, hone_node *bias,
 #define hone_linear(...)                                                                                     \
     HONE_OPTS3(hone_linear_opt, hone_linear_opts, __VA_ARGS__, .struct_size = sizeof(hone_linear_opts))
 
+/* ---- convolution and pooling: values are [N, channels, spatial...] with 1 to 3 spatial axes, as in PyTorch ---- */
+
+/* How an input is padded along its spatial axes. */
+typedef enum hone_padding {
+    HONE_VALID, /* by pad_before and pad_after, which default to 0 */
+    HONE_SAME   /* such that an output has ceil(input / stride) positions; an odd one goes behind (as TensorFlow and, for
+                   stride 1, PyTorch do) */
+} hone_padding;
+
+typedef struct hone_conv_opts {
+    size_t struct_size;
+    int64_t stride[3];          /* per spatial axis; entries left 0 take the first one's value, which defaults to 1 */
+    int64_t dilation[3];        /* the same, between the kernel's taps */
+    hone_padding padding;
+    int64_t pad_before[3];      /* zeros ahead of the input, per spatial axis; for HONE_VALID */
+    int64_t pad_after[3];       /* zeros behind it */
+    int64_t groups;             /* default 1; as many as there are channels: depthwise */
+    hone_activation activation; /* applied to the sum */
+} hone_conv_opts;
+/* y[n, o, p] = activation(bias[o] + sum over c, k of w[o, c, k] x[n, g C / groups + c, p stride - pad_before + k dilation]),
+   o in group g: cross-correlation, as in PyTorch. x [N, C, in...], w [O, C / groups, kernel...], bias [O] or NULL ->
+   [N, O, out...], out = (in + pad_before + pad_after - dilation (kernel - 1) - 1) / stride + 1, rounded down. Computed in
+   the function's compute dtype with f32 accumulation. It and its gradients may be differentiated again. The sum over
+   images in the gradient of w is cut by threads: equal bits need an equal number of them. */
+HONE_API hone_node *hone_conv_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_conv_opts *opts);
+#define hone_conv(...) HONE_OPTS3(hone_conv_opt, hone_conv_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_opts))
+
+typedef struct hone_pool_opts {
+    size_t struct_size;
+    int64_t stride[3]; /* per spatial axis; entries left 0 take the first one's value; none given: the kernel's sizes */
+    hone_padding padding;
+    int64_t pad_before[3]; /* for HONE_VALID; each smaller than the kernel */
+    int64_t pad_after[3];
+    bool exclude_padding; /* average: over the elements that exist (PyTorch's count_include_pad=False) */
+} hone_pool_opts;
+/* The largest, or the mean, of each window of kernel sizes (HONE_SHAPE(2, 2)) of x [N, C, in...] -> [N, C, out...], out as
+   of hone_conv. Padding never wins; in a mean it counts as zeros unless excluded. NaN wins; at a tie the gradient goes
+   to the first. The gradient of a maximum is not differentiated again. */
+HONE_API hone_node *hone_max_pool_opt(hone_node *x, hone_shape kernel, const hone_pool_opts *opts);
+#define hone_max_pool(...) HONE_OPTS2(hone_max_pool_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+HONE_API hone_node *hone_average_pool_opt(hone_node *x, hone_shape kernel, const hone_pool_opts *opts);
+#define hone_average_pool(...)                                                                               \
+    HONE_OPTS2(hone_average_pool_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
+
+/* [N, ...] -> [N, product of the others] */
+HONE_API hone_node *hone_flat(hone_node *x);
+
 /* ---- elementwise, two inputs, broadcast ---- */
 
 HONE_API hone_node *hone_add(hone_node *a, hone_node *b);

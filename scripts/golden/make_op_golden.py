@@ -111,6 +111,43 @@ def rms_norm(x, a):
     return F.rms_norm(x[0], x[0].shape[-1:], x[1] if len(x) > 1 else None, a["eps"])
 
 
+def padded(x, a, value):
+    """x with the window's padding, of any sizes before and after, around its spatial axes."""
+    axes = x.ndim - 2
+    sizes = []
+    for before, after in reversed(list(zip(per_axis(a["before"], axes, 0), per_axis(a["after"], axes, 0)))):
+        sizes += [before, after]
+    return F.pad(x, sizes, value=value)
+
+
+def per_axis(given, axes, missing):
+    return list(given) + [missing] * (axes - len(given))
+
+
+def conv(x, a):
+    axes = x[0].ndim - 2
+    function = [F.conv1d, F.conv2d, F.conv3d][axes - 1]
+    y = function(padded(x[0], a, 0), x[1], x[2] if len(x) > 2 else None, per_axis(a["stride"], axes, 1), 0,
+                 per_axis(a["dilation"], axes, 1), a["groups"] or 1)
+    return F.relu(y) if a["relu"] else y
+
+
+def max_pool(x, a):
+    axes = x[0].ndim - 2
+    if not x[0].numel():  # PyTorch refuses it
+        return x[0][..., : x[0].shape[-2] - a["kernel"][0] + 1, : x[0].shape[-1] - a["kernel"][1] + 1], None
+    function = [F.max_pool1d, F.max_pool2d, F.max_pool3d][axes - 1]
+    return function(padded(x[0], a, -torch.inf), a["kernel"], per_axis(a["stride"], axes, 1)), None
+
+
+def average_pool(x, a):
+    axes = x[0].ndim - 2
+    function = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][axes - 1]
+    stride = per_axis(a["stride"], axes, 1)
+    y = function(padded(x[0], a, 0), a["kernel"], stride)
+    return y / function(padded(torch.ones_like(x[0]), a, 0), a["kernel"], stride) if a["exclude_padding"] else y
+
+
 def rope(x, a):
     """rotate_half of Hugging Face's transformers, or complex numbers for pairs that lie side by side."""
     d = a["rotary"] or x[0].shape[-1]
@@ -196,6 +233,9 @@ OPS = {
     "one_hot": lambda x, a: F.one_hot(x[0].long(), a["depth"]),
     "matmul": matmul,
     "linear": linear,
+    "conv": conv,
+    "max_pool": max_pool,
+    "average_pool": average_pool,
     "softmax": lambda x, a: x[0].softmax(-1),
     "log_softmax": lambda x, a: x[0].log_softmax(-1),
     "layer_norm": layer_norm,

@@ -1,7 +1,7 @@
 #include "graph/graph.h"
 
 /* A value of an eager graph, owned by the graph. */
-static bool own_value(hone_graph *graph, hone_dtype dtype, hone_shape shape, hone__view *view)
+static bool own_value(hone_graph *graph, hone_dtype dtype, hone_shape shape, bool last, hone__view *view)
 {
     hone_tensor *tensor = hone_tensor_new(graph->ctx, dtype, shape);
     if (!tensor) return false;
@@ -10,7 +10,7 @@ static bool own_value(hone_graph *graph, hone_dtype dtype, hone_shape shape, hon
         return false;
     }
     graph->owned[graph->n_owned++] = tensor;
-    *view = hone__view_dense(tensor->data, dtype, shape);
+    *view = last ? hone__view_channels_last(tensor->data, dtype, shape) : hone__view_dense(tensor->data, dtype, shape);
     return true;
 }
 
@@ -36,21 +36,37 @@ static hone_status run_on(hone__call *call, const hone_op *op, hone__view *in, h
     return status;
 }
 
-/* The input's values, plain and (if asked) dense. */
-static bool fetch(hone__call *call, hone_node *node, bool dense, hone__view *view)
+typedef enum layout { ANY, DENSE, LAST } layout;
+
+static bool lies(const hone__view *view, layout wanted)
+{
+    return wanted == ANY || (wanted == DENSE ? hone__view_is_dense(view) : hone__view_is_channels_last(view));
+}
+
+/* The input's values, plain and as asked. */
+static bool fetch(hone__call *call, hone_node *node, layout wanted, hone__view *view)
 {
     hone_graph *graph = call->graph;
     *view = node->value;
     bool convert = view->dtype != node->dtype;
-    if (!convert && (!dense || hone__view_is_dense(view))) return true;
     hone__view copy;
-    if (!own_value(graph, node->dtype, node->shape, &copy)) return false;
-    if (hone__is_blocks(view->dtype) || view->dtype == HONE_F16)
+    if (convert && (hone__is_blocks(view->dtype) || view->dtype == HONE_F16)) {
+        if (!own_value(graph, node->dtype, node->shape, false, &copy)) return false;
         hone__convert(copy.data, node->dtype, view->data, view->dtype, hone_shape_count(node->shape));
-    else if (run_on(call, &hone__op_copy, view, &copy, NULL) != HONE_OK)
-        return false;
+        *view = copy;
+        convert = false;
+    }
+    if (!convert && lies(view, wanted)) return true;
+    if (!own_value(graph, node->dtype, node->shape, wanted == LAST, &copy)) return false;
+    if (run_on(call, &hone__op_copy, view, &copy, NULL) != HONE_OK) return false;
     *view = copy;
     return true;
+}
+
+static layout wanted_layout(const hone_op *op, int i)
+{
+    if (op->last_in >> HONE_MIN(i, 31) & 1) return LAST;
+    return op->flags & (HONE__STRIDED | HONE__VIEW) ? ANY : DENSE;
 }
 
 hone_status hone__eager_run(hone__call *call)
@@ -72,11 +88,11 @@ hone_status hone__eager_run(hone__call *call)
     hone__variable **variable = hone__arena_alloc(&call->graph->arena, views * sizeof *variable);
     if (!in || !variable) return ctx->status;
     for (int i = 0; i < call->n_in; i++)
-        if (call->in[i] && !fetch(call, call->in[i], !(op->flags & (HONE__STRIDED | HONE__VIEW)), &in[i]))
+        if (call->in[i] && !fetch(call, call->in[i], wanted_layout(op, i), &in[i]))
             return hone__ok(ctx) ? HONE_INTERNAL : ctx->status;
     if (op->flags & HONE__VIEW) {
         if (op->view(call, &in[0], &call->out[0].value)) return HONE_OK;
-        if (!fetch(call, call->in[0], true, &in[0])) return ctx->status;
+        if (!fetch(call, call->in[0], DENSE, &in[0])) return ctx->status;
         return op->view(call, &in[0], &call->out[0].value) ? HONE_OK : HONE_INTERNAL;
     }
     for (int i = 0; i < call->n_out; i++) {
@@ -85,7 +101,7 @@ hone_status hone__eager_run(hone__call *call)
             out[i] = hone__view_dense(v->grad, v->dtype == HONE_F64 ? HONE_F64 : HONE_F32, v->shape);
         } else if (op->flags & HONE__EFFECT) {
             out[i] = hone__view_dense(call->variable->data, call->variable->stored, call->variable->shape);
-        } else if (!own_value(call->graph, call->out[i].dtype, call->out[i].shape, &out[i])) {
+        } else if (!own_value(call->graph, call->out[i].dtype, call->out[i].shape, op->last_out >> i & 1, &out[i])) {
             return ctx->status;
         }
         call->out[i].value = out[i];
@@ -103,6 +119,6 @@ hone_status hone_node_read(const hone_node *node, int64_t count, hone_dtype dtyp
         return hone__fail_run(ctx, HONE_INVALID, "node_read: %lld values asked for, shape %s", (long long)count,
                               HONE__SHAPE_STR(node->shape));
     hone__view view = node->value;
-    if (!hone__view_is_dense(&view) && !fetch(node->call, (hone_node *)(uintptr_t)node, true, &view)) return ctx->status;
+    if (!hone__view_is_dense(&view) && !fetch(node->call, (hone_node *)(uintptr_t)node, DENSE, &view)) return ctx->status;
     return hone__convert(values, dtype, view.data, view.dtype, count);
 }

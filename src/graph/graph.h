@@ -169,7 +169,9 @@ enum hone__op_flags {
     HONE__ACCUMULATE = 16, /* run honours exec->accumulate: output 0 is added to, not overwritten */
     HONE__EFFECT = 32,     /* changes call->variable; always needed, ordered after readers of the old value */
     HONE__RANDOM = 64,     /* depends on seed, step, micro-batch and call->stream */
-    HONE__CHEAP = 128      /* one pass over its inputs: backward passes compute it again instead of keeping its result */
+    HONE__CHEAP = 128,     /* one pass over its inputs: backward passes compute it again instead of keeping its result */
+    HONE__ELEMENTWISE = 256, /* element by element: a layout that all inputs share, the outputs take too */
+    HONE__BY_THREADS = 512 /* oneDNN cuts its sums by threads: equal bits need an equal number of threads */
 };
 
 struct hone_op {
@@ -181,6 +183,7 @@ struct hone_op {
     unsigned flags;
     unsigned keep_in, keep_out; /* bit i: float input/output i stays f32 even in bf16 plans */
     unsigned aux_out;           /* bit i: output i serves the backward pass alone and has no gradient of its own */
+    unsigned last_in, last_out; /* bit i: input/output i lies channels last (hone__view_channels_last) */
     unsigned raw_in;            /* bit i: a variable there is handed over as it is stored (blocks, bf16, f16) */
     size_t attr_size;
     const hone__attr *attrs;

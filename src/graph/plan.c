@@ -23,7 +23,7 @@ typedef struct planner {
     int *readers;    /* per node id: how many needed inputs it is */
     bool *is_output; /* per node id */
     bool *half;      /* per node id: bf16 would lose nothing that its inputs had */
-    place *main, *cast, *dense; /* per node id: as made; in the other float type; dense */
+    place *main, *cast, *dense, *last; /* per node id: as made; in the other float type; dense; channels last */
     hone__call **fold; /* per call id: the grad_store that its output 0 is written straight into */
     hone__variable **written; /* gradients written so far */
     size_t n_written, written_capacity;
@@ -111,11 +111,14 @@ static void touch(planner *p, int buffer, int step)
     if (buffer >= 0) p->buffers[buffer].end = HONE_MAX(p->buffers[buffer].end, step);
 }
 
-static bool new_place(planner *p, place *to, hone_dtype dtype, hone_shape shape)
+typedef enum layout { ANY, DENSE, LAST } layout;
+
+static bool new_place(planner *p, place *to, hone_dtype dtype, hone_shape shape, layout how)
 {
     int buffer = new_buffer(p, hone__dtype_bytes(dtype, hone_shape_count(shape)), now(p));
     if (buffer < 0) return false;
-    *to = (place){hone__view_dense(NULL, dtype, shape), buffer, true};
+    *to = (place){how == LAST ? hone__view_channels_last(NULL, dtype, shape) : hone__view_dense(NULL, dtype, shape), buffer,
+                  true};
     return true;
 }
 
@@ -177,10 +180,10 @@ static bool finish_exec(planner *p, hone__exec *exec, const hone_op *op)
     return true;
 }
 
-/* Puts in a copy or a cast: the one place of `from`, dense, in dtype. */
-static bool add_copy(planner *p, const place *from, place *to, hone_dtype dtype)
+/* Puts in a copy or a cast: the one place of `from`, dense or channels last, in dtype. */
+static bool add_copy(planner *p, const place *from, place *to, hone_dtype dtype, layout how)
 {
-    if (!new_place(p, to, dtype, from->view.shape)) return false;
+    if (!new_place(p, to, dtype, from->view.shape, how)) return false;
     hone__exec *exec = new_exec(p, NULL, 1, 1);
     if (!exec) return false;
     set_in(p, exec, 0, from);
@@ -197,8 +200,8 @@ static bool plain_variable(planner *p, hone__variable *variable, hone_dtype dtyp
     return true;
 }
 
-/* A node as an input of type dtype; dense if asked. The result is remembered for other readers. */
-static bool fetch(planner *p, hone_node *node, hone_dtype dtype, bool dense, place *result)
+/* A node as an input of type dtype, laid out as asked. The result is remembered for other readers. */
+static bool fetch(planner *p, hone_node *node, hone_dtype dtype, layout how, place *result)
 {
     place *main = &p->main[node->id];
     *result = *main;
@@ -206,14 +209,15 @@ static bool fetch(planner *p, hone_node *node, hone_dtype dtype, bool dense, pla
         place *cast = &p->cast[node->id];
         if (!cast->ready || cast->view.dtype != dtype) {
             hone__variable *v = node->call->op == &hone__op_variable ? node->call->variable : NULL;
-            bool ok = v ? plain_variable(p, v, dtype, cast) : add_copy(p, main, cast, dtype);
+            layout same = hone__view_is_dense(&main->view) || !hone__view_is_channels_last(&main->view) ? DENSE : LAST;
+            bool ok = v ? plain_variable(p, v, dtype, cast) : add_copy(p, main, cast, dtype, same);
             if (!ok) return false;
         }
         *result = *cast;
     }
-    if (dense && !hone__view_is_dense(&result->view)) {
-        place *copy = &p->dense[node->id];
-        if ((!copy->ready || copy->view.dtype != dtype) && !add_copy(p, result, copy, dtype)) return false;
+    if (how != ANY && !(how == LAST ? hone__view_is_channels_last(&result->view) : hone__view_is_dense(&result->view))) {
+        place *copy = how == LAST ? &p->last[node->id] : &p->dense[node->id];
+        if ((!copy->ready || copy->view.dtype != dtype) && !add_copy(p, result, copy, dtype, how)) return false;
         *result = *copy;
     }
     return true;
@@ -261,10 +265,10 @@ static bool plan_view(planner *p, hone__call *call)
     /* Blocks and half floats of a variable are laid out plainly first; other values are looked at as they are. */
     hone_dtype dtype = p->main[in->id].view.dtype;
     if (in->call->op == &hone__op_variable && dtype != in->dtype) dtype = in->dtype;
-    if (!fetch(p, in, dtype, false, &from)) return false;
+    if (!fetch(p, in, dtype, ANY, &from)) return false;
     *to = (place){.buffer = from.buffer, .ready = true};
     if (!call->op->view(call, &from.view, &to->view)) {
-        if (!fetch(p, in, dtype, true, &from)) return false;
+        if (!fetch(p, in, dtype, DENSE, &from)) return false;
         to->buffer = from.buffer;
         if (!call->op->view(call, &from.view, &to->view)) {
             hone__fail(p->ctx, HONE_INTERNAL, "%s: no view of a dense input", call->op->name);
@@ -285,6 +289,22 @@ static bool first_write(planner *p, hone__variable *variable, bool *first)
     return true;
 }
 
+/* Does every input of an elementwise call lie channels last already? Then nothing needs to be laid out anew. */
+static bool is_channels_last(const planner *p, const hone__call *call)
+{
+    if (!(call->op->flags & HONE__ELEMENTWISE)) return false;
+    const hone__view *first = &p->main[call->in[0]->id].view;
+    bool same = !hone__view_is_dense(first) && hone__view_is_channels_last(first);
+    for (int i = 0; i < call->n_in && same; i++) same = hone__view_same_layout(first, &p->main[call->in[i]->id].view);
+    return same;
+}
+
+static layout wanted_layout(const hone_op *op, int i, bool last)
+{
+    if (op->last_in >> HONE_MIN(i, 31) & 1) return LAST;
+    return op->flags & HONE__STRIDED || last ? ANY : DENSE;
+}
+
 static place gradient_place(const hone__variable *variable)
 {
     hone_dtype dtype = variable->dtype == HONE_F64 ? HONE_F64 : HONE_F32;
@@ -303,6 +323,7 @@ static bool plan_call(planner *p, hone__call *call)
     }
     /* Inputs first: fetching may put casts and copies ahead of this call. */
     place in_few[8], *in = in_few;
+    bool last = is_channels_last(p, call);
     if (call->n_in > 8 && !(in = hone__arena_alloc(&p->plan->memory, (size_t)call->n_in * sizeof *in))) return false;
     for (int i = 0; i < call->n_in; i++) {
         hone_node *node = call->in[i];
@@ -313,7 +334,7 @@ static bool plan_call(planner *p, hone__call *call)
             in[i] = *main;
             continue;
         }
-        if (!fetch(p, node, wanted_dtype(p, op, node, main, i), !(op->flags & HONE__STRIDED), &in[i])) return false;
+        if (!fetch(p, node, wanted_dtype(p, op, node, main, i), wanted_layout(op, i, last), &in[i])) return false;
     }
     hone__exec *exec = new_exec(p, call, call->n_in, call->n_out);
     if (!exec) return false;
@@ -338,7 +359,8 @@ static bool plan_call(planner *p, hone__call *call)
         } else if (target) {
             *to = (place){hone__view_dense(target->data, target->stored, target->shape), -1, true};
         } else if (p->readers[node->id]) {
-            if (!new_place(p, to, stored_dtype(p, node), node->shape)) return false;
+            layout how = last || op->last_out >> i & 1 ? LAST : DENSE;
+            if (!new_place(p, to, stored_dtype(p, node), node->shape, how)) return false;
         } else {
             continue; /* nobody reads it: out[i].data stays NULL */
         }
@@ -362,10 +384,10 @@ static void fold_stores(planner *p)
 static bool keep_output(planner *p, int i, hone_node *node)
 {
     place from, to;
-    if (!fetch(p, node, node->dtype, false, &from)) return false;
+    if (!fetch(p, node, node->dtype, ANY, &from)) return false;
     bool own = from.buffer >= 0 && hone__view_is_dense(&from.view) && node->call->op != &hone__op_input;
     if (!own) {
-        if (!add_copy(p, &from, &to, node->dtype)) return false;
+        if (!add_copy(p, &from, &to, node->dtype, DENSE)) return false;
         from = to;
     }
     touch(p, from.buffer, FOREVER);
@@ -450,6 +472,7 @@ hone__plan *hone__plan_new(hone_graph *graph, int n, hone_node *const *outputs, 
     p.main = hone__calloc(ctx, nodes, sizeof *p.main);
     p.cast = hone__calloc(ctx, nodes, sizeof *p.cast);
     p.dense = hone__calloc(ctx, nodes, sizeof *p.dense);
+    p.last = hone__calloc(ctx, nodes, sizeof *p.last);
     bool ok = hone__ok(ctx);
     if (ok) {
         for (size_t i = 0; i < graph->n_inputs; i++)
@@ -458,7 +481,7 @@ hone__plan *hone__plan_new(hone_graph *graph, int n, hone_node *const *outputs, 
         ok = hone__schedule(graph, n, outputs, p.needed, p.order, &p.count) == HONE_OK && build(&p, n, outputs) &&
              settle(&p);
     }
-    void *temporary[] = {p.needed, p.order, p.fold, p.need, p.readers, p.is_output, p.half, p.main, p.cast, p.dense,
+    void *temporary[] = {p.needed, p.order, p.fold, p.need, p.readers, p.is_output, p.half, p.main, p.cast, p.dense, p.last,
                          p.written, p.buffers, p.at};
     for (size_t i = 0; i < HONE_ARRAY_LEN(temporary); i++) hone__free(ctx, temporary[i]);
     if (ok) return plan;

@@ -2,6 +2,7 @@
 #ifndef HONE_SRC_KERNEL_LIST_NN_H
 #define HONE_SRC_KERNEL_LIST_NN_H
 
+#include "kernel/window.h"
 #include "tensor/tensor.h"
 
 /* Layer norm and RMS norm over rows of n elements, and their backward pass (kernel/ref/norm.c). */
@@ -48,6 +49,25 @@ typedef struct hone__attention {
 } hone__attention;
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
+/* Max and average pooling, channels last, and their backward pass (kernel/ref/pool.c). */
+typedef struct hone__pool {
+    hone__window w;
+    int64_t c;
+    bool average;         /* the mean, else the largest */
+    bool exclude_padding; /* the mean over elements that exist, else over the whole window */
+    bool relu;            /* backward: y went through relu; no gradient where it is not positive */
+    bool wide_index;      /* index is i32, else u8 */
+    const void *x;
+    hone_dtype xt;
+    void *y; /* (n, out..., c); backward: read where relu is set */
+    hone_dtype yt;
+    void *index; /* of the largest within its window, (n, out..., c); forward: may be NULL */
+    const void *dy; /* backward alone */
+    hone_dtype dyt;
+    void *dx;
+    hone_dtype dxt;
+} hone__pool;
+
 #define HONE_KERNEL_LIST_NN(K)                                                                                \
     /* over each row of n reals; logarithm: log softmax; y is the forward's result */                         \
     K(void, softmax, (bool logarithm, void *y, const void *x, int64_t rows, int64_t n))                       \
@@ -93,6 +113,10 @@ enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
     /* one batch row and kv head a task: b * hkv tasks */                                                     \
     K(size_t, attention_grad_scratch, (const hone__attention *a))                                             \
     K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \
+    K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
+    K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
+    /* the same where windows do not overlap */                                                               \
+    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))                                  \
     /* optimizers: param, grad and states are n reals; grad is multiplied by grad_scale first. step counts from 1 */ \
     K(void, adamw, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
                     double beta2, double eps, double weight_decay, int64_t step, double grad_scale))          \

@@ -183,22 +183,30 @@ size_t hone__matmul_packed_bytes(const hone__matmul *m)
 
 struct hone__packer {
     hone_ctx *ctx;
-#ifdef HONE_HAVE_ONEDNN
-    hone__dnnl_packer *dnnl;
-#endif
+    void *dnnl; /* hone__dnnl_packer */
 };
+
+hone__packer *hone__packer_of(hone_ctx *ctx, void *dnnl)
+{
+    hone__packer *p = hone__calloc(ctx, 1, sizeof *p);
+    if (!p || !dnnl) {
+        hone__fail(ctx, HONE_INTERNAL, "what has no layout of its own needs no packing");
+        hone__free(ctx, p);
+#ifdef HONE_HAVE_ONEDNN
+        hone__dnnl_packer_free(ctx, dnnl);
+#endif
+        return NULL;
+    }
+    *p = (hone__packer){ctx, dnnl};
+    return p;
+}
 
 hone__packer *hone__packer_new(const hone__matmul *m)
 {
-    hone__packer *p = hone__calloc(m->ctx, 1, sizeof *p);
-    if (!p) return NULL;
-    p->ctx = m->ctx;
 #ifdef HONE_HAVE_ONEDNN
-    if (m->dnnl && (p->dnnl = hone__dnnl_packer_new(m->ctx, m->dnnl, &m->d))) return p;
+    if (m->dnnl) return hone__packer_of(m->ctx, hone__dnnl_packer_new(m->ctx, m->dnnl, &m->d));
 #endif
-    hone__fail(m->ctx, HONE_INTERNAL, "a plain product needs no packing");
-    hone__packer_free(p);
-    return NULL;
+    return hone__packer_of(m->ctx, NULL);
 }
 
 void hone__packer_free(void *packer)

@@ -37,6 +37,7 @@ size_t hone__matmul_packed_bytes(const hone__matmul *matmul);
 /* Keeps what hone__matmul_pack needs after the product is gone; freed with hone__packer_free. */
 typedef struct hone__packer hone__packer;
 hone__packer *hone__packer_new(const hone__matmul *matmul);
+hone__packer *hone__packer_of(hone_ctx *ctx, void *dnnl); /* takes a hone__dnnl_packer; NULL: sticky error, NULL */
 void hone__packer_free(void *packer);
 hone_status hone__packer_run(hone__packer *packer, void *packed, const void *b, hone_dtype b_type);
 

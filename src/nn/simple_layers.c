@@ -116,10 +116,6 @@ hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation)
 static hone_node *flatten_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     (void)self, (void)n, (void)graph;
-    hone_shape s = in[0]->shape;
-    if (s.rank < 2) return in[0];
-    int64_t rest = 1;
-    for (int d = 1; d < s.rank; d++) rest *= s.dim[d];
-    return hone_reshape(in[0], HONE_SHAPE(s.dim[0], rest));
+    return hone_flat(in[0]);
 }
 hone_layer *hone_flatten(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "flatten", flatten_forward); }

@@ -105,7 +105,7 @@ static const hone__sample positive[] = {
     {0}};
 
 #define BINARY(n, formula, more, s)                                                                           \
-    const hone_op hone__op_##n = {.name = #n, .doc = formula, .n_in = 2, .n_out = 1, .flags = HONE__STRIDED | (more), \
+    const hone_op hone__op_##n = {.name = #n, .doc = formula, .n_in = 2, .n_out = 1, .flags = HONE__STRIDED | HONE__ELEMENTWISE | (more), \
                                   .shape = shape, .run = n##_run, .vjp = n##_vjp, .samples = s};              \
     hone_node *hone_##n(hone_node *a, hone_node *b)                                                           \
     {                                                                                                         \

@@ -71,6 +71,10 @@ static void copy_part(void *arg, const hone__loop *loop, const int64_t *offset, 
 static hone_status copy_run(hone__exec *e)
 {
     hone__view *y = &e->out[0], *x = &e->in[0];
+    if (!hone__view_is_dense(y)) { /* channels last */
+        hone__move_view(e, y, x);
+        return HONE_OK;
+    }
     bool kernel = hone__is_float(x->dtype) && hone__is_float(y->dtype) && x->dtype != HONE_F16 && y->dtype != HONE_F16;
     if (!kernel && x->dtype != y->dtype)
         return hone__convert(y->data, y->dtype, x->data, x->dtype, hone_shape_count(x->shape));
@@ -89,7 +93,7 @@ static bool copy_vjp(hone__call *call, hone_node *const *dy, const bool *wanted,
 }
 static const hone__sample copy_samples[] = {{.name = "matrix", .n_in = 1, .in = {{.shape = {2, {3, 5}}}}}, {0}};
 const hone_op hone__op_copy = {.name = "copy", .doc = "y = x, in memory of its own", .n_in = 1, .n_out = 1,
-                               .flags = HONE__STRIDED | HONE__FLEX, .shape = same_shape, .run = copy_run,
+                               .flags = HONE__STRIDED | HONE__FLEX | HONE__ELEMENTWISE, .shape = same_shape, .run = copy_run,
                                .vjp = copy_vjp, .samples = copy_samples};
 
 struct cast_attr {

@@ -46,37 +46,6 @@ static void free_prepared(void *state)
     hone__free(p->ctx, p);
 }
 
-/* The weight of a packed product, made from any stored dtype. */
-typedef struct packing {
-    hone_ctx *ctx;
-    hone__packer *packer;
-} packing;
-
-static void free_packing(void *state)
-{
-    packing *p = state;
-    if (!p) return;
-    hone__packer_free(p->packer);
-    hone__free(p->ctx, p);
-}
-
-static hone_status refresh_packed(hone__derived *derived, hone__variable *variable)
-{
-    packing *p = derived->state;
-    hone_dtype from = variable->stored;
-    if (from == HONE_F32 || from == HONE_BF16)
-        return hone__packer_run(p->packer, derived->data, variable->data, from);
-    /* Blocks and f16 become f32 first, for as long as the packing takes. */
-    int64_t n = hone_shape_count(variable->shape);
-    float *plain = hone__alloc(p->ctx, (size_t)n * sizeof *plain);
-    if (!plain) return p->ctx->status;
-    hone_status status = hone__convert_all(p->ctx, plain, HONE_F32, variable->data, from, n);
-    if (status == HONE_OK) status = hone__packer_run(p->packer, derived->data, plain, HONE_F32);
-    hone__free(p->ctx, plain);
-    hone__variable_release(variable);
-    return status;
-}
-
 /* A weight that is a variable: in the product's own layout, or plain in the compute dtype. */
 static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__matmul *m, hone_dtype compute)
 {
@@ -84,22 +53,8 @@ static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__m
     const struct linear_attr *t = e->attr;
     uint64_t layout = hone__matmul_layout(m);
     if (layout) layout = hone__key(layout, t->transposed) | 1;
-    hone__derived *d;
-    if (layout) {
-        d = hone__find_derived(w, layout);
-        if (!d) {
-            packing *state = hone__calloc(e->ctx, 1, sizeof *state);
-            if (!state) return false;
-            state->ctx = e->ctx;
-            if (!(state->packer = hone__packer_new(m))) {
-                hone__free(e->ctx, state);
-                return false;
-            }
-            d = hone__derive(w, layout, hone__matmul_packed_bytes(m), refresh_packed, state, free_packing);
-        }
-    } else {
-        d = hone__derive_plain(w, compute);
-    }
+    hone__derived *d = layout ? hone__find_derived(w, layout) : hone__derive_plain(w, compute);
+    if (layout && !d) d = hone__derive_packed(w, layout, hone__matmul_packed_bytes(m), hone__packer_new(m));
     if (!d || !hone__plan_uses(e->plan, w, d)) return false;
     p->weight = d->data;
     return true;

@@ -9,6 +9,13 @@ void hone__loop_init(hone__loop *loop, hone_shape shape, int operands, const hon
             stride[o][d] = views[o]->shape.dim[d - shift] == 1 ? 0 : views[o]->stride[d - shift];
     }
     *loop = (hone__loop){.operands = operands, .count = hone_shape_count(shape)};
+    bool alike = operands > 0 && hone_shape_equal(views[0]->shape, shape);
+    for (int o = 0; o < operands && alike; o++) alike = hone__view_same_layout(views[0], views[o]);
+    if (alike) { /* one run through memory, whatever the order of the axes there */
+        loop->dim[loop->rank++] = loop->count;
+        for (int o = 0; o < operands; o++) loop->stride[o][0] = 1;
+        return;
+    }
     for (int d = 0; d < shape.rank; d++) {
         if (shape.dim[d] == 1) continue;
         bool merge = loop->rank > 0;

@@ -4,6 +4,7 @@
 
 #include "graph/graph.h"
 #include "hone/op.h"
+#include "kernel/conv.h"
 
 /* ops.def: one line an op. */
 #define HONE_OP(name) extern const hone_op hone__op_##name;
@@ -68,6 +69,30 @@ static inline int64_t hone__index_at(const hone__view *indices, int64_t i)
 /* INVALID, with the value and its position, when one is outside [0, n). */
 hone_status hone__check_indices(const hone__exec *e, const hone__view *indices, int64_t n);
 
+/* ---- weights packed for a primitive ---- */
+
+/* The variable's copy under that key, filled by packer, which it takes. NULL: memory, or no packer (sticky). */
+hone__derived *hone__derive_packed(hone__variable *w, uint64_t key, size_t bytes, hone__packer *packer);
+
+/* ---- windows over spatial axes: convolution and pooling (window.c) ---- */
+
+/* The first attributes of those ops: a number for each spatial axis; missing ones are 1 (stride, dilation) or 0. */
+struct hone__window_attr {
+    hone_shape stride, dilation, before, after;
+};
+#define HONE__WINDOW_ATTRS                                                                                  \
+    HONE__ATTR(struct hone__window_attr, stride, SHAPE), HONE__ATTR(struct hone__window_attr, dilation, SHAPE), \
+        HONE__ATTR(struct hone__window_attr, before, SHAPE), HONE__ATTR(struct hone__window_attr, after, SHAPE)
+/* The window of kernel sizes kernel[axes] over spatial axes in[axes]; refuses what gives no output. */
+bool hone__want_window(hone__call *call, const struct hone__window_attr *attr, int axes, const int64_t *in,
+                       const int64_t *kernel, hone__window *window);
+/* The same for what has been recorded already. */
+hone__window hone__window_of(const struct hone__window_attr *attr, int axes, const int64_t *in, const int64_t *kernel);
+/* Options to attributes: entries left 0 take the first one's value; HONE_SAME is resolved. */
+bool hone__window_options(hone_ctx *ctx, const char *what, int axes, const int64_t *in, const int64_t *kernel,
+                          const int64_t stride[3], const int64_t dilation[3], hone_padding padding, const int64_t before[3],
+                          const int64_t after[3], struct hone__window_attr *attr);
+
 /* ---- pointers into views ---- */
 static inline void *hone__at(const hone__view *view, int64_t element)
 {
@@ -87,5 +112,7 @@ static inline int64_t hone__row_count(hone_shape shape)
 hone_node *hone__reduce_to(hone_node *x, hone_shape shape); /* sums over what broadcasting had repeated */
 hone_node *hone__pad_between(hone_node *x, hone_shape before, hone_shape after, hone_shape between, double value);
 hone_node *hone__unary_grad(hone_node *x, hone_node *dy, hone__unary kind, double a, double b);
+/* dy masked with y > 0, y = relu(...). Where a max pooling of y alone made dy, it masks in its own pass. */
+hone_node *hone__relu_grad(hone_node *y, hone_node *dy);
 
 #endif

@@ -148,3 +148,11 @@ hone_node *hone_expand_dims(hone_node *x, int axis)
     for (int d = 0; d < to.rank; d++) to.dim[d] = d == at ? 1 : from.dim[d - (d > at)];
     return hone_reshape(x, to);
 }
+
+hone_node *hone_flat(hone_node *x)
+{
+    if (!x || x->shape.rank < 2) return x;
+    int64_t rest = 1;
+    for (int d = 1; d < x->shape.rank; d++) rest *= x->shape.dim[d];
+    return hone_reshape(x, HONE_SHAPE(x->shape.dim[0], rest));
+}

@@ -110,10 +110,10 @@ static const hone__sample grad_samples[] = {
     {.name = "gelu", .n_in = 2, .in = {{.shape = {2, {3, 7}}}, {.shape = {2, {3, 7}}}}, OF(HONE__GELU, 0, 0)}, {0}};
 
 const hone_op hone__op_unary = {.name = "unary", .doc = "y = f(x), elementwise", .n_in = 1, .n_out = 1,
-                                .flags = HONE__STRIDED | HONE__FLEX, .attr_size = sizeof(struct unary_attr),
+                                .flags = HONE__STRIDED | HONE__FLEX | HONE__ELEMENTWISE, .attr_size = sizeof(struct unary_attr),
                                 .attrs = attrs, .shape = shape, .run = run, .vjp = vjp, .samples = samples};
 const hone_op hone__op_unary_grad = {.name = "unary_grad", .doc = "dx = dy f'(x), elementwise", .n_in = 2, .n_out = 1,
-                                     .flags = HONE__FLEX, .attr_size = sizeof(struct unary_attr), .attrs = attrs,
+                                     .flags = HONE__FLEX | HONE__ELEMENTWISE, .attr_size = sizeof(struct unary_attr), .attrs = attrs,
                                      .shape = grad_shape, .run = grad_run, .samples = grad_samples};
 
 static hone_node *unary(hone_node *x, hone__unary function, double a, double b)

@@ -51,6 +51,11 @@ typedef struct hone__view {
 } hone__view;
 hone__view hone__view_dense(void *data, hone_dtype dtype, hone_shape shape);
 bool hone__view_is_dense(const hone__view *view);
+/* [n, c, spatial...] with the channels innermost in memory, as convolutions like it; below 3 axes the same as dense. */
+hone__view hone__view_channels_last(void *data, hone_dtype dtype, hone_shape shape);
+bool hone__view_is_channels_last(const hone__view *view);
+/* Do both lie in one piece and have each element at the same place? */
+bool hone__view_same_layout(const hone__view *a, const hone__view *b);
 void hone__dense_strides(hone_shape shape, int64_t stride[HONE_MAX_RANK]);
 
 /* Converts count contiguous elements; from block formats to any float type, between plain types in any way; never to

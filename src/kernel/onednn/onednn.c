@@ -1,75 +1,16 @@
-/* oneDNN 2.6 and 3.x behind one face. In 2.x a memory descriptor is a struct, in 3.x a handle: md_* hides that. */
-#include "kernel/onednn/onednn.h"
+/* One engine, products and packing. */
+#include "kernel/onednn/shim.h"
 
-#include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
 #include <stdio.h>
 
-/* A layout in blocks, as oneDNN's guide on memory formats describes it. */
-typedef struct {
-    int rank, inner_count;
-    dnnl_data_type_t type;
-    const dnnl_dim_t *dims, *padded, *strides, *inner, *indices;
-} blocks;
-
 #if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t md;
-#define MD(x) (x)
-#define MD_HANDLE const_dnnl_memory_desc_t
-static bool md_strided(md *to, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_create_with_strides(to, rank, dims, type, strides) == dnnl_success;
-}
-static bool md_any(md *to, int rank, const dnnl_dims_t dims, dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_create_with_tag(to, rank, dims, type, dnnl_format_tag_any) == dnnl_success;
-}
-static bool md_copy(md *to, MD_HANDLE from) { return dnnl_memory_desc_clone(to, from) == dnnl_success; }
-static void md_free(md *m)
-{
-    if (*m) dnnl_memory_desc_destroy(*m);
-    *m = NULL;
-}
 static bool matmul_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md *a, const md *b, const md *bias,
                         const md *c, const_dnnl_primitive_attr_t attr)
 {
     return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, bias ? *bias : NULL, *c, attr) == dnnl_success;
 }
-/* False where it is not laid out in blocks, or opaque. */
-static bool md_blocks(MD_HANDLE m, blocks *b)
-{
-    dnnl_format_kind_t kind = dnnl_format_kind_undef;
-    dnnl_dims_t *dims = NULL, *padded = NULL, *strides = NULL, *inner = NULL, *indices = NULL;
-    bool known = dnnl_memory_desc_query(m, dnnl_query_ndims_s32, &b->rank) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_data_type, &b->type) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_format_kind, &kind) == dnnl_success && kind == dnnl_blocked &&
-                 dnnl_memory_desc_query(m, dnnl_query_dims, &dims) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_padded_dims, &padded) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_strides, &strides) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_inner_nblks_s32, &b->inner_count) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_inner_blks, &inner) == dnnl_success &&
-                 dnnl_memory_desc_query(m, dnnl_query_inner_idxs, &indices) == dnnl_success;
-    if (known) *b = (blocks){b->rank, b->inner_count, b->type, *dims, *padded, *strides, *inner, *indices};
-    return known;
-}
 #else
-typedef dnnl_memory_desc_t md;
-#define MD(x) (&(x))
-#define MD_HANDLE const dnnl_memory_desc_t *
-static bool md_strided(md *to, int rank, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides)
-{
-    return dnnl_memory_desc_init_by_strides(to, rank, dims, type, strides) == dnnl_success;
-}
-static bool md_any(md *to, int rank, const dnnl_dims_t dims, dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_init_by_tag(to, rank, dims, type, dnnl_format_tag_any) == dnnl_success;
-}
-static bool md_copy(md *to, MD_HANDLE from)
-{
-    *to = *from;
-    return true;
-}
-static void md_free(md *m) { (void)m; }
 static bool matmul_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const md *a, const md *b, const md *bias,
                         const md *c, const_dnnl_primitive_attr_t attr)
 {
@@ -77,17 +18,10 @@ static bool matmul_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const m
     return dnnl_matmul_desc_init(&d, a, b, bias, c) == dnnl_success &&
            dnnl_primitive_desc_create(pd, &d, attr, engine, NULL) == dnnl_success;
 }
-static bool md_blocks(MD_HANDLE m, blocks *b)
-{
-    if (m->format_kind != dnnl_blocked) return false;
-    const dnnl_blocking_desc_t *d = &m->format_desc.blocking;
-    *b = (blocks){m->ndims, d->inner_nblks, m->data_type, m->dims, m->padded_dims, d->strides, d->inner_blks, d->inner_idxs};
-    return true;
-}
 #endif
 
-/* What tells packed weights apart; 0 for a layout that cannot be told from others. Field by field: past the rank lie values that nobody set. */
-static uint64_t md_hash(MD_HANDLE m)
+/* Field by field: past the rank lie values that nobody set. */
+uint64_t hone__dnnl_md_hash(MD_HANDLE m)
 {
     blocks b;
     if (!md_blocks(m, &b)) return 0;
@@ -121,6 +55,9 @@ bool hone__dnnl_usable(void)
     return usable;
 }
 
+dnnl_engine_t hone__dnnl_engine(void) { return engine; }
+dnnl_stream_t hone__dnnl_stream(void) { return stream; }
+
 const char *hone__dnnl_version(char text[32])
 {
     const dnnl_version_t *v = dnnl_version();
@@ -139,8 +76,6 @@ struct hone__dnnl_matmul {
     uint64_t layout;
 };
 
-static dnnl_data_type_t type_of(hone_dtype t) { return t == HONE_BF16 ? dnnl_bf16 : dnnl_f32; }
-
 void hone__dnnl_matmul_free(hone_ctx *ctx, hone__dnnl_matmul *m)
 {
     if (!m) return;
@@ -151,11 +86,6 @@ void hone__dnnl_matmul_free(hone_ctx *ctx, hone__dnnl_matmul *m)
     if (m->pd) dnnl_primitive_desc_destroy(m->pd);
     md_free(&m->packed_md);
     hone__free(ctx, m);
-}
-
-static bool add_memory(dnnl_memory_t *memory, MD_HANDLE m)
-{
-    return dnnl_memory_create(memory, m, engine, DNNL_MEMORY_NONE) == dnnl_success;
 }
 
 /* Dims and strides as oneDNN sees an operand; the batch axis only where there is one. */
@@ -209,7 +139,7 @@ static bool build(hone__dnnl_matmul *m, const hone__matmul_desc *d)
         m->scratch = dnnl_memory_desc_get_size(scratch);
         if (d->pack_b) {
             m->packed = dnnl_memory_desc_get_size(weights);
-            m->layout = md_hash(weights);
+            m->layout = hone__dnnl_md_hash(weights);
             ok = m->layout && md_copy(&m->packed_md, weights);
         }
         ok = ok && add_memory(&m->a, MD(a)) && add_memory(&m->b, weights) && add_memory(&m->c, MD(c)) &&
@@ -235,11 +165,6 @@ size_t hone__dnnl_matmul_scratch(const hone__dnnl_matmul *m) { return m->scratch
 uint64_t hone__dnnl_matmul_layout(const hone__dnnl_matmul *m) { return m->layout; }
 size_t hone__dnnl_matmul_packed_bytes(const hone__dnnl_matmul *m) { return m->packed; }
 
-static void point(dnnl_memory_t memory, const void *data)
-{
-    dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)data);
-}
-
 bool hone__dnnl_matmul_run(hone__dnnl_matmul *m, const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
     point(m->a, a), point(m->b, b), point(m->c, c), point(m->scratchpad, scratch);
@@ -257,17 +182,27 @@ bool hone__dnnl_matmul_run(hone__dnnl_matmul *m, const void *a, const void *b, c
 
 struct hone__dnnl_packer {
     md to;
+    int rank;
     dnnl_dims_t dims, strides;
 };
 
-hone__dnnl_packer *hone__dnnl_packer_new(hone_ctx *ctx, const hone__dnnl_matmul *m, const hone__matmul_desc *d)
+hone__dnnl_packer *hone__dnnl_packer_of(hone_ctx *ctx, MD_HANDLE to, int rank, const dnnl_dims_t from_dims,
+                                        const dnnl_dims_t from_strides)
 {
     hone__dnnl_packer *p = hone__calloc(ctx, 1, sizeof *p);
     if (!p) return NULL;
-    *p = (hone__dnnl_packer){.dims = {d->k, d->n}, .strides = {d->b_row, d->b_col}};
-    if (md_copy(&p->to, MD(*(md *)(uintptr_t)&m->packed_md))) return p;
+    p->rank = rank;
+    memcpy(p->dims, from_dims, (size_t)rank * sizeof *p->dims);
+    memcpy(p->strides, from_strides, (size_t)rank * sizeof *p->strides);
+    if (md_copy(&p->to, to)) return p;
     hone__free(ctx, p);
     return NULL;
+}
+
+hone__dnnl_packer *hone__dnnl_packer_new(hone_ctx *ctx, const hone__dnnl_matmul *m, const hone__matmul_desc *d)
+{
+    dnnl_dims_t dims = {d->k, d->n}, strides = {d->b_row, d->b_col};
+    return hone__dnnl_packer_of(ctx, MD(*(md *)(uintptr_t)&m->packed_md), 2, dims, strides);
 }
 
 void hone__dnnl_packer_free(hone_ctx *ctx, hone__dnnl_packer *p)
@@ -284,7 +219,7 @@ bool hone__dnnl_packer_run(hone__dnnl_packer *p, void *packed, const void *b, ho
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
     dnnl_memory_t source = NULL, target = NULL;
-    bool ok = md_strided(&from, 2, p->dims, type_of(b_type), p->strides) &&
+    bool ok = md_strided(&from, p->rank, p->dims, type_of(b_type), p->strides) &&
               dnnl_reorder_primitive_desc_create(&pd, MD(from), engine, MD(p->to), engine, NULL) == dnnl_success &&
               dnnl_primitive_create(&reorder, pd) == dnnl_success && add_memory(&source, MD(from)) &&
               add_memory(&target, MD(p->to));

@@ -1,0 +1,69 @@
+#include "nn/nn.h"
+
+typedef struct conv {
+    hone_layer base;
+    int axes;
+    int64_t filters, kernel;
+    hone_conv_layer_opts opts;
+} conv;
+
+static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    conv *c = (conv *)(void *)self;
+    const hone_conv_layer_opts *o = &c->opts;
+    hone_shape x = in[0]->shape, w = {.rank = c->axes + 2, .dim = {c->filters}};
+    int64_t groups = o->groups ? o->groups : 1;
+    (void)n;
+    if (x.rank != c->axes + 2) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [N, channels, and %d spatial %s], not %s", self->type,
+                   graph->scope, c->axes, c->axes == 1 ? "axis" : "axes", HONE__SHAPE_STR(x));
+        return NULL;
+    }
+    if (groups < 1 || x.dim[1] % groups || c->filters % groups) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': %lld input channels and %lld filters cannot be cut into %lld groups",
+                   self->type, graph->scope, (long long)x.dim[1], (long long)c->filters, (long long)groups);
+        return NULL;
+    }
+    w.dim[1] = x.dim[1] / groups;
+    for (int a = 0; a < c->axes; a++) w.dim[2 + a] = o->kernel[a] ? o->kernel[a] : c->kernel;
+    hone_node *weight = hone_weight(self, graph, "weight", w, o->initializer ? o->initializer : HONE_INIT_GLOROT_UNIFORM);
+    hone_node *bias = NULL;
+    if (!o->no_bias && !(bias = hone_weight(self, graph, "bias", HONE_SHAPE(c->filters), HONE_INIT_ZEROS))) return NULL;
+    hone_conv_opts op = {.struct_size = sizeof op, .padding = o->padding, .groups = groups, .activation = o->activation};
+    memcpy(op.stride, o->stride, sizeof op.stride);
+    memcpy(op.dilation, o->dilation, sizeof op.dilation);
+    memcpy(op.pad_before, o->pad_before, sizeof op.pad_before);
+    memcpy(op.pad_after, o->pad_after, sizeof op.pad_after);
+    return hone_conv_opt(in[0], weight, bias, &op);
+}
+
+static hone_layer *new_conv(hone_ctx *ctx, const char *type, int axes, int64_t filters, int64_t kernel,
+                            const hone_conv_layer_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (filters < 1 || kernel < 1) {
+        hone__fail(ctx, HONE_INVALID, "%s: filters and kernel must be at least 1, not %lld and %lld", type,
+                   (long long)filters, (long long)kernel);
+        return NULL;
+    }
+    conv *c = (conv *)(void *)hone_layer_new(ctx, sizeof *c, type, forward);
+    if (!c) return NULL;
+    c->axes = axes;
+    c->filters = filters;
+    c->kernel = kernel;
+    if (opts) c->opts = *opts;
+    return &c->base;
+}
+
+hone_layer *hone_conv1d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts)
+{
+    return new_conv(ctx, "conv1d", 1, filters, kernel, opts);
+}
+hone_layer *hone_conv2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts)
+{
+    return new_conv(ctx, "conv2d", 2, filters, kernel, opts);
+}
+hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts)
+{
+    return new_conv(ctx, "conv3d", 3, filters, kernel, opts);
+}

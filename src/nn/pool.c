@@ -1,0 +1,88 @@
+#include "nn/nn.h"
+
+typedef struct pool {
+    hone_layer base;
+    bool average;
+    hone_shape kernel;
+    hone_pool_opts opts;
+} pool;
+
+static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const pool *p = (const pool *)(const void *)self;
+    (void)n;
+    if (in[0]->shape.rank != p->kernel.rank + 2) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [N, channels, and %d spatial %s], not %s", self->type,
+                   graph->scope, p->kernel.rank, p->kernel.rank == 1 ? "axis" : "axes", HONE__SHAPE_STR(in[0]->shape));
+        return NULL;
+    }
+    return p->average ? hone_average_pool_opt(in[0], p->kernel, &p->opts)
+                      : hone_max_pool_opt(in[0], p->kernel, &p->opts);
+}
+
+static hone_layer *new_pool(hone_ctx *ctx, const char *type, bool average, int axes, int64_t kernel,
+                            const hone_pool_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (kernel < 1) {
+        hone__fail(ctx, HONE_INVALID, "%s: the kernel must be at least 1, not %lld", type, (long long)kernel);
+        return NULL;
+    }
+    pool *p = (pool *)(void *)hone_layer_new(ctx, sizeof *p, type, forward);
+    if (!p) return NULL;
+    p->average = average;
+    p->kernel.rank = axes;
+    for (int a = 0; a < axes; a++) p->kernel.dim[a] = kernel;
+    if (opts) p->opts = *opts;
+    return &p->base;
+}
+
+hone_layer *hone_max_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "max_pool1d", false, 1, kernel, opts);
+}
+hone_layer *hone_max_pool2d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "max_pool2d", false, 2, kernel, opts);
+}
+hone_layer *hone_max_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "max_pool3d", false, 3, kernel, opts);
+}
+hone_layer *hone_average_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "average_pool1d", true, 1, kernel, opts);
+}
+hone_layer *hone_average_pool2d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "average_pool2d", true, 2, kernel, opts);
+}
+hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts)
+{
+    return new_pool(ctx, "average_pool3d", true, 3, kernel, opts);
+}
+
+/* ---- over everything but batch and channels ---- */
+
+static hone_node *global_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    hone_axes axes = {.count = in[0]->shape.rank - 2};
+    (void)n;
+    if (axes.count < 1) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [N, channels, spatial...], not %s", self->type,
+                   graph->scope, HONE__SHAPE_STR(in[0]->shape));
+        return NULL;
+    }
+    for (int a = 0; a < axes.count; a++) axes.axis[a] = 2 + a;
+    bool average = !strcmp(self->type, "global_average_pool");
+    return average ? hone_mean(in[0], axes, false) : hone_max(in[0], axes, false);
+}
+
+hone_layer *hone_global_max_pool(hone_ctx *ctx)
+{
+    return hone_layer_new(ctx, sizeof(hone_layer), "global_max_pool", global_forward);
+}
+hone_layer *hone_global_average_pool(hone_ctx *ctx)
+{
+    return hone_layer_new(ctx, sizeof(hone_layer), "global_average_pool", global_forward);
+}

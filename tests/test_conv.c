@@ -1,0 +1,252 @@
+/* Layers of convolution and pooling: shapes, refusals, options, the same training as PyTorch's, and that nothing is laid
+   out anew between them. The ops themselves are tested by test_ops.c. */
+#include "graph_tools.h"
+
+#include "hone/io.h"
+#include "train/train.h"
+
+#include <math.h>
+
+static hone_tensor *ramp(hone_shape shape)
+{
+    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
+    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = sinf((float)i * 0.7f);
+    return t;
+}
+
+static hone_tensor *apply_once(hone_layer *layer, hone_shape shape)
+{
+    hone_model *model = hone_model_of(layer);
+    hone_tensor *x = model ? ramp(shape) : NULL, *y = model ? hone_predict(model, x, (int)shape.dim[0]) : NULL;
+    hone_tensor_free(x);
+    hone_model_release(model);
+    return y;
+}
+
+static void assert_shape(hone_layer *layer, hone_shape in, hone_shape want)
+{
+    hone_tensor *y = apply_once(layer, in);
+    if (!y) fail_msg("%s", hone_error(ctx));
+    hone_shape have = hone_tensor_shape(y);
+    if (!hone_shape_equal(have, want)) fail_msg("%s, not %s", HONE__SHAPE_STR(have), HONE__SHAPE_STR(want));
+    hone_tensor_free(y);
+}
+
+static void test_layers_give_their_shapes(void **state)
+{
+    (void)state;
+    assert_shape(hone_conv1d(ctx, 7, 3), HONE_SHAPE(2, 4, 9), HONE_SHAPE(2, 7, 7));
+    assert_shape(hone_conv1d(ctx, 7, 4, .padding = HONE_SAME, .stride = {2}), HONE_SHAPE(2, 4, 9), HONE_SHAPE(2, 7, 5));
+    assert_shape(hone_conv2d(ctx, 6, 3, .padding = HONE_SAME), HONE_SHAPE(2, 3, 8, 7), HONE_SHAPE(2, 6, 8, 7));
+    assert_shape(hone_conv2d(ctx, 6, 3, .kernel = {0, 5}, .stride = {1, 2}), HONE_SHAPE(2, 3, 8, 9), HONE_SHAPE(2, 6, 6, 3));
+    assert_shape(hone_conv2d(ctx, 6, 3, .pad_before = {1, 0}, .pad_after = {2, 0}), HONE_SHAPE(2, 3, 8, 7), HONE_SHAPE(2, 6, 9, 5));
+    assert_shape(hone_conv2d(ctx, 6, 3, .dilation = {2}, .groups = 3, .no_bias = true), HONE_SHAPE(2, 3, 8, 7), HONE_SHAPE(2, 6, 4, 3));
+    assert_shape(hone_conv3d(ctx, 4, 2, .activation = HONE_GELU), HONE_SHAPE(2, 3, 4, 5, 6), HONE_SHAPE(2, 4, 3, 4, 5));
+    assert_shape(hone_max_pool1d(ctx, 2), HONE_SHAPE(2, 3, 9), HONE_SHAPE(2, 3, 4));
+    assert_shape(hone_max_pool2d(ctx, 3, .stride = {2}, .padding = HONE_SAME), HONE_SHAPE(2, 3, 9, 8), HONE_SHAPE(2, 3, 5, 4));
+    assert_shape(hone_max_pool3d(ctx, 2), HONE_SHAPE(2, 3, 4, 5, 6), HONE_SHAPE(2, 3, 2, 2, 3));
+    assert_shape(hone_average_pool1d(ctx, 2, .stride = {1}), HONE_SHAPE(2, 3, 9), HONE_SHAPE(2, 3, 8));
+    assert_shape(hone_average_pool2d(ctx, 2), HONE_SHAPE(2, 3, 9, 8), HONE_SHAPE(2, 3, 4, 4));
+    assert_shape(hone_average_pool3d(ctx, 2), HONE_SHAPE(2, 3, 4, 5, 6), HONE_SHAPE(2, 3, 2, 2, 3));
+    assert_shape(hone_global_average_pool(ctx), HONE_SHAPE(2, 3, 4, 5), HONE_SHAPE(2, 3));
+    assert_shape(hone_global_max_pool(ctx), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 3));
+}
+
+static void refuse(hone_layer *layer, hone_shape in, const char *part)
+{
+    assert_null(apply_once(layer, in));
+    if (!strstr(hone_error(ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(ctx), part);
+    hone_clear_error(ctx);
+}
+
+static void test_refusals_say_what_does_not_fit(void **state)
+{
+    (void)state;
+    refuse(hone_conv2d(ctx, 0, 3), HONE_SHAPE(1, 1), "conv2d: filters and kernel must be at least 1, not 0 and 3");
+    refuse(hone_sequential(ctx, hone_conv2d(ctx, 4, 3)), HONE_SHAPE(2, 3, 8),
+           "conv2d '0': the input must be [N, channels, and 2 spatial axes], not [2, 3, 8]");
+    refuse(hone_sequential(ctx, hone_conv1d(ctx, 4, 3, .groups = 2)), HONE_SHAPE(2, 3, 8),
+           "conv1d '0': 3 input channels and 4 filters cannot be cut into 2 groups");
+    refuse(hone_sequential(ctx, hone_conv1d(ctx, 4, 3, .padding = HONE_SAME, .pad_before = {1})), HONE_SHAPE(2, 3, 8),
+           "padding is either HONE_SAME or pad_before and pad_after, not both");
+    refuse(hone_sequential(ctx, hone_conv1d(ctx, 4, 9)), HONE_SHAPE(2, 3, 8), "the window reaches over 9");
+    refuse(hone_sequential(ctx, hone_conv1d(ctx, 4, 3, .stride = {-1})), HONE_SHAPE(2, 3, 8), "stride [-1]: each must be at least 1");
+    refuse(hone_max_pool2d(ctx, 0), HONE_SHAPE(1, 1), "max_pool2d: the kernel must be at least 1, not 0");
+    refuse(hone_sequential(ctx, hone_average_pool2d(ctx, 2)), HONE_SHAPE(2, 3, 8), "average_pool2d '0': the input must be");
+    refuse(hone_sequential(ctx, hone_max_pool1d(ctx, 2, .pad_after = {2})), HONE_SHAPE(2, 3, 8), "padding must be smaller than the kernel");
+    refuse(hone_sequential(ctx, hone_global_average_pool(ctx)), HONE_SHAPE(2, 3), "global_average_pool '0'");
+    /* the second gradient of a maximum */
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *x = hone_input(graph, "x", HONE_F32, HONE_SHAPE(1, 1, 4)), *dx = NULL, *ddx = NULL;
+    hone_node *loss = hone_sum(hone_square(hone_max_pool(x, HONE_SHAPE(2))), HONE_ALL_AXES, false);
+    assert_hone_ok(ctx, hone_grad(loss, 1, &x, &dx));
+    assert_true(hone_grad(hone_sum(dx, HONE_ALL_AXES, false), 1, &x, &ddx) == HONE_UNSUPPORTED);
+    assert_error(HONE_UNSUPPORTED, "max_pool_grad");
+    hone_clear_error(ctx);
+    hone_graph_release(graph);
+}
+
+/* He's and Glorot's bounds count the kernel's taps on both sides. */
+static void test_initial_weights_have_their_spread(void **state)
+{
+    (void)state;
+    const struct {
+        hone_initializer initializer;
+        float bound;
+    } cases[] = {{HONE_INIT_DEFAULT, sqrtf(6.0f / (8 * 9 + 32 * 9))}, {HONE_INIT_HE_UNIFORM, sqrtf(6.0f / (8 * 9))}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_model *model = hone_model_of(hone_sequential(ctx, hone_conv2d(ctx, 32, 3, .initializer = cases[i].initializer)));
+        hone_tensor *x = ramp(HONE_SHAPE(1, 8, 5, 5));
+        hone_tensor_free(hone_predict(model, x, 1));
+        static float w[32 * 8 * 9];
+        assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "0.weight"), 32 * 8 * 9, w));
+        float most = 0;
+        for (int k = 0; k < 32 * 8 * 9; k++) most = fmaxf(most, fabsf(w[k]));
+        assert_true(most <= cases[i].bound && most > 0.98f * cases[i].bound);
+        hone_tensor_free(x);
+        hone_model_release(model);
+    }
+}
+
+static hone_layer *small_cnn(void)
+{
+    return hone_sequential(ctx, hone_conv2d(ctx, 6, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
+                           hone_conv2d(ctx, 8, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
+                           hone_flatten(ctx), hone_dense(ctx, 16, .activation = HONE_RELU), hone_dense(ctx, 5));
+}
+
+static hone_tensor *golden_tensor(hone_safetensors *file, const char *name)
+{
+    const hone_tensor_info *info = hone_safetensors_find(file, name);
+    assert_non_null(info);
+    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
+    assert_non_null(t);
+    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
+    return t;
+}
+
+/* Twenty steps from PyTorch's initial weights, on one batch; the loss before each step, against PyTorch's. */
+static double furthest_loss(hone_dtype compute)
+{
+    hone_safetensors *file = hone_safetensors_open(ctx, HONE_TEST_DATA "/cnn.golden.safetensors");
+    if (!file) fail_msg("%s", hone_error(ctx));
+    hone_tensor *x = golden_tensor(file, "x"), *y = golden_tensor(file, "y"), *losses = golden_tensor(file, "losses");
+    hone_model *model = hone_model_of(small_cnn());
+    hone_tensor_free(hone_predict(model, x, 12)); /* makes the parameters */
+    for (size_t i = 0; i < hone_model_param_count(model); i++) {
+        hone_param *p = hone_model_param(model, i);
+        hone_tensor *value = golden_tensor(file, hone_param_name(p));
+        assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
+        assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
+        hone_tensor_free(value);
+    }
+    hone_history *history = NULL;
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_adam(ctx, .learning_rate = 1e-2),
+                                     .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .compute = compute));
+    assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 20, .batch_size = 12, .no_shuffle = true));
+    double furthest = 0;
+    for (int i = 0; i < 20; i++) furthest = fmax(furthest, fabs(history->epochs[i].loss - (double)at(losses, i)));
+    hone_history_free(history);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(losses);
+    hone_safetensors_close(file);
+    return furthest;
+}
+
+static void test_training_equals_pytorch(void **state)
+{
+    (void)state;
+    double off = furthest_loss(HONE_F32);
+    if (!(off < 1e-4)) fail_msg("a loss is %g off", off);
+}
+
+static void test_training_in_bf16_stays_close(void **state)
+{
+    (void)state;
+    double off = furthest_loss(HONE_BF16);
+    if (!(off < 0.05)) fail_msg("a loss is %g off", off);
+}
+
+/* Convolution, relu, residual sum, pooling and convolution: one layout from end to end, and one relu mask less, which
+   the pooling's backward pass takes over. Only the two ends are laid out anew: the input, and the gradient that the
+   loss, a broadcast number, gives. */
+static void test_nothing_is_laid_out_anew_in_between(void **state)
+{
+    (void)state;
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *x = hone_input(graph, "x", HONE_F32, HONE_SHAPE(2, 3, 8, 8));
+    hone_node *w1 = hone_input(graph, "w1", HONE_F32, HONE_SHAPE(4, 3, 3, 3));
+    hone_node *w2 = hone_input(graph, "w2", HONE_F32, HONE_SHAPE(4, 4, 3, 3));
+    hone_node *a = hone_conv(x, w1, NULL, .padding = HONE_SAME), *b = hone_silu(hone_add(a, hone_tanh(a)));
+    hone_node *c = hone_conv(hone_average_pool(b, HONE_SHAPE(2, 2)), w2, NULL, .padding = HONE_SAME, .activation = HONE_RELU);
+    hone_node *y = hone_max_pool(c, HONE_SHAPE(2, 2)), *loss = hone_sum(hone_square(y), HONE_ALL_AXES, false), *d[2];
+    assert_hone_ok(ctx, hone_grad(loss, 2, (hone_node *[]){w1, w2}, d));
+    hone__plan *plan = hone__plan_new(graph, 3, (hone_node *[]){loss, d[0], d[1]}, HONE_F32);
+    assert_non_null(plan);
+    int copies = 0, masks = 0;
+    for (size_t i = 0; i < plan->n_execs; i++) {
+        const hone__exec *e = &plan->execs[i];
+        copies += !e->call;
+        masks += e->call && e->call->op == &hone__op_unary_grad;
+    }
+    assert_int_equal(copies, 2);
+    assert_int_equal(masks, 1);  /* of silu */
+    hone__plan_free(plan);
+    hone_graph_release(graph);
+}
+
+/* A step of training in bf16, where weights are packed, and an image in f64, which takes the general way. */
+static hone_status train_once(counting *c)
+{
+    ctx = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, c});
+    if (!ctx) return HONE_MEMORY;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_conv2d(ctx, 4, 3, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
+                                                      hone_conv2d(ctx, 2, 2), hone_average_pool2d(ctx, 2), hone_flatten(ctx)));
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2, 3, 8, 8)), *y = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2, 2));
+    hone_status status = hone_ctx_status(ctx);
+    if (status == HONE_OK) status = hone_compile(model, .compute = HONE_BF16);
+    if (status == HONE_OK) status = hone_fit(model, x, y, NULL, .batch_size = 2);
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *wide = hone_input(graph, "x", HONE_F64, HONE_SHAPE(1, 2, 5)), *w = hone_input(graph, "w", HONE_F64, HONE_SHAPE(3, 2, 3));
+    hone_node *result = hone_conv(wide, w, NULL);
+    hone__plan *plan = status == HONE_OK && result ? hone__plan_new(graph, 1, &result, HONE_F32) : NULL;
+    hone__plan_free(plan);
+    if (status == HONE_OK) status = hone_ctx_status(ctx);
+    hone_graph_release(graph);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_model_release(model);
+    hone_ctx_release(ctx);
+    return status;
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+    (void)state;
+    hone_ctx *kept = ctx;
+    counting c = {0};
+    assert_int_equal(train_once(&c), HONE_OK);
+    assert_int_equal(c.live, 0);
+    int64_t calls = c.calls;
+    assert_true(calls > 100);
+    for (int64_t n = 1; n <= calls; n++) {
+        c = (counting){.fail_at = n};
+        hone_status status = train_once(&c);
+        if (status != HONE_MEMORY) fail_msg("allocation %d failed, the status is %s", (int)n, hone_status_name(status));
+        if (c.live) fail_msg("allocation %d failed, %d blocks leak", (int)n, (int)c.live);
+    }
+    ctx = kept;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_layers_give_their_shapes),
+        TEST(test_refusals_say_what_does_not_fit),
+        TEST(test_initial_weights_have_their_spread),
+        TEST(test_training_equals_pytorch),
+        TEST(test_training_in_bf16_stays_close),
+        TEST(test_nothing_is_laid_out_anew_in_between),
+        TEST(test_every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
