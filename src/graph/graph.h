@@ -54,6 +54,7 @@ hone__derived *hone__derive(hone__variable *variable, uint64_t key, size_t bytes
                             void (*free_state)(void *));
 /* The variable's values as plain elements of a float type: made from any stored dtype. */
 hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype);
+uint64_t hone__plain_key(hone_dtype dtype); /* of that copy */
 hone__derived *hone__find_derived(hone__variable *variable, uint64_t key);
 void hone__drop_derived(hone__variable *variable); /* no plan may use them any more */
 hone_status hone__refresh_derived(hone__derived *derived, hone__variable *variable); /* when out of date */

@@ -132,6 +132,7 @@ static hone_status seal_trained(hone_model *model, size_t from)
         if (!look_up(model, param, &source) && !hone__ok(ctx)) break;
         hone_status status = first_values(model, param, &source, segment->values + param->offset);
         if (status != HONE_OK) hone__fail(ctx, status, "parameter '%s': its values could not be read", param->name);
+        hone__variable_release(&(hone__variable){.data = (void *)(uintptr_t)source.data, .mapped = source.mapped});
     }
     if (!hone__ok(ctx)) {
         hone__free(ctx, segment->values);
