@@ -82,6 +82,8 @@ struct hone__call {
     uint64_t stream;  /* of randomness: from the scope's name and its call count */
     hone__variable *variable; /* variable, assign, cache_write, grad_store */
     const hone_tensor *constant;
+    int segment;         /* of gradient checkpointing; 0: none */
+    hone__call *repeats; /* computes again what this earlier call did; NULL: a call of its own */
     bool sums_gradients; /* adds contributions to one gradient: kept in f32 */
     int n_out;
     hone_node out[]; /* op->n_out of them */
@@ -116,6 +118,7 @@ struct hone_graph {
     hone_tensor **owned; /* constants and eager values */
     size_t n_owned, owned_capacity;
     int depth; /* of layers being applied */
+    int segment, segments, segment_depth; /* of gradient checkpointing: the open one (0: none), how many, begins without an end */
     hone__application *applications;
     size_t n_applications, applications_capacity;
 };

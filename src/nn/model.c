@@ -92,7 +92,10 @@ static hone_status first_values(hone_model *model, hone_param *param, const hone
     return HONE_OK;
 }
 
-static int64_t aligned_count(const hone_param *param) { return (hone_shape_count(param->v.shape) + 15) & ~(int64_t)15; }
+static int64_t aligned_count(const hone_param *param)
+{
+    return (hone_shape_count(param->v.shape) + HONE__SEGMENT_ALIGN - 1) & ~(int64_t)(HONE__SEGMENT_ALIGN - 1);
+}
 
 static hone_status seal_frozen(hone_model *model, hone_param *param)
 {
