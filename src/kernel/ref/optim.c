@@ -62,9 +62,9 @@ void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, do
 /* ---- moments of 8 bits: Dettmers et al., "8-bit Optimizers via Block-wise Quantization", ICLR 2022 ---- */
 
 /* The dynamic map (section 1.3): decade d of DECADES reaches from 10^(d-7) to 10^(d-6) and holds width 2^d values, the
-   middles of as many equal cells; then 0 and 1. Magnitudes are numbered from 0, the zero, upwards; a signed code is
-   ZERO + number, the number negative for negative values (there is no -1), an unsigned one the number. */
-enum { DECADES = 7, ZERO = 127 };
+   middles of as many equal cells; then 0 and 1. Magnitudes are numbered from 0, the zero, upwards; a code is the number, or
+   for a negative value 256 - number (there is no -1). So memory that nobody wrote is 0. */
+enum { DECADES = 7, NEGATIVE = 127 /* magnitudes of negative values */ };
 typedef struct map {
     int width;           /* 1 signed, 2 unsigned */
     real value[256];     /* by code */
@@ -74,26 +74,26 @@ typedef struct map {
 
 static void make_map(map *t, bool is_signed)
 {
-    int width = t->width = is_signed ? 1 : 2, zero = is_signed ? ZERO : 0, number = 1;
+    int width = t->width = is_signed ? 1 : 2, number = 1;
     double unit = 1e-6, last = 0;
-    t->value[zero] = 0;
+    t->value[0] = 0;
     for (int d = 0; d < DECADES; d++, unit *= 10) {
         int cells = width << d;
         t->limit[d] = (real)((last + unit * (0.1 + 0.45 / cells)) / 2);
         for (int i = 0; i < cells; i++, number++) {
             last = unit * (0.1 + 0.9 * (i + 0.5) / cells);
-            t->value[zero + number] = (real)last;
-            if (is_signed) t->value[zero - number] = (real)-last;
+            t->value[number] = (real)last;
+            if (is_signed) t->value[256 - number] = (real)-last;
         }
     }
-    t->value[zero + number] = 1;
+    t->value[number] = 1;
     t->one = (real)((last + 1) / 2);
 }
 
 /* The codes of the values nearest to x / scale: the decade by comparing, the cell by arithmetic. */
 static void encode(const map *t, uint8_t *restrict codes, const real *restrict x, real scale)
 {
-    const int width = t->width, zero = width == 1 ? ZERO : 0;
+    const int width = t->width;
     const real inverse = scale > 0 ? 1 / scale : 0, one = t->one, ninth = (real)(1 / 0.9);
     /* one by one: in a loop they would keep gcc from vectorizing */
     const real l0 = t->limit[0], l1 = t->limit[1], l2 = t->limit[2], l3 = t->limit[3], l4 = t->limit[4], l5 = t->limit[5],
@@ -112,10 +112,10 @@ static void encode(const map *t, uint8_t *restrict codes, const real *restrict x
         real number = (a * power - (real)0.1) * (cells * ninth) + first;
         number = number < first ? first : number;
         number = number > most ? most : number;
-        number = a >= one ? (real)(ZERO * width + 1) : number;
+        number = a >= one ? (real)(NEGATIVE * width + 1) : number;
         number = a < l0 ? 0 : number;
-        int up = (int)number, down = up < ZERO ? up : ZERO;
-        codes[i] = (uint8_t)(x[i] < 0 ? zero - down : zero + up); /* an unsigned map meets no negative values */
+        int up = (int)number, down = up < NEGATIVE ? up : NEGATIVE;
+        codes[i] = (uint8_t)(x[i] < 0 ? -down : up); /* an unsigned map meets no negative values */
     }
 }
 
