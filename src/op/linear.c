@@ -108,9 +108,14 @@ static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__m
     return true;
 }
 
-/* A weight that is being trained changes before it is used again, so a packed copy would serve one product in each
-   direction a step: it is packed where it is used, into scratch that all layers share. Few rows don't repay that. */
-static bool packs_at_use(const hone__variable *w, int64_t rows) { return w->trainable && w->grad && w->stored == HONE_F32 && rows >= 64; }
+/* A weight that is being trained changes with each step, so a packed copy would serve one product in each direction and
+   micro-batch: it is packed where it is used, into scratch that all layers share. With fewer rows micro-batches would feel
+   that, and activations leave room for the copies. */
+enum { PACK_AT_USE_ROWS = 1024 };
+static bool packs_at_use(const hone__variable *w, int64_t rows)
+{
+    return w->trainable && w->grad && w->stored == HONE_F32 && rows >= PACK_AT_USE_ROWS;
+}
 
 /* A frozen weight that is read in both directions, in plain elements: one copy for both, at 4 % of the products' speed. */
 static bool shares_plain(const hone__exec *e, hone__variable *w)
