@@ -71,7 +71,7 @@ static hone_finetune_opts make_opts(finetune_run *run)
     static const hone_schedule_kind kinds[] = {
         HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_LINEAR,
         HONE_SCHEDULE_CONSTANT}; /* as in the option's choices, from 1 on */
-    static const char *const optimizers[] = {NULL, "adamw", "sgd"};
+    static const char *const optimizers[] = {NULL, "adamw", "adamw8bit", "sgd"};
     const finetune_args *args = run->args;
     return (hone_finetune_opts){
         .struct_size = sizeof(hone_finetune_opts),
@@ -95,6 +95,7 @@ static hone_finetune_opts make_opts(finetune_run *run)
         .weight_decay = args->weight_decay,
         .max_grad_norm = args->max_grad_norm > 0 ? args->max_grad_norm : (double)HONE_ZERO,
         .optimizer = optimizers[args->optimizer],
+        .gradient_checkpointing = args->gradient_checkpointing,
         .no_shuffle = args->no_shuffle,
         .eval_steps = args->eval_steps,
         .save_steps = args->save_steps,
@@ -219,11 +220,13 @@ static const option options[] = {
     {.name = "warmup-ratio", .kind = OPTION_REAL, AT(warmup_ratio), .value = "X", .initial = "0.03",
      .min = 0, .max = 1, .help = "the share of the steps over which it rises at first"},
     {.name = "weight-decay", .kind = OPTION_REAL, AT(weight_decay), .value = "X", .initial = "0",
-     OPTION_AT_LEAST(0), .help = "decoupled from the gradient with adamw, added to it with sgd"},
+     OPTION_AT_LEAST(0), .help = "decoupled from the gradient with adamw and adamw8bit, added to it with sgd"},
     {.name = "max-grad-norm", .kind = OPTION_REAL, AT(max_grad_norm), .value = "X", .initial = "1",
      OPTION_AT_LEAST(0), .help = "longer gradients are scaled down to this norm; 0: never"},
-    {.name = "optimizer", .kind = OPTION_CHOICE, AT(optimizer), .value = "adamw|sgd", .initial = "adamw",
-     .help = "what makes the steps"},
+    {.name = "optimizer", .kind = OPTION_CHOICE, AT(optimizer), .value = "adamw|adamw8bit|sgd", .initial = "adamw",
+     .help = "what makes the steps; adamw8bit keeps its state in 2 bytes a parameter instead of 8"},
+    {.name = "gradient-checkpointing", .kind = OPTION_FLAG, AT(gradient_checkpointing),
+     .help = "the same results in less memory and more time: activations are computed again backwards"},
     {.name = "train-on-prompt", .kind = OPTION_FLAG, AT(train_on_prompt),
      .help = "learn every token, not the answers alone"},
     {.name = "no-shuffle", .kind = OPTION_FLAG, AT(no_shuffle), .help = "the data in its own order"},

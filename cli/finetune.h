@@ -12,7 +12,7 @@ typedef struct finetune_args {
     int64_t eval_steps, save_steps, save_total_limit;
     double lora_alpha, lora_dropout, epochs, max_seconds, learning_rate, warmup_ratio, weight_decay,
         max_grad_norm;
-    bool no_packing, train_on_prompt, no_shuffle, profile;
+    bool no_packing, train_on_prompt, no_shuffle, gradient_checkpointing, profile;
 } finetune_args;
 enum { METHOD_LORA = 1, METHOD_FULL };
 

@@ -273,9 +273,11 @@ static void test_resumed_runs_equal_whole_ones(void **state)
     } cases[] = {
         {"full", {.seed = 3, .o = {.method = HONE_FINETUNE_FULL, .batch_size = 2, .lr_scheduler_type = HONE_SCHEDULE_COSINE,
                                    .warmup_ratio = 0.1, .learning_rate = 1e-3, .weight_decay = 0.01}}},
+        {"full-adamw8bit", {.o = {.method = HONE_FINETUNE_FULL, .optimizer = "adamw8bit", .batch_size = 2, .learning_rate = 1e-3}}},
         {"full-sgd", {.o = {.method = HONE_FINETUNE_FULL, .optimizer = "sgd", .no_packing = true, .batch_size = 5}}},
         {"lora", {.model = LLAMA_GGUF, .seed = 5, .o = {.lora = {.rank = 4, .dropout = 0.1}, .batch_size = 2,
-                                                       .gradient_accumulation_steps = 2, .learning_rate = 1e-3}}},
+                                                       .gradient_accumulation_steps = 2, .learning_rate = 1e-3,
+                                                       .optimizer = "adamw8bit", .gradient_checkpointing = true}}},
         {"lora-bf16", {.compute = HONE_BF16, .adapter = ADAPTER, .o = {.no_packing = true, .batch_size = 3, .learning_rate = 1e-3,
                                                                       .lr_scheduler_type = HONE_SCHEDULE_LINEAR}}},
     };
@@ -385,7 +387,7 @@ static void test_wrong_options_are_refused(void **state)
         {{.learning_rate = NAN}, "learning_rate"},
         {{.warmup_ratio = 1.5}, "warmup_ratio"},
         {{.save_steps = -1}, "save_steps"},
-        {{.optimizer = "lion"}, "adamw or sgd"},
+        {{.optimizer = "lion"}, "adamw, adamw8bit or sgd"},
         {{.max_seq_length = 16}, "max_seq_length is smaller"},
         {{.lora = {.targets = "q_proj,nothing"}}, "'nothing'"},
         {{.lora = {.rank = -1}}, "rank must be 1 to 65536"},

@@ -89,6 +89,64 @@ static void test_adam_follows_pytorch(void **state)
     assert_path("adamw_clipped", hone_adamw(ctx, .learning_rate = 0.03, .weight_decay = 0.2), 0.25);
 }
 
+static void test_8_bit_adam_follows_its_formula(void **state)
+{
+    (void)state;
+    assert_path("adam8bit_decay", hone_adam(ctx, .learning_rate = 0.02, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6,
+                                            .weight_decay = 0.1, .eight_bit = true), 0);
+    assert_path("adamw8bit", hone_adamw(ctx, .learning_rate = 0.01, .eight_bit = true), 0);
+}
+
+/* Given gradients of seven decades within a block, three blocks, the last not full. What lies on the border of two cells
+   may fall into either in f32, so a few elements may be a cell away. */
+static void test_8_bit_moments_are_the_nearest_of_their_map(void **state)
+{
+    (void)state;
+    enum { N = 600, STEPS = 10 };
+    hone_safetensors *file = hone_safetensors_open(ctx, HONE_TEST_DATA "/optim8.golden.safetensors");
+    assert_non_null(file);
+    const float *first = hone_safetensors_find(file, "first")->data, *last = hone_safetensors_find(file, "last")->data;
+    const float *gradients = hone_safetensors_find(file, "gradients")->data;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 1, .no_bias = true)));
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(1, N), first);
+    hone_tensor_free(hone_predict(model, x, 1));
+    hone_tensor_free(x);
+    assert_hone_ok(ctx, hone__model_want_gradients(model));
+    assert_hone_ok(ctx, hone_param_write(hone_model_param(model, 0), N, first));
+    hone_optimizer *o = hone_adamw(ctx, .learning_rate = 0.01, .weight_decay = 0.1, .eight_bit = true);
+    assert_string_equal(hone_optimizer_name(o), "adamw8bit");
+    for (int step = 0; step < STEPS; step++) {
+        memcpy(model->segments->grads, gradients + step * N, N * sizeof *gradients);
+        assert_hone_ok(ctx, hone_optimizer_step(o, model, NULL));
+    }
+    float have[N];
+    assert_hone_ok(ctx, hone_param_read(hone_model_param(model, 0), N, have));
+    int away = 0;
+    for (int i = 0; i < N; i++) away += !(fabsf(have[i] - last[i]) <= 1e-5f);
+    if (away > N / 100) fail_msg("%d of %d parameters are away from the formula's", away, N);
+    /* The stored values, from the codes: number n of a decade of c cells is 10^d (0.1 + 0.9 (i + 1/2) / c). */
+    static const char *const names[] = {"exp_avg", "exp_avg_sq"};
+    for (int s = 0; s < 2; s++) {
+        const float *want = hone_safetensors_find(file, names[s])->data, *scale = o->segments[0].state[2 + s];
+        const uint8_t *codes = o->segments[0].state[s];
+        away = 0;
+        for (int i = 0; i < N; i++) {
+            bool negative = !s && codes[i] > 128;
+            int n = negative ? 256 - codes[i] : codes[i], cells = s ? 2 : 1, decade = -6;
+            bool one = n == (s ? 255 : 128);
+            double value = n == 0 ? 0 : 1;
+            for (n--; n >= 0 && !one && n >= cells; n -= cells, cells *= 2) decade++;
+            if (n >= 0 && !one) value = pow(10, decade) * (0.1 + 0.9 * (n + 0.5) / cells);
+            value *= (double)scale[i / 256] * (negative ? -1 : 1);
+            away += !(fabs(value - (double)want[i]) <= 1e-5 * fabs((double)want[i]));
+        }
+        if (away > N / 100) fail_msg("%d of %d %s are away from the formula's", away, N, names[s]);
+    }
+    hone_optimizer_free(o);
+    hone_model_release(model);
+    hone_safetensors_close(file);
+}
+
 static void test_zero_is_said_in_words(void **state)
 {
     (void)state;
@@ -275,6 +333,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_sgd_follows_pytorch),
         TEST(test_adam_follows_pytorch),
+        TEST(test_8_bit_adam_follows_its_formula),
+        TEST(test_8_bit_moments_are_the_nearest_of_their_map),
         TEST(test_zero_is_said_in_words),
         TEST(test_impossible_options_are_refused),
         TEST(test_clipping_scales_to_the_norm),

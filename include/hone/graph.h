@@ -73,6 +73,18 @@ HONE_API hone_node *hone_cache_write(hone_node *variable, hone_node *value, hone
    where loss does not depend on it. UNSUPPORTED, by name, when an op on the way cannot be differentiated. */
 HONE_API hone_status hone_grad(hone_node *loss, int n, hone_node *const *wrt, hone_node **gradients);
 
+/* ---- gradient checkpointing ------------------------------------------------------------------------------------------ */
+
+/* What is recorded between begin and end is a segment: gradients compute its values again, from those that come into it,
+   instead of keeping them from the forward pass (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+   Memory falls from all activations to the segments' inputs and one segment's activations, for at most one forward pass
+   more. Results are the same, bit for bit, dropout's choices included. Inputs, variables and effects (hone_assign) inside
+   are not repeated. Pairs may nest: the outermost is the segment. Taking a gradient ends it. Without a gradient, and in
+   eager graphs, nothing changes. A functional model, recorded anew from its recipe, keeps the marks of its layers alone:
+   hone_layer_set_checkpointing in nn.h. */
+HONE_API void hone_checkpoint_begin(hone_graph *graph); /* NULL is allowed */
+HONE_API void hone_checkpoint_end(hone_graph *graph);   /* of the latest begin; without one: STATE (sticky) */
+
 /* ---- looking ------------------------------------------------------------------------------------------------------- */
 
 HONE_API hone_graph *hone_node_graph(const hone_node *node);

@@ -37,6 +37,7 @@ struct hone_layer {
     size_t n_params, params_capacity;
     hone_model *model;     /* roots: the model that owns it */
     bool frozen;           /* parameters that it makes from now on are not trained */
+    bool checkpointing;    /* hone_layer_set_checkpointing */
     hone_layer *next_orphan, **orphan_link; /* layers without parent and model: the context's list of them */
     void *user;
 };
@@ -49,6 +50,11 @@ struct hone_layer {
 /* Records the layer on x; a second time shares its parameters. */
 HONE_API hone_node *hone_apply(hone_layer *layer, hone_node *x);
 HONE_API hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs);
+
+/* Each application of the layer becomes a segment of gradient checkpointing (hone_checkpoint_begin in graph.h), or no
+   longer; default no. Plans that exist are made anew. For blocks of a deep network: the residual block, the transformer
+   block. */
+HONE_API void hone_layer_set_checkpointing(hone_layer *layer, bool on);
 
 /* A zeroed layer of `size` bytes (sizeof your struct, hone_layer first), the context's until it is added to a parent or
    a model: what nobody takes dies with the context. type has static storage. */

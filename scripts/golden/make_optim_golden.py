@@ -1,11 +1,13 @@
 """What torch.optim and transformers' schedules do: tests/data/optim.golden.safetensors (parameters of y = x w^T + b after
-every tenth of 100 steps on the mean squared error, in float64) and tests/data/optim.golden.json (learning rates). Needs
-torch, transformers, safetensors.
+every tenth of 100 steps on the mean squared error, in float64) and tests/data/optim.golden.json (learning rates). For Adam
+with moments of 8 bits the same by NumPy in float64, and tests/data/optim8.golden.safetensors: 10 steps with given
+gradients of seven decades on 600 parameters, which are three blocks. Needs torch, transformers, safetensors.
 
     python scripts/golden/make_optim_golden.py
 """
 import json, pathlib
 
+import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -25,7 +27,78 @@ RULES = {
 }
 
 
+def dynamic_map(signed):
+    """Dettmers et al. 2022, section 1.3: decades of twice as many values each, the middles of equal cells; 0 and 1."""
+    values = [0.0, 1.0]
+    for decade in range(7):
+        edges = np.linspace(0.1, 1, (1 if signed else 2) * 2**decade + 1)
+        middles = 10.0 ** (decade - 6) * (edges[:-1] + edges[1:]) / 2
+        values += [*middles, *(-middles if signed else [])]
+    assert len(values) == 256
+    return np.sort(values)
+
+
+class Adam8:
+    """torch.optim.Adam's and AdamW's step on moments that are quantized, to nearest, in blocks of 256 after it."""
+
+    BLOCK = 256
+    MAPS = dynamic_map(True), dynamic_map(False)
+
+    def __init__(self, params, decoupled, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        self.params, self.decoupled, self.lr, self.betas, self.eps, self.decay = params, decoupled, lr, betas, eps, weight_decay
+        self.moments = [[np.zeros(p.numel()), np.zeros(p.numel())] for p in params]
+        self.steps = 0
+
+    def zero_grad(self):
+        for p in self.params:
+            p.grad = None
+
+    def quantized(self, x, values):
+        out = np.empty_like(x)
+        for i in range(0, len(x), self.BLOCK):
+            block = x[i : i + self.BLOCK]
+            scale = np.abs(block).max()
+            near = np.abs(block[:, None] / (scale or 1) - values).argmin(1)
+            out[i : i + self.BLOCK] = values[near] * scale
+        return out
+
+    def step(self):
+        self.steps += 1
+        for p, moments in zip(self.params, self.moments):
+            x, g = p.detach().numpy().reshape(-1), p.grad.numpy().reshape(-1)
+            if self.decoupled:
+                x *= 1 - self.lr * self.decay
+            else:
+                g = g + self.decay * x
+            m = moments[0] + (1 - self.betas[0]) * (g - moments[0])
+            v = self.betas[1] * moments[1] + (1 - self.betas[1]) * g * g
+            root = np.sqrt(v) / np.sqrt(1 - self.betas[1] ** self.steps) + self.eps
+            x -= self.lr / (1 - self.betas[0] ** self.steps) * m / root
+            moments[:] = [self.quantized(a, values) for a, values in zip((m, v), self.MAPS)]
+
+
+RULES["adam8bit_decay"] = (lambda p, **o: Adam8(p, False, **o), RULES["adam_decay"][1], 0)
+RULES["adamw8bit"] = (lambda p, **o: Adam8(p, True, **o), {"lr": 0.01, "weight_decay": 0.01}, 0)
+
+
+def blocks():
+    """Gradients that differ by seven decades within a block, so that every part of the map is used."""
+    random = np.random.default_rng(0)
+    first = random.standard_normal(600).astype(np.float32)
+    scale = 10.0 ** random.uniform(-7, 0, 600)
+    gradients = (random.standard_normal((10, 600)) * scale).astype(np.float32)
+    p = torch.tensor(first.astype(np.float64))
+    optimizer = Adam8([p], True, lr=0.01, weight_decay=0.1)
+    for g in gradients:
+        p.grad = torch.tensor(g.astype(np.float64))
+        optimizer.step()
+    out = {"first": torch.tensor(first), "gradients": torch.tensor(gradients), "last": p.float()}
+    out |= {name: torch.tensor(a).float() for name, a in zip(("exp_avg", "exp_avg_sq"), optimizer.moments[0])}
+    save_file(out, DATA / "optim8.golden.safetensors")
+
+
 def main():
+    blocks()
     torch.manual_seed(0)
     x, w, b = (torch.randn(s).double() for s in ((16, 5), (3, 5), (3,)))
     y = (torch.randn(16, 3) + x.float() @ torch.randn(5, 3)).double()

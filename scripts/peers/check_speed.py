@@ -7,7 +7,7 @@ from common import Check
 from rows import BY_NAME, Bench, median, ratios
 
 BARS = {"full_f32": 1.2, "full_bf16": 2.0, "lora_bf16": 2.0, "generate": 1.2}
-PEAK_BYTES = 1.2e9  # of LoRA in bf16
+PEAK_BYTES = 0.9e9  # of LoRA in bf16
 IRIS_SECONDS = 0.050
 
 OPTIONS = [

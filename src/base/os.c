@@ -61,9 +61,10 @@ void hone__map_close(hone__map *map)
 void hone__map_release(const hone__map *map, size_t offset, size_t size)
 {
     if (!map->data || offset >= map->size) return;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), end = offset + HONE_MIN(size, map->size - offset);
-    size_t first = (offset + page - 1) / page * page, last = end / page * page;
-    if (first < last) madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
+    /* whole pages only, counted from address 0: a map may stand for a part of another that begins anywhere */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)map->data + offset;
+    uintptr_t first = (from + page - 1) / page * page, last = (from + HONE_MIN(size, map->size - offset)) / page * page;
+    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 char *hone__read_file(hone_ctx *ctx, const char *path, size_t max, size_t *size)

@@ -7,6 +7,8 @@ typedef struct adjoints {
     hone_node **of;      /* per node id: the gradient gathered so far */
     bool *wanted;        /* per node id: some wanted leaf lies below it */
     hone__call **again;  /* per call id: its second recording, for backward passes */
+    size_t calls;        /* that existed when we began */
+    int segment;         /* whose calls have been recorded again last: the backward pass meets each once */
 } adjoints;
 
 /* The parameters' contributions are stored one by one, so that each can be written straight into its slot. */
@@ -33,27 +35,63 @@ static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool 
     return true;
 }
 
+/* The call on inputs in[], recorded a second time; it gives the same bits, whatever reads them. */
+static bool repeat(adjoints *a, hone__call *call, hone_node *const *in)
+{
+    const char *before = a->graph->scope;
+    a->graph->scope = call->scope;
+    hone_node *copy = hone__record(a->graph, call->op, call->n_in, in, call->attr);
+    a->graph->scope = before;
+    if (!copy) return false;
+    copy->call->stream = call->stream;
+    copy->call->repeats = call;
+    a->again[call->id] = copy->call;
+    return true;
+}
+
+/* The value as the segment's second recording has it; what comes from outside, and leaves and effects, as it is. */
+static hone_node *of_segment(const adjoints *a, hone_node *node, int segment)
+{
+    bool inside = node && node->id < a->n && node->call->segment == segment && a->again[node->call->id];
+    return inside ? &a->again[node->call->id]->out[node->out] : node;
+}
+
 /* A node as the backward pass should read it: what is cheap to compute is computed again, from inputs that are kept
-   anyway, so that its memory is free in between (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). */
+   anyway, so that its memory is free in between (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+   A segment's values are kept for those who read them outside. */
 static hone_node *again(adjoints *a, hone_node *node)
 {
     hone__call *call = node ? node->call : NULL;
-    if (!call || !(call->op->flags & HONE__CHEAP) || a->graph->eager || node->id >= a->n) return node;
-    if (!a->again[call->id]) {
-        const char *before = a->graph->scope;
-        a->graph->scope = call->scope;
-        hone_node *copy = hone__record(a->graph, call->op, call->n_in, call->in, call->attr);
-        a->graph->scope = before;
-        if (!copy) return NULL;
-        copy->call->stream = call->stream;
-        a->again[call->id] = copy->call;
-    }
+    if (!call || !(call->op->flags & HONE__CHEAP) || a->graph->eager || node->id >= a->n || call->segment) return node;
+    if (!a->again[call->id] && !repeat(a, call, call->in)) return NULL;
     return &a->again[call->id]->out[node->out];
 }
 
-/* The op's vjp, with cheap inputs replaced by their second recording. */
+/* Records the calls of the segment that ends with `last` again; those that no gradient reads are never planned. */
+static bool repeat_segment(adjoints *a, const hone__call *last)
+{
+    int segment = last->segment, c = last->id;
+    while (c > 0 && a->graph->calls[c - 1]->segment == segment) c--;
+    for (; c < (int)a->calls && a->graph->calls[c]->segment == segment; c++) {
+        hone__call *call = a->graph->calls[c];
+        if (call->n_in == 0 || call->op->flags & HONE__EFFECT) continue;
+        hone_node **in = hone__arena_alloc(&a->graph->arena, (size_t)call->n_in * sizeof *in);
+        if (!in) return false;
+        for (int i = 0; i < call->n_in; i++) in[i] = of_segment(a, call->in[i], segment);
+        if (!repeat(a, call, in)) return false;
+    }
+    a->segment = segment;
+    return true;
+}
+
+/* The op's vjp, on the second recording of what was not kept. */
 static bool differentiate(adjoints *a, hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d_in)
 {
+    if (call->segment && !a->graph->eager) {
+        if (a->segment != call->segment && !repeat_segment(a, call)) return false;
+        hone__call *copy = a->again[call->id];
+        return copy && copy->op->vjp(copy, d_out, wanted, d_in) && hone__ok(a->graph->ctx);
+    }
     hone_node **kept = call->in;
     hone_node **in = hone__arena_alloc(&a->graph->arena, (size_t)(call->n_in + 1) * sizeof *in);
     if (!in) return false;
@@ -115,7 +153,9 @@ static hone_status back(adjoints *a, hone_node *loss, bool to_slots)
 static bool begin(adjoints *a, hone_node *loss)
 {
     a->graph = loss->call->graph;
+    a->graph->segment = 0; /* gradients are in none */
     a->n = a->graph->n_nodes;
+    a->calls = a->graph->n_calls;
     a->of = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->of);
     a->wanted = hone__calloc(a->graph->ctx, (size_t)a->n, sizeof *a->wanted);
     a->again = hone__calloc(a->graph->ctx, a->graph->n_calls, sizeof *a->again);

@@ -54,6 +54,7 @@ hone__derived *hone__derive(hone__variable *variable, uint64_t key, size_t bytes
                             void (*free_state)(void *));
 /* The variable's values as plain elements of a float type: made from any stored dtype. */
 hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype);
+uint64_t hone__plain_key(hone_dtype dtype); /* of that copy */
 hone__derived *hone__find_derived(hone__variable *variable, uint64_t key);
 void hone__drop_derived(hone__variable *variable); /* no plan may use them any more */
 hone_status hone__refresh_derived(hone__derived *derived, hone__variable *variable); /* when out of date */
@@ -81,6 +82,8 @@ struct hone__call {
     uint64_t stream;  /* of randomness: from the scope's name and its call count */
     hone__variable *variable; /* variable, assign, cache_write, grad_store */
     const hone_tensor *constant;
+    int segment;         /* of gradient checkpointing; 0: none */
+    hone__call *repeats; /* computes again what this earlier call did; NULL: a call of its own */
     bool sums_gradients; /* adds contributions to one gradient: kept in f32 */
     int n_out;
     hone_node out[]; /* op->n_out of them */
@@ -115,6 +118,7 @@ struct hone_graph {
     hone_tensor **owned; /* constants and eager values */
     size_t n_owned, owned_capacity;
     int depth; /* of layers being applied */
+    int segment, segments, segment_depth; /* of gradient checkpointing: the open one (0: none), how many, begins without an end */
     hone__application *applications;
     size_t n_applications, applications_capacity;
 };

@@ -66,6 +66,15 @@ static void note_needs(planner *p, int n, hone_node *const *outputs)
         p->is_output[outputs[i]->id] = true;
         p->readers[outputs[i]->id]++;
     }
+    /* What is computed again is rounded as it was the first time: both are stored as all their readers need it. */
+    for (int o = 0; o < p->count; o++) {
+        hone__call *call = p->graph->calls[p->order[o]], *first = call->repeats;
+        for (int i = 0; i < call->n_out && first; i++) p->need[first->out[i].id] |= p->need[call->out[i].id];
+    }
+    for (int o = 0; o < p->count; o++) {
+        hone__call *call = p->graph->calls[p->order[o]], *first = call->repeats;
+        for (int i = 0; i < call->n_out && first; i++) p->need[call->out[i].id] |= p->need[first->out[i].id];
+    }
 }
 
 /* As types are promoted: what is made of halves alone (results of products, and what follows from them) is half; a sum

@@ -73,7 +73,8 @@ hone_node *hone__record_on(hone_graph *graph, const hone_op *op, int n_in, hone_
     hone__call *call = hone__arena_alloc(&graph->arena, sizeof *call + (size_t)op->n_out * sizeof(hone_node));
     if (!call) return NULL;
     *call = (hone__call){.op = op, .graph = graph, .id = (int)graph->n_calls, .n_in = n_in, .scope = graph->scope,
-                         .variable = variable, .constant = graph->pending_constant, .n_out = op->n_out};
+                         .variable = variable, .constant = graph->pending_constant, .segment = graph->segment,
+                         .n_out = op->n_out};
     int required = op->n_required ? op->n_required : op->n_in;
     if (op->n_in >= 0 && (n_in > op->n_in || n_in < required)) {
         hone__refuse(call, HONE_INVALID, "takes %d to %d inputs, got %d", required, op->n_in, n_in);
@@ -100,7 +101,7 @@ hone_node *hone__record_on(hone_graph *graph, const hone_op *op, int n_in, hone_
         /* The stream is the layer's name and how many random calls it has made: adding one elsewhere changes nothing here. */
         uint64_t earlier = 0;
         for (size_t i = 0; i < graph->n_calls; i++)
-            if (graph->calls[i]->op->flags & HONE__RANDOM && !strcmp(graph->calls[i]->scope, call->scope)) earlier++;
+            if (graph->calls[i]->op->flags & HONE__RANDOM && !graph->calls[i]->repeats && !strcmp(graph->calls[i]->scope, call->scope)) earlier++;
         call->stream = hone__key(hone__hash(call->scope, strlen(call->scope), 0), earlier);
     }
     if (!op->shape(call)) {
@@ -221,6 +222,22 @@ hone_node *hone_variable(hone_graph *graph, hone_tensor *tensor)
                                  .by_hand = true, .next = graph->by_hand};
     graph->by_hand = variable;
     return hone__variable_node(graph, variable);
+}
+
+/* ---- segments of gradient checkpointing ---- */
+
+void hone_checkpoint_begin(hone_graph *graph)
+{
+    if (graph && graph->segment_depth++ == 0) graph->segment = ++graph->segments;
+}
+
+void hone_checkpoint_end(hone_graph *graph)
+{
+    if (!graph) return;
+    if (graph->segment_depth == 0)
+        hone__fail(graph->ctx, HONE_STATE, "hone_checkpoint_end: there was no hone_checkpoint_begin");
+    else if (--graph->segment_depth == 0)
+        graph->segment = 0;
 }
 
 /* ---- scopes ---- */

@@ -70,9 +70,14 @@ static hone_status refresh_plain(hone__derived *derived, hone__variable *variabl
     return status;
 }
 
-hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype)
+uint64_t hone__plain_key(hone_dtype dtype)
 {
     const uint64_t plain = 0x504C4149; /* tells these copies from packed ones, whose keys are hashes */
+    return plain << 8 | (uint64_t)dtype;
+}
+
+hone__derived *hone__derive_plain(hone__variable *variable, hone_dtype dtype)
+{
     size_t bytes = hone__dtype_bytes(dtype, hone_shape_count(variable->shape));
-    return hone__derive(variable, plain << 8 | (uint64_t)dtype, bytes, refresh_plain, NULL, NULL);
+    return hone__derive(variable, hone__plain_key(dtype), bytes, refresh_plain, NULL, NULL);
 }

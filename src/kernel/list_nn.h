@@ -47,6 +47,7 @@ typedef struct hone__attention {
     void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
     int64_t lse_stride[3];
 } hone__attention;
+enum { HONE__ADAM8_BLOCK = 256 }; /* elements that share a scale */
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
 /* Max and average pooling, channels last, and their backward pass (kernel/ref/pool.c). */
@@ -122,6 +123,10 @@ typedef struct hone__pool {
                     double beta2, double eps, double weight_decay, int64_t step, double grad_scale))          \
     K(void, adam, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
                    double beta2, double eps, double weight_decay, int64_t step, double grad_scale))           \
+    /* both with moments of 8 bits, n a multiple of HONE__ADAM8_BLOCK; one scale a block each (kernel/ref/optim.c) */ \
+    K(void, adam8, (bool decoupled, void *param, const void *grad, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale, \
+                    int64_t n, double learning_rate, double beta1, double beta2, double eps, double weight_decay, \
+                    int64_t step, double grad_scale))                                                         \
     K(void, sgd, (void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate,      \
                   double momentum, bool nesterov, double weight_decay, bool first_step, double grad_scale))   \
     K(double, sumsq, (const void *x, int64_t n))

@@ -38,10 +38,12 @@ static hone_status save_optimizer(hone_finetune *run, const char *folder)
             for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
                 for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
                     const hone_param *p = o->segments[s].segment->params[i];
-                    snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state_names[k]);
-                    status = pass ? hone_safetensors_write(w, name, o->segments[s].state[k] + p->offset,
-                                                           (size_t)hone_shape_count(p->v.shape) * sizeof(float))
-                                  : hone_safetensors_add_tensor(w, name, HONE_F32, p->v.shape);
+                    hone_shape shape = hone__optim_state_shape(o, k, p->v.shape);
+                    hone_dtype dtype = o->rule->state[k].dtype;
+                    snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
+                    status = pass ? hone_safetensors_write(w, name, hone__optim_state(o, &o->segments[s], k, p->offset),
+                                                           hone__dtype_bytes(dtype, hone_shape_count(shape)))
+                                  : hone_safetensors_add_tensor(w, name, dtype, shape);
                 }
     if (status == HONE_OK) return hone_safetensors_writer_commit(w);
     hone_safetensors_writer_abandon(w);
@@ -133,14 +135,14 @@ hone_status hone__checkpoint_save(hone_finetune *run)
 
 /* ---- loading ---- */
 
-static hone_status load_tensor(hone_finetune *run, hone_safetensors *file, const char *path, const char *name, hone_shape shape,
-                               float *to)
+static hone_status load_tensor(hone_finetune *run, hone_safetensors *file, const char *path, const char *name, hone_dtype dtype,
+                               hone_shape shape, void *to)
 {
     const hone_tensor_info *info = hone_safetensors_find(file, name);
     if (!info) return hone__fail(run->ctx, HONE_FORMAT, "%s: there is no tensor '%s'", path, name);
-    if (!hone_shape_equal(info->shape, shape) || info->dtype != HONE_F32)
-        return hone__fail(run->ctx, HONE_SHAPE, "%s: '%s' is %s %s, f32 %s expected", path, name, hone_dtype_name(info->dtype),
-                          HONE__SHAPE_STR(info->shape), HONE__SHAPE_STR(shape));
+    if (!hone_shape_equal(info->shape, shape) || info->dtype != dtype)
+        return hone__fail(run->ctx, HONE_SHAPE, "%s: '%s' is %s %s, %s %s expected", path, name, hone_dtype_name(info->dtype),
+                          HONE__SHAPE_STR(info->shape), hone_dtype_name(dtype), HONE__SHAPE_STR(shape));
     memcpy(to, info->data, info->bytes);
     return HONE_OK;
 }
@@ -156,7 +158,7 @@ static hone_status load_weights(hone_finetune *run, const char *folder)
         for (size_t i = 0; i < s->n_params && status == HONE_OK; i++) {
             const hone_param *p = s->params[i];
             snprintf(name, sizeof name, "%s%s", lora ? "base_model.model." : "", p->name);
-            status = load_tensor(run, file, path, name, p->v.shape, s->values + p->offset);
+            status = load_tensor(run, file, path, name, HONE_F32, p->v.shape, s->values + p->offset);
         }
     hone_safetensors_close(file);
     hone__free(ctx, path);
@@ -175,8 +177,9 @@ static hone_status load_optimizer(hone_finetune *run, const char *folder)
         for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
             for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
                 const hone_param *p = o->segments[s].segment->params[i];
-                snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state_names[k]);
-                status = load_tensor(run, file, path, name, p->v.shape, o->segments[s].state[k] + p->offset);
+                snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
+                status = load_tensor(run, file, path, name, o->rule->state[k].dtype, hone__optim_state_shape(o, k, p->v.shape),
+                                     hone__optim_state(o, &o->segments[s], k, p->offset));
             }
     hone_safetensors_close(file);
     hone__free(ctx, path);

@@ -39,8 +39,9 @@ static hone_status check_opts(hone_finetune *run)
         return bad(run, "learning_rate and weight_decay must not be negative, warmup_ratio in [0, 1]");
     if (o->eval_steps < 0 || o->save_steps < 0 || o->save_total_limit < 0)
         return bad(run, "eval_steps, save_steps and save_total_limit must not be negative");
-    if (o->optimizer && strcmp(o->optimizer, "adamw") != 0 && strcmp(o->optimizer, "sgd") != 0)
-        return bad(run, "optimizer must be adamw or sgd");
+    const char *optimizer = o->optimizer ? o->optimizer : "adamw";
+    if (strcmp(optimizer, "adamw") != 0 && strcmp(optimizer, "adamw8bit") != 0 && strcmp(optimizer, "sgd") != 0)
+        return bad(run, "optimizer must be adamw, adamw8bit or sgd");
     if (!o->epochs) o->epochs = 1;
     if (!o->batch_size) o->batch_size = 4;
     if (!o->gradient_accumulation_steps) o->gradient_accumulation_steps = 1;
@@ -56,6 +57,9 @@ static hone_status check_opts(hone_finetune *run)
 static hone_status choose_method(hone_finetune *run)
 {
     hone_llm *llm = run->llm;
+    hone_layer *layers = hone__layer_find(llm->model->root, "model.layers");
+    for (size_t i = 0; layers && i < layers->n_children; i++)
+        hone_layer_set_checkpointing(layers->children[i], run->o.gradient_checkpointing);
     if (run->o.method == HONE_FINETUNE_FULL) {
         if (llm->lora.rank) return bad(run, "a model with an adapter cannot be fine-tuned in full: export it merged first");
         return hone_model_set_trainable(llm->model, "", true);
@@ -70,7 +74,8 @@ static hone_status make_optimizer(hone_finetune *run)
     if (o->optimizer && !strcmp(o->optimizer, "sgd"))
         run->optimizer = hone_sgd(run->ctx, .learning_rate = o->learning_rate, .weight_decay = o->weight_decay);
     else
-        run->optimizer = hone_adamw(run->ctx, .learning_rate = o->learning_rate, .weight_decay = decay);
+        run->optimizer = hone_adamw(run->ctx, .learning_rate = o->learning_rate, .weight_decay = decay,
+                                    .eight_bit = o->optimizer && !strcmp(o->optimizer, "adamw8bit"));
     return run->optimizer ? HONE_OK : run->ctx->status;
 }
 

@@ -128,10 +128,12 @@ hone_node *hone__llama_hidden(hone_layer *root, hone_graph *graph, const hone__l
     for (int64_t i = 0; i < l->config.num_hidden_layers && x; i++) {
         const block *b = &l->blocks[i];
         const char *before = hone__scope_push(graph, b->layer->name);
+        if (b->layer->checkpointing) hone_checkpoint_begin(graph);
         hone_node *h = hone_apply(b->input_layernorm, x);
         if (h) x = hone_add(x, attention(l, b, i, in, h, factors));
         h = x ? hone_apply(b->post_attention_layernorm, x) : NULL;
         x = h ? hone_add(x, mlp(b, h)) : NULL;
+        if (b->layer->checkpointing) hone_checkpoint_end(graph);
         hone__scope_pop(graph, before);
     }
     hone__scope_pop(graph, layers);

@@ -137,7 +137,9 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     size_t first = graph->n_calls;
     bool outermost = graph->depth++ == 0;
     const char *before = hone__scope_push(graph, layer->name);
+    if (layer->checkpointing) hone_checkpoint_begin(graph);
     hone_node *y = layer->forward(layer, graph, inputs, n);
+    if (layer->checkpointing) hone_checkpoint_end(graph);
     hone__scope_pop(graph, before);
     graph->depth--;
     if (!y) {
@@ -155,6 +157,15 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     memcpy(kept, inputs, (size_t)n * sizeof *kept);
     graph->applications[graph->n_applications++] = (hone__application){layer, n, kept, y, first, graph->n_calls};
     return y;
+}
+
+void hone_layer_set_checkpointing(hone_layer *layer, bool on)
+{
+    if (!layer || layer->checkpointing == on) return;
+    layer->checkpointing = on;
+    const hone_layer *root = layer;
+    while (root->parent) root = root->parent;
+    if (root->model) root->model->generation++;
 }
 
 hone_node *hone_apply(hone_layer *layer, hone_node *x) { return hone_apply_n(layer, 1, &x); }

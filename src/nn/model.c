@@ -92,7 +92,10 @@ static hone_status first_values(hone_model *model, hone_param *param, const hone
     return HONE_OK;
 }
 
-static int64_t aligned_count(const hone_param *param) { return (hone_shape_count(param->v.shape) + 15) & ~(int64_t)15; }
+static int64_t aligned_count(const hone_param *param)
+{
+    return (hone_shape_count(param->v.shape) + HONE__SEGMENT_ALIGN - 1) & ~(int64_t)(HONE__SEGMENT_ALIGN - 1);
+}
 
 static hone_status seal_frozen(hone_model *model, hone_param *param)
 {
@@ -132,6 +135,7 @@ static hone_status seal_trained(hone_model *model, size_t from)
         if (!look_up(model, param, &source) && !hone__ok(ctx)) break;
         hone_status status = first_values(model, param, &source, segment->values + param->offset);
         if (status != HONE_OK) hone__fail(ctx, status, "parameter '%s': its values could not be read", param->name);
+        hone__variable_release(&(hone__variable){.data = (void *)(uintptr_t)source.data, .mapped = source.mapped});
     }
     if (!hone__ok(ctx)) {
         hone__free(ctx, segment->values);

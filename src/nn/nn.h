@@ -17,10 +17,12 @@ struct hone_param {
     void *own;      /* frozen values of our own, freed with the parameter */
 };
 
+enum { HONE__SEGMENT_ALIGN = 256 }; /* elements: optimizers may keep one value for so many */
+
 /* Trained parameters that were sealed together: f32 values and gradients, each in one piece. Never moved. */
 typedef struct hone__segment {
     struct hone__segment *next;
-    int64_t count; /* elements, each parameter's start aligned to 16 */
+    int64_t count; /* elements, each parameter's start aligned to HONE__SEGMENT_ALIGN; what lies between is 0 */
     float *values, *grads; /* grads NULL until training asks */
     hone_param **params;
     size_t n_params;

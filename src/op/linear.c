@@ -34,6 +34,8 @@ typedef struct prepared {
     hone_ctx *ctx;
     hone__matmul *matmul;
     const void *weight;      /* packed or plain; NULL: in[1] as it lies */
+    hone__packer *packer;    /* packs in[1] into scratch at each run */
+    size_t packed_bytes;     /* of scratch, in front of the product's own */
     hone__quantized *quantized;
 } prepared;
 
@@ -43,6 +45,7 @@ static void free_prepared(void *state)
     if (!p) return;
     hone__matmul_free(p->matmul);
     hone__quantized_free(p->quantized);
+    hone__packer_free(p->packer);
     hone__free(p->ctx, p);
 }
 
@@ -58,6 +61,22 @@ static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__m
     if (!d || !hone__plan_uses(e->plan, w, d)) return false;
     p->weight = d->data;
     return true;
+}
+
+/* A weight that is being trained changes with each step, so a packed copy would serve one product in each direction and
+   micro-batch: it is packed where it is used, into scratch that all layers share. With fewer rows micro-batches would feel
+   that, and activations leave room for the copies. */
+enum { PACK_AT_USE_ROWS = 1024 };
+static bool packs_at_use(const hone__variable *w, int64_t rows)
+{
+    return w->trainable && w->grad && w->stored == HONE_F32 && rows >= PACK_AT_USE_ROWS;
+}
+
+/* A frozen weight that is read in both directions, in plain elements: one copy for both, at 4 % of the products' speed. */
+static bool shares_plain(const hone__exec *e, hone__variable *w)
+{
+    if (w->by_hand || (w->trainable && w->grad) || e->in[0].dtype != HONE_BF16) return false;
+    return e->call->graph->mode == HONE_TRAIN || hone__find_derived(w, hone__plain_key(HONE_BF16));
 }
 
 static hone_status prepare(hone__exec *e)
@@ -91,9 +110,14 @@ static hone_status prepare(hone__exec *e)
         d.b_stored = variable->stored;
         derive = false;
     }
-    d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32);
+    d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);
+    if (d.pack_b && packs_at_use(variable, rows) && hone__matmul_layout(p->matmul)) {
+        p->packed_bytes = (hone__matmul_packed_bytes(p->matmul) + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
+        e->scratch_size += p->packed_bytes;
+        return (p->packer = hone__packer_new(p->matmul)) ? HONE_OK : e->ctx->status;
+    }
     if (derive && e->plan && !derive_weight(e, p, variable, p->matmul, x->dtype)) return e->ctx->status;
     return HONE_OK;
 }
@@ -118,8 +142,12 @@ static hone_status run(hone__exec *e)
     hone_status status = HONE_OK;
     if (p->quantized)
         hone__quantized_run(p->quantized, e->in[0].data, e->in[0].dtype, bias, y->data, y->dtype, e->scratch);
-    else
-        status = hone__matmul_run(p->matmul, e->in[0].data, p->weight ? p->weight : e->in[1].data, bias, y->data, e->scratch);
+    else {
+        const void *w = p->packer ? e->scratch : p->weight ? p->weight : e->in[1].data;
+        if (p->packer) status = hone__packer_run(p->packer, e->scratch, e->variable[1]->data, e->variable[1]->stored);
+        if (status == HONE_OK)
+            status = hone__matmul_run(p->matmul, e->in[0].data, w, bias, y->data, (char *)e->scratch + p->packed_bytes);
+    }
     if (t->activation && status == HONE_OK) hone__parallel_for(e->ctx, count, HONE__GRAIN, activate_part, e);
     return status;
 }

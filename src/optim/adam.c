@@ -1,18 +1,35 @@
 /* Adam and AdamW differ in where the decay goes. */
 #include "optim/optim.h"
 
-static void adam_update(const hone_optimizer *o, float *param, const float *grad, float *const *state, int64_t n, double scale)
+static void adam_update(const hone_optimizer *o, float *param, const float *grad, void *const *state, int64_t n, double scale)
 {
     o->k->adam(param, grad, state[0], state[1], n, o->learning_rate, o->beta1, o->beta2, o->epsilon, o->weight_decay,
                (int64_t)o->steps, scale);
 }
-static void adamw_update(const hone_optimizer *o, float *param, const float *grad, float *const *state, int64_t n, double scale)
+static void adamw_update(const hone_optimizer *o, float *param, const float *grad, void *const *state, int64_t n, double scale)
 {
     o->k->adamw(param, grad, state[0], state[1], n, o->learning_rate, o->beta1, o->beta2, o->epsilon, o->weight_decay,
                 (int64_t)o->steps, scale);
 }
-static const hone__rule adam = {.name = "adam", .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .update = adam_update};
-static const hone__rule adamw = {.name = "adamw", .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .update = adamw_update};
+static void adam8_update(const hone_optimizer *o, float *param, const float *grad, void *const *state, int64_t n, double scale)
+{
+    o->k->adam8(false, param, grad, state[0], state[1], state[2], state[3], n, o->learning_rate, o->beta1, o->beta2, o->epsilon,
+                o->weight_decay, (int64_t)o->steps, scale);
+}
+static void adamw8_update(const hone_optimizer *o, float *param, const float *grad, void *const *state, int64_t n, double scale)
+{
+    o->k->adam8(true, param, grad, state[0], state[1], state[2], state[3], n, o->learning_rate, o->beta1, o->beta2, o->epsilon,
+                o->weight_decay, (int64_t)o->steps, scale);
+}
+#define MOMENTS .states = 2, .state = {{"exp_avg", HONE_F32, 1}, {"exp_avg_sq", HONE_F32, 1}}
+#define MOMENTS8                                                                                                              \
+    .states = 4, .state = {{"exp_avg", HONE_U8, 1}, {"exp_avg_sq", HONE_U8, 1}, {"exp_avg_scale", HONE_F32, HONE__ADAM8_BLOCK}, \
+                           {"exp_avg_sq_scale", HONE_F32, HONE__ADAM8_BLOCK}}
+static const hone__rule adam = {.name = "adam", MOMENTS, .update = adam_update};
+static const hone__rule adamw = {.name = "adamw", MOMENTS, .update = adamw_update};
+static const hone__rule adam8 = {.name = "adam8bit", MOMENTS8, .update = adam8_update};
+static const hone__rule adamw8 = {.name = "adamw8bit", MOMENTS8, .update = adamw8_update};
+_Static_assert((int)HONE__ADAM8_BLOCK == (int)HONE__SEGMENT_ALIGN, "a block of moments belongs to one parameter");
 
 static hone_optimizer *make(hone_ctx *ctx, const hone__rule *rule, const hone_adam_opts *opts, double decay)
 {
@@ -35,5 +52,11 @@ static hone_optimizer *make(hone_ctx *ctx, const hone__rule *rule, const hone_ad
     return NULL;
 }
 
-hone_optimizer *hone_adam_opt(hone_ctx *ctx, const hone_adam_opts *opts) { return make(ctx, &adam, opts, 0); }
-hone_optimizer *hone_adamw_opt(hone_ctx *ctx, const hone_adam_opts *opts) { return make(ctx, &adamw, opts, 0.01); }
+hone_optimizer *hone_adam_opt(hone_ctx *ctx, const hone_adam_opts *opts)
+{
+    return make(ctx, opts && opts->eight_bit ? &adam8 : &adam, opts, 0);
+}
+hone_optimizer *hone_adamw_opt(hone_ctx *ctx, const hone_adam_opts *opts)
+{
+    return make(ctx, opts && opts->eight_bit ? &adamw8 : &adamw, opts, 0.01);
+}

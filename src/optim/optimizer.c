@@ -40,7 +40,8 @@ hone_status hone__optimizer_prepare(hone_optimizer *o, hone_model *model)
         hone__optim_segment *segment = &o->segments[o->n_segments];
         *segment = (hone__optim_segment){.segment = s};
         for (int i = 0; i < o->rule->states; i++) {
-            segment->state[i] = hone__calloc(o->ctx, (size_t)s->count, sizeof(float));
+            const struct hone__rule_state *state = &o->rule->state[i];
+            segment->state[i] = hone__calloc(o->ctx, 1, hone__dtype_bytes(state->dtype, s->count / state->per));
             if (segment->state[i]) continue;
             while (i-- > 0) hone__free(o->ctx, segment->state[i]);
             return o->ctx->status;
@@ -95,8 +96,8 @@ static void update_pieces(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     for (int64_t p = begin; p < end; p++) {
         int64_t from = j->range.begin + p * PIECE, to = HONE_MIN(j->range.end, from + PIECE);
-        float *state[HONE__OPTIM_STATES] = {0};
-        for (int s = 0; s < j->o->rule->states; s++) state[s] = j->segment->state[s] + from;
+        void *state[HONE__OPTIM_STATES] = {0};
+        for (int s = 0; s < j->o->rule->states; s++) state[s] = hone__optim_state(j->o, j->segment, s, from);
         j->o->rule->update(j->o, j->segment->segment->values + from, j->segment->segment->grads + from, state, to - from,
                            j->scale);
     }

@@ -1,11 +1,11 @@
 #include "optim/optim.h"
 
-static void update(const hone_optimizer *o, float *param, const float *grad, float *const *state, int64_t n, double scale)
+static void update(const hone_optimizer *o, float *param, const float *grad, void *const *state, int64_t n, double scale)
 {
     o->k->sgd(param, grad, state[0], n, o->learning_rate, o->momentum, o->nesterov, o->weight_decay, o->steps == 1, scale);
 }
 static const hone__rule plain = {.name = "sgd", .states = 0, .update = update};
-static const hone__rule with_momentum = {.name = "sgd", .states = 1, .state_names = {"momentum"}, .update = update};
+static const hone__rule with_momentum = {.name = "sgd", .states = 1, .state = {{"momentum", HONE_F32, 1}}, .update = update};
 
 hone_optimizer *hone_sgd_opt(hone_ctx *ctx, const hone_sgd_opts *opts)
 {
