@@ -450,8 +450,6 @@ static void test_instruction_sets_agree(void **state)
     }
 }
 
-/* ---- PyTorch ------------------------------------------------------------------------------------------- */
-
 /* ---- profiles --------------------------------------------------------------------------------------------- */
 
 /* An op that works in the compute dtype is a matrix product of some kind: not counted in op/work.c it would look idle,
@@ -477,6 +475,8 @@ static void test_no_kind_of_matrix_product_is_forgotten(void **state)
     (void)state;
     each_sample(false, check_counted);
 }
+
+/* ---- PyTorch ------------------------------------------------------------------------------------------- */
 
 /* Ops that PyTorch cannot answer for, and why that is no gap. */
 static const struct {

@@ -126,6 +126,13 @@ static void matmul(const hone__exec *e, hone__work *work)
     add_product(work, batch, m, n, k, e->in[0].dtype, 1);
 }
 
+/* As the product of windows with filters that it is: y [N, out, ...] of the forward pass, w [out, in / groups, ...]. */
+static void conv(hone__work *work, const hone__view *y, const hone__view *w)
+{
+    int64_t filters = HONE_MAX(w->shape.dim[0], (int64_t)1), places = hone_shape_count(y->shape) / filters;
+    add_product(work, 1, places, filters, hone_shape_count(w->shape) / filters, y->dtype, 1);
+}
+
 void hone__exec_work(const hone__exec *e, hone__work *work)
 {
     *work = (hone__work){0};
@@ -140,5 +147,11 @@ void hone__exec_work(const hone__exec *e, hone__work *work)
         seen = attention(e, work, op == &hone__op_attention_grad);
     else if (op == &hone__op_linear_cross_entropy || op == &hone__op_linear_cross_entropy_grad)
         linear_cross_entropy(e, work, op == &hone__op_linear_cross_entropy_grad);
+    else if (op == &hone__op_conv)
+        conv(work, &e->out[0], &e->in[1]);
+    else if (op == &hone__op_conv_input_grad)
+        conv(work, &e->in[0], &e->in[1]);
+    else if (op == &hone__op_conv_weight_grad)
+        conv(work, &e->in[1], &e->out[0]);
     count_bytes(e, work, seen);
 }

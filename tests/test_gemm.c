@@ -1,0 +1,130 @@
+/* Products of bf16 whose second operand is read as it is stored, against sums in double; and all that such products can be
+   asked for beside. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "kernel/gemm.h"
+#include "tensor/block.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct shape {
+    int64_t m, n, k;
+    bool transposed_a, by_columns; /* A lies [k, m]; B lies [n, k], as a weight that is multiplied forward */
+    bool half, bias, add;
+} shape;
+
+static uint64_t drawn;
+static float draw(void) { return (float)((double)hone__random_below(5, drawn++, 2001) / 1000 - 1); }
+
+/* count values that bf16 holds exactly, in that type. */
+static void *stored(hone_dtype type, int64_t count, float *values)
+{
+    float *plain = malloc((size_t)count * 4);
+    void *data = malloc(hone__dtype_bytes(type, count));
+    for (int64_t i = 0; i < count; i++) plain[i] = hone__bf16_to_f32(hone__f32_to_bf16(draw()));
+    if (hone__is_blocks(type)) {
+        hone__block_format_of(type)->pack(data, plain, count);
+        hone__block_format_of(type)->unpack(plain, data, count);
+    } else {
+        hone__convert(data, type, plain, HONE_F32, count);
+    }
+    /* Products round what the blocks hold to bf16. */
+    for (int64_t i = 0; i < count; i++) values[i] = hone__bf16_to_f32(hone__f32_to_bf16(plain[i]));
+    free(plain);
+    return data;
+}
+
+static double at(const float *x, int64_t i, int64_t j, int64_t row, int64_t column) { return (double)x[i * row + j * column]; }
+
+static void check(hone_ctx *ctx, shape s, hone_dtype b_type)
+{
+    hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = HONE_BF16, .c = s.half ? HONE_BF16 : HONE_F32,
+                           .a_row = s.transposed_a ? 1 : s.k, .a_col = s.transposed_a ? s.m : 1,
+                           .b_row = s.by_columns ? 1 : s.n, .b_col = s.by_columns ? s.k : 1, .c_row = s.n, .bias = s.bias,
+                           .accumulate = s.add};
+    if (b_type != HONE_BF16) {
+        if (!hone__matmul_reads(&d, b_type)) return;
+        d.b_raw = true;
+        d.b_stored = b_type;
+    }
+    size_t count = (size_t)(s.m * s.n);
+    float *a = malloc((size_t)(s.m * s.k) * 4), *b = malloc((size_t)(s.n * s.k) * 4), *c = malloc(count * 4), *bias = malloc((size_t)s.n * 4);
+    void *a_data = stored(HONE_BF16, s.m * s.k, a), *b_data = stored(b_type, s.n * s.k, b), *c_data = stored(d.c, s.m * s.n, c);
+    for (int64_t j = 0; j < s.n; j++) bias[j] = draw();
+    hone__matmul *product = hone__matmul_new(ctx, &d);
+    assert_non_null(product);
+    void *scratch = aligned_alloc(64, (hone__matmul_scratch(product) + 127) / 64 * 64);
+    assert_int_equal(hone__matmul_run(product, a_data, b_data, bias, c_data, scratch), HONE_OK);
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++) {
+            double sum = (s.bias ? (double)bias[j] : 0) + (s.add ? (double)c[i * s.n + j] : 0), size = 0;
+            for (int64_t p = 0; p < s.k; p++) {
+                double term = at(a, i, p, d.a_row, d.a_col) * at(b, p, j, d.b_row, d.b_col);
+                sum += term;
+                size += fabs(term);
+            }
+            float got;
+            hone__convert(&got, HONE_F32, (char *)c_data + hone__dtype_bytes(d.c, i * s.n + j), d.c, 1);
+            if (!(fabs((double)got - sum) <= 1e-5 * (1 + size) + (s.half ? 0.004 * fabs(sum) : 0)))
+                fail_msg("%lld x %lld x %lld of %s, row %lld, column %lld: %g, not %g", (long long)s.m, (long long)s.n,
+                         (long long)s.k, hone_dtype_name(b_type), (long long)i, (long long)j, (double)got, sum);
+        }
+    hone__matmul_free(product);
+    free(scratch);
+    free(a), free(b), free(c), free(bias);
+    free(a_data), free(b_data), free(c_data);
+}
+
+static const shape shapes[] = {
+    {64, 64, 64, false, true, false, false, false},   {96, 64, 32, false, false, true, false, false},
+    {100, 70, 96, false, true, true, true, false},    {129, 96, 200, true, false, false, false, true},
+    {64, 33, 64, false, true, false, true, true},     {65, 160, 31, true, false, true, false, true},
+    {640, 64, 1600, false, true, false, false, true}, {64, 288, 576, false, true, true, false, false},
+    {32, 32, 32, true, true, false, false, false},    {700, 96, 1100, true, false, false, false, false},
+};
+
+static void test_products_equal_sums_in_double(void **state)
+{
+    (void)state;
+    static const hone_dtype types[] = {HONE_BF16, HONE_F32, HONE_Q4_0, HONE_Q4_1, HONE_Q8_0};
+    for (int threads = 1; threads <= 3; threads++) {
+        hone_ctx *ctx = hone_ctx_new(.threads = threads);
+        for (size_t i = 0; i < HONE_ARRAY_LEN(shapes); i++)
+            for (size_t t = 0; t < HONE_ARRAY_LEN(types); t++) check(ctx, shapes[i], types[t]);
+        hone_ctx_release(ctx);
+    }
+}
+
+static void test_what_cannot_be_read_is_refused(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    hone__matmul_desc d = {.batch = 1, .m = 256, .n = 64, .k = 64, .ab = HONE_BF16, .c = HONE_F32, .a_row = 64, .a_col = 1,
+                           .b_row = 1, .b_col = 64, .c_row = 64};
+    bool amx = hone__isa_level() == HONE__ISA_AMX;
+    assert_int_equal(hone__matmul_reads(&d, HONE_Q4_1), amx);
+    assert_int_equal(hone__matmul_reads(&d, HONE_F32), amx);
+    assert_false(hone__matmul_reads(&d, HONE_Q6_K));
+    d.m = 8; /* too few rows to pay for packing */
+    assert_false(hone__matmul_reads(&d, HONE_Q4_1));
+    d.m = 256, d.ab = HONE_F32;
+    assert_false(hone__matmul_reads(&d, HONE_Q4_1));
+    d.ab = HONE_BF16, d.k = 40, d.a_row = 40, d.b_col = 40; /* blocks that go across rows */
+    assert_false(hone__matmul_reads(&d, HONE_Q4_1));
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_ctx_release(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products_equal_sums_in_double),
+        cmocka_unit_test(test_what_cannot_be_read_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
