@@ -100,6 +100,51 @@ static void test_products_equal_sums_in_double(void **state)
     }
 }
 
+/* x w^T + u q^T in one go, the second product of few terms, rounded after both. */
+static void check_second_product(hone_ctx *ctx, int64_t rank, hone_dtype q_type, bool q_by_columns, bool half)
+{
+    enum { M = 97, N = 70, K = 96 };
+    hone__matmul_desc d = {.batch = 1, .m = M, .n = N, .k = K, .ab = HONE_BF16, .c = half ? HONE_BF16 : HONE_F32, .a_row = K,
+                           .a_col = 1, .b_row = 1, .b_col = K, .c_row = N, .b_raw = true, .b_stored = HONE_Q4_1};
+    hone__gemm_more more = {rank, q_type, q_by_columns ? 1 : N, q_by_columns ? rank : 1};
+    float x[M * K], w[N * K], *u = malloc((size_t)(M * rank) * 4), *q = malloc((size_t)(N * rank) * 4), y[M * N];
+    void *x_data = stored(HONE_BF16, M * K, x), *w_data = stored(HONE_Q4_1, N * K, w);
+    void *u_data = stored(HONE_BF16, M * rank, u), *q_data = stored(q_type, N * rank, q), *y_data = malloc(sizeof y);
+    hone__gemm *g = hone__gemm_new(ctx, &d, &more);
+    assert_non_null(g);
+    void *scratch = aligned_alloc(64, (hone__gemm_scratch(g) + 127) / 64 * 64);
+    hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, u_data, q_data);
+    hone__convert(y, HONE_F32, y_data, d.c, M * N);
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t j = 0; j < N; j++) {
+            double sum = 0, size = 0;
+            for (int64_t p = 0; p < K + rank; p++) {
+                double term = p < K ? at(x, i, p, K, 1) * at(w, j, p, K, 1)
+                                    : at(u, i, p - K, rank, 1) * at(q, p - K, j, more.b_row, more.b_col);
+                sum += term;
+                size += fabs(term);
+            }
+            if (!(fabs((double)y[i * N + j] - sum) <= 1e-5 * (1 + size) + (half ? 0.004 * fabs(sum) : 0)))
+                fail_msg("rank %lld, row %lld, column %lld: %g, not %g", (long long)rank, (long long)i, (long long)j,
+                         (double)y[i * N + j], sum);
+        }
+    hone__gemm_free(g);
+    free(scratch);
+    free(u), free(q), free(x_data), free(w_data), free(u_data), free(q_data), free(y_data);
+}
+
+static void test_a_second_product_is_added_before_rounding(void **state)
+{
+    (void)state;
+    if (hone__isa_level() < HONE__ISA_AMX) return; /* others compute the two one after the other */
+    static const int64_t ranks[] = {1, 4, 16, 33, 64};
+    hone_ctx *ctx = hone_ctx_new(.threads = 2);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(ranks); i++)
+        for (int way = 0; way < 8; way++)
+            check_second_product(ctx, ranks[i], way & 1 ? HONE_BF16 : HONE_F32, way & 2, way & 4);
+    hone_ctx_release(ctx);
+}
+
 static void test_what_cannot_be_read_is_refused(void **state)
 {
     (void)state;
@@ -124,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products_equal_sums_in_double),
+        cmocka_unit_test(test_a_second_product_is_added_before_rounding),
         cmocka_unit_test(test_what_cannot_be_read_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,8 +98,14 @@ def matmul(x, a):
 
 
 def linear(x, a):
-    y = x[0] @ (x[1] if a["transposed"] else x[1].mT)
-    return ACTIVATION[a["activation"]](y if len(x) < 3 else y + x[2])
+    turned = (lambda w: w) if a["transposed"] else (lambda w: w.mT)
+    x0, w, bias, p, q = (x + [None] * 3)[:5]
+    y = x0 @ turned(w)
+    if bias is not None:
+        y = y + bias
+    if p is not None:
+        y = y + a["scale"] * (x0 @ turned(p)) @ turned(q)
+    return ACTIVATION[a["activation"]](y)
 
 
 def layer_norm(x, a):

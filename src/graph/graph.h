@@ -162,6 +162,7 @@ typedef struct hone__sample {
     const void *attr;    /* NULL: zeros */
     const char *refused; /* not NULL: recording must fail, and the message contain this */
     bool no_grad;        /* skip finite differences (say why in the name) */
+    bool rounds_within;  /* on bf16 inputs: a product's result is another's operand, so bf16 as between two ops */
     double tolerance;    /* f32 against f64, relative; 0: the driver's 2e-5 */
 } hone__sample;
 

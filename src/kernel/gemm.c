@@ -10,6 +10,7 @@ enum {
 struct hone__gemm {
     hone_ctx *ctx;
     hone__matmul_desc d;
+    hone__gemm_more more; /* k 0: none */
     hone_dtype b_type;
     int64_t row_panels, column_panels, row_parts, column_parts;
     size_t panel; /* bytes */
@@ -46,13 +47,17 @@ bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 #endif
 }
 
-hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d)
+hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone__gemm_more *more)
 {
     if (!possible(d) || scratch_bytes(d) > MOST_SCRATCH) return NULL;
     hone__gemm *g = hone__calloc(ctx, 1, sizeof *g);
     if (!g) return NULL;
     *g = (hone__gemm){.ctx = ctx, .d = *d, .b_type = d->b_raw ? d->b_stored : HONE_BF16, .row_panels = panels(d->m),
                       .column_panels = panels(d->n), .panel = panel_bytes(d)};
+    if (more) {
+        g->more = *more;
+        g->panel += (size_t)panels(more->k) * PANEL * PANEL * 2;
+    }
     /* Each thread has rows of its own, so that no packed A moves between caches; what all of them pack is B. */
     g->row_parts = HONE_MIN(g->row_panels, (int64_t)ctx->threads);
     g->column_parts = HONE_MIN(ctx->threads / g->row_parts, g->column_panels);
@@ -75,7 +80,7 @@ size_t hone__gemm_scratch(const hone__gemm *g) { return (size_t)(g->row_parts * 
 #ifdef HONE_X86
 typedef struct job {
     const hone__gemm *g;
-    hone__gemm_operand a;
+    hone__gemm_operand a, a2;
     hone__gemm_product product;
     char *scratch;
 } job;
@@ -88,23 +93,29 @@ static void multiply(void *arg, int64_t begin, int64_t end)
         int64_t r = part / g->column_parts, m0 = g->row_panels * r / g->row_parts, m1 = g->row_panels * (r + 1) / g->row_parts;
         int64_t c = part % g->column_parts, n0 = g->column_panels * c / g->column_parts;
         char *a = j->scratch + (size_t)part * part_scratch(g);
-        for (int64_t i = m0; i < m1; i++)
-            hone__gemm_pack_amx(a + (size_t)(i - m0) * g->panel, &j->a, i * PANEL, g->d.m - i * PANEL, g->d.k, false);
+        for (int64_t i = m0; i < m1; i++) {
+            char *to = a + (size_t)(i - m0) * g->panel;
+            hone__gemm_pack_amx(to, &j->a, i * PANEL, g->d.m - i * PANEL, g->d.k, false);
+            if (g->more.k) hone__gemm_pack_amx(to + panel_bytes(&g->d), &j->a2, i * PANEL, g->d.m - i * PANEL, g->more.k, false);
+        }
         hone__gemm_multiply_amx(&j->product, a, m0, m1, n0, g->column_panels * (c + 1) / g->column_parts,
                                 a + (size_t)(m1 - m0) * g->panel);
     }
 }
 #endif
 
-void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch)
+void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
+                    const void *a2, const void *b2)
 {
 #ifdef HONE_X86
     const hone__matmul_desc *d = &g->d;
-    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .scratch = scratch};
-    j.product = (hone__gemm_product){d->m, d->n, d->k, {b, g->b_type, d->b_row, d->b_col}, c, d->c_row,
-                                     d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate};
+    const hone__gemm_more *more = &g->more;
+    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .scratch = scratch};
+    j.product = (hone__gemm_product){d->m, d->n, d->k, {b, g->b_type, d->b_row, d->b_col}, more->k,
+                                     {b2, more->b_stored, more->b_row, more->b_col}, c, d->c_row, d->bias ? bias : NULL,
+                                     d->c == HONE_BF16, d->accumulate};
     hone__parallel_for(g->ctx, g->row_parts * g->column_parts, 1, multiply, &j);
 #else
-    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch;
+    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)a2, (void)b2;
 #endif
 }

@@ -31,7 +31,7 @@ hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
     m->ctx = ctx;
     m->d = *d;
     m->k = hone__kernels_for(d->ab == HONE_F64 ? HONE_F64 : HONE_F32);
-    m->gemm = hone__gemm_new(ctx, d);
+    m->gemm = hone__gemm_new(ctx, d, NULL);
     if (m->gemm) return m;
     if (d->b_raw) hone__fail(ctx, HONE_INTERNAL, "no product reads %s", hone_dtype_name(d->b_stored));
     if (!hone__ok(ctx)) {
@@ -147,7 +147,7 @@ static void by_gemm(const hone__matmul *m, const void *a, const void *b, const v
 hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
     if (m->gemm) {
-        hone__gemm_run(m->gemm, a, b, bias, c, scratch);
+        hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL, NULL);
         return HONE_OK;
     }
 #ifdef HONE_HAVE_ONEDNN

@@ -24,7 +24,7 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
     if (!dense->opts.no_bias && !(b = hone_weight(self, graph, "bias", HONE_SHAPE(dense->units), HONE_INIT_ZEROS)))
         return NULL;
     if (!dense->lora.rank) return hone_linear(x, w, b, .activation = dense->opts.activation);
-    hone_node *y = hone__lora_apply(self, graph, &dense->lora, x, hone_linear(x, w, b), features, dense->units);
+    hone_node *y = hone__lora_apply(self, graph, &dense->lora, x, w, b);
     return hone_activate(y, dense->opts.activation);
 }
 

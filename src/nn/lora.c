@@ -1,13 +1,18 @@
 /* Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Names and first values are PEFT's. */
 #include "nn/nn.h"
+#include "op/op.h"
 
-hone_node *hone__lora_apply(hone_layer *layer, hone_graph *graph, const hone__lora *lora, hone_node *x, hone_node *y,
-                            int64_t in, int64_t out)
+hone_node *hone__lora_apply(hone_layer *layer, hone_graph *graph, const hone__lora *lora, hone_node *x, hone_node *w,
+                            hone_node *bias)
 {
+    if (!x || !w) return NULL;
+    int64_t in = w->shape.dim[1], out = w->shape.dim[0];
+    double scale = lora->alpha / (double)lora->rank;
     hone_node *a = hone_weight(layer, graph, "lora_A.weight", HONE_SHAPE(lora->rank, in), HONE_INIT_TORCH_LINEAR);
     hone_node *b = hone_weight(layer, graph, "lora_B.weight", HONE_SHAPE(out, lora->rank), HONE_INIT_ZEROS);
-    hone_node *low = hone_linear(hone_dropout(x, lora->dropout), a, NULL);
-    return hone_add(y, hone_affine(hone_linear(low, b, NULL), lora->alpha / (double)lora->rank, 0));
+    hone_node *dropped = hone_dropout(x, lora->dropout);
+    if (dropped == x) return hone__linear_low_rank(x, w, bias, a, b, scale);
+    return hone_add(hone_linear(x, w, bias), hone_affine(hone_linear(hone_linear(dropped, a, NULL), b, NULL), scale, 0));
 }
 
 /* Does the comma-separated list name this layer? "all": every dense layer but a head at the top of the model. */

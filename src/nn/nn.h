@@ -85,7 +85,8 @@ typedef struct hone__dense {
     hone_dense_opts opts;
     hone__lora lora; /* rank 0: none */
 } hone__dense;
-hone_node *hone__lora_apply(hone_layer *layer, hone_graph *graph, const hone__lora *lora, hone_node *x, hone_node *y,
-                            int64_t in, int64_t out);
+/* x weight^T + bias and the adapter's part; bias may be NULL. */
+hone_node *hone__lora_apply(hone_layer *layer, hone_graph *graph, const hone__lora *lora, hone_node *x, hone_node *w,
+                            hone_node *bias);
 
 #endif

@@ -1,14 +1,28 @@
-/* Products with a weight: packed once for its variable, read from blocks where that is faster. */
-#include "kernel/matmul.h"
+/* Products with a weight: packed once for its variable, read from blocks where that is faster. With two factors p and q
+   more, a product of low rank is added (Hu et al. 2021, "LoRA"): y = x w^T + scale (x p^T) q^T, rounded after the sum. */
+#include "kernel/gemm.h"
 #include "kernel/quantized.h"
-#include "op/op.h"
+#include "op/nn.h"
 
 struct linear_attr {
     bool transposed; /* contract over w's first axis instead: y = x w, the backward direction */
     int activation;  /* one whose slope its output tells: none, relu, sigmoid, tanh */
+    double scale;    /* of the product of low rank: p [r, in], q [out, r]; transposed p [out, r], q [r, in] */
 };
 static const hone__attr attrs[] = {HONE__ATTR(struct linear_attr, transposed, BOOL),
-                                   HONE__ATTR(struct linear_attr, activation, INT), {0}};
+                                   HONE__ATTR(struct linear_attr, activation, INT),
+                                   HONE__ATTR(struct linear_attr, scale, F64), {0}};
+
+static bool low_rank_fits(hone__call *call, int64_t k, int64_t n, bool transposed)
+{
+    if (!hone__want_same_real(call, 0, 3) || !hone__has(call, 4) || !hone__want_same_real(call, 0, 4)) return false;
+    hone_shape p = call->in[3]->shape, q = call->in[4]->shape;
+    int own = transposed ? 1 : 0; /* p's axis of rank; q's is the other */
+    if (p.rank != 2 || q.rank != 2 || p.dim[1 - own] != k || q.dim[own] != n || p.dim[own] != q.dim[1 - own])
+        return hone__refuse(call, HONE_SHAPE, "factors of low rank must be [r, %lld] and [%lld, r]%s, not %s and %s", (long long)k,
+                            (long long)n, transposed ? " transposed" : "", HONE__SHAPE_STR(p), HONE__SHAPE_STR(q));
+    return true;
+}
 
 static bool shape(hone__call *call)
 {
@@ -26,6 +40,7 @@ static bool shape(hone__call *call)
         if (b.rank != 1 || b.dim[0] != n)
             return hone__refuse(call, HONE_SHAPE, "the bias must be [%lld], not %s", (long long)n, HONE__SHAPE_STR(b));
     }
+    if (hone__has(call, 3) && !low_rank_fits(call, k, n, t->transposed)) return false;
     y.dim[y.rank - 1] = n;
     return hone__set_out(call, 0, call->in[0]->dtype, y);
 }
@@ -37,7 +52,35 @@ typedef struct prepared {
     hone__packer *packer;    /* packs in[1] into scratch at each run */
     size_t packed_bytes;     /* of scratch, in front of the product's own */
     hone__quantized *quantized;
+    hone__gemm *gemm;        /* of both products at once */
+    /* The product of low rank: inner = scale x p, in f32 (f64) and as a product takes it; and outer, inner q. */
+    int64_t rank;
+    hone__matmul *inner, *outer;
+    size_t main_bytes;       /* of scratch, before what low_rank_room names */
 } prepared;
+
+/* What the product of low rank needs of scratch behind the other product's. */
+typedef struct room {
+    void *sums, *inner; /* [rows, r] in the products' real type, and as their operand */
+    void *p, *q;        /* cast; NULL: as they lie */
+    void *wide;         /* [rows, out] reals, where y is bf16 and two products make it; NULL: y itself */
+    void *product;
+} room;
+
+static size_t lay_out(const hone__exec *e, const prepared *p, room *r)
+{
+    int64_t rows = hone__row_count(e->in[0].shape), n = hone__row_length(e->out[0].shape);
+    hone_dtype type = e->in[0].dtype, real = e->k->real;
+    char *at = (char *)e->scratch + p->main_bytes;
+    *r = (room){.sums = hone__take(&at, hone__dtype_bytes(real, rows * p->rank))};
+    r->inner = type == real ? r->sums : hone__take(&at, hone__dtype_bytes(type, rows * p->rank));
+    if (e->in[3].dtype != type) r->p = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[3].shape)));
+    if (e->in[4].dtype != type && !p->gemm) r->q = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[4].shape)));
+    if (e->out[0].dtype != real && !p->gemm) r->wide = hone__take(&at, hone__dtype_bytes(real, rows * n));
+    size_t more = p->outer ? hone__matmul_scratch(p->outer) : 0;
+    r->product = hone__take(&at, HONE_MAX(hone__matmul_scratch(p->inner), more));
+    return (size_t)((uintptr_t)at - (uintptr_t)e->scratch);
+}
 
 static void free_prepared(void *state)
 {
@@ -46,6 +89,9 @@ static void free_prepared(void *state)
     hone__matmul_free(p->matmul);
     hone__quantized_free(p->quantized);
     hone__packer_free(p->packer);
+    hone__gemm_free(p->gemm);
+    hone__matmul_free(p->inner);
+    hone__matmul_free(p->outer);
     hone__free(p->ctx, p);
 }
 
@@ -79,18 +125,51 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
     return e->call->graph->mode == HONE_TRAIN || hone__find_derived(w, hone__plain_key(HONE_BF16));
 }
 
-static hone_status prepare(hone__exec *e)
+/* The products with p and q; d is the other one's, which is taken along where our own can do both. */
+static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matmul_desc *d)
 {
     const struct linear_attr *t = e->attr;
+    int64_t r = e->in[3].shape.dim[t->transposed ? 1 : 0];
+    hone__matmul_desc inner = {.batch = 1, .m = d->m, .n = r, .k = d->k, .ab = d->ab, .c = e->k->real, .a_row = d->k, .a_col = 1,
+                               .b_row = t->transposed ? r : 1, .b_col = t->transposed ? 1 : d->k, .c_row = r};
+    hone__matmul_desc outer = {.batch = 1, .m = d->m, .n = d->n, .k = r, .ab = d->ab, .c = e->k->real, .a_row = r, .a_col = 1,
+                               .b_row = t->transposed ? d->n : 1, .b_col = t->transposed ? 1 : r, .c_row = d->n,
+                               .accumulate = true};
+    hone__gemm_more more = {.k = r, .b_stored = e->in[4].dtype, .b_row = outer.b_row, .b_col = outer.b_col};
+    p->rank = r;
+    if (d->b_raw && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
+    if (!(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
+    if (!p->gemm && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
+    p->main_bytes = p->gemm ? hone__gemm_scratch(p->gemm) : (e->scratch_size + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
+    room room_;
+    e->scratch_size = lay_out(e, p, &room_);
+    return HONE_OK;
+}
+
+static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc *desc);
+
+static hone_status prepare(hone__exec *e)
+{
     prepared *p = hone__calloc(e->ctx, 1, sizeof *p);
     if (!p) return e->ctx->status;
     p->ctx = e->ctx;
     e->state = p;
     e->free_state = free_prepared;
+    hone__matmul_desc d;
+    hone_status status = prepare_product(e, p, &d);
+    return status == HONE_OK && e->n_in > 3 && e->call->in[3] ? prepare_low_rank(e, p, &d) : status;
+}
+
+/* The product with w, and what it is: its C is real where the product of low rank follows. */
+static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc *desc)
+{
+    const struct linear_attr *t = e->attr;
     hone__view *x = &e->in[0], *w = &e->in[1], *y = &e->out[0];
     hone_shape xs = x->shape;
     hone__variable *variable = e->variable[1];
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
+    bool more = e->n_in > 3 && e->call->in[3];
+    *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
     if (variable && hone__is_blocks(variable->stored) && x->dtype == HONE_BF16 && !t->transposed && e->plan) {
         p->quantized = hone__quantized_new(e->ctx, variable->stored, rows, n, k, variable->data);
         if (p->quantized) {
@@ -109,7 +188,11 @@ static hone_status prepare(hone__exec *e)
         d.b_raw = true;
         d.b_stored = variable->stored;
         derive = false;
+    } else if (more) {
+        d.c = e->k->real;
     }
+    *desc = d;
+    if (more && d.b_raw) return HONE_OK;
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);
@@ -131,23 +214,75 @@ static void activate_part(void *arg, int64_t begin, int64_t end)
     e->k->unary(f, y, e->out[0].dtype, y, e->out[0].dtype, 1, end - begin, 0, 0);
 }
 
+static hone_status run_product(hone__exec *e, void *y, hone_dtype type)
+{
+    const prepared *p = e->state;
+    const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
+    if (p->quantized) {
+        hone__quantized_run(p->quantized, e->in[0].data, e->in[0].dtype, bias, y, type, e->scratch);
+        return HONE_OK;
+    }
+    const void *w = p->packer ? e->scratch : p->weight ? p->weight : e->in[1].data;
+    hone_status status = HONE_OK;
+    if (p->packer) status = hone__packer_run(p->packer, e->scratch, e->variable[1]->data, e->variable[1]->stored);
+    return status == HONE_OK ? hone__matmul_run(p->matmul, e->in[0].data, w, bias, y, (char *)e->scratch + p->packed_bytes) : status;
+}
+
+typedef struct scaling {
+    const hone__exec *e;
+    const room *r;
+} scaling;
+
+static void scale_part(void *arg, int64_t begin, int64_t end)
+{
+    const scaling *s = arg;
+    const struct linear_attr *t = s->e->attr;
+    hone_dtype real = s->e->k->real, type = s->e->in[0].dtype;
+    s->e->k->unary(HONE__AFFINE, (char *)s->r->inner + hone__dtype_bytes(type, begin), type,
+                   (const char *)s->r->sums + hone__dtype_bytes(real, begin), real, 1, end - begin, t->scale, 0);
+}
+
+/* As an operand of a product: cast into `room`, where there is one. */
+static hone_status operand(const hone__exec *e, int i, void *room_, const void **data)
+{
+    const hone__view *v = &e->in[i];
+    *data = room_ ? room_ : v->data;
+    return room_ ? hone__convert_all(e->ctx, room_, e->in[0].dtype, v->data, v->dtype, hone_shape_count(v->shape)) : HONE_OK;
+}
+
+static hone_status run_low_rank(hone__exec *e)
+{
+    const prepared *p = e->state;
+    hone__view *x = &e->in[0], *y = &e->out[0];
+    room r;
+    lay_out(e, p, &r);
+    scaling s = {e, &r};
+    const void *first, *second;
+    hone_status status = operand(e, 3, r.p, &first);
+    if (status == HONE_OK) status = operand(e, 4, r.q, &second);
+    if (status == HONE_OK) status = hone__matmul_run(p->inner, x->data, first, NULL, r.sums, r.product);
+    if (status != HONE_OK) return status;
+    hone__parallel_for(e->ctx, hone__row_count(x->shape) * p->rank, HONE__GRAIN, scale_part, &s);
+    if (p->gemm) {
+        const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
+        hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, r.inner, second);
+        return HONE_OK;
+    }
+    void *sum = r.wide ? r.wide : y->data;
+    status = run_product(e, sum, e->k->real);
+    if (status == HONE_OK) status = hone__matmul_run(p->outer, r.inner, second, NULL, sum, r.product);
+    if (status == HONE_OK && r.wide)
+        status = hone__convert_all(e->ctx, y->data, y->dtype, r.wide, e->k->real, hone_shape_count(y->shape));
+    return status;
+}
+
 static hone_status run(hone__exec *e)
 {
     const struct linear_attr *t = e->attr;
     const prepared *p = e->state;
-    hone__view *y = &e->out[0];
-    int64_t count = hone_shape_count(y->shape);
+    int64_t count = hone_shape_count(e->out[0].shape);
     if (count == 0) return HONE_OK;
-    const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
-    hone_status status = HONE_OK;
-    if (p->quantized)
-        hone__quantized_run(p->quantized, e->in[0].data, e->in[0].dtype, bias, y->data, y->dtype, e->scratch);
-    else {
-        const void *w = p->packer ? e->scratch : p->weight ? p->weight : e->in[1].data;
-        if (p->packer) status = hone__packer_run(p->packer, e->scratch, e->variable[1]->data, e->variable[1]->stored);
-        if (status == HONE_OK)
-            status = hone__matmul_run(p->matmul, e->in[0].data, w, bias, y->data, (char *)e->scratch + p->packed_bytes);
-    }
+    hone_status status = p->inner ? run_low_rank(e) : run_product(e, e->out[0].data, e->out[0].dtype);
     if (t->activation && status == HONE_OK) hone__parallel_for(e->ctx, count, HONE__GRAIN, activate_part, e);
     return status;
 }
@@ -156,7 +291,42 @@ static hone_node *linear(hone_node *x, hone_node *w, hone_node *bias, bool trans
 {
     if (!x || !w) return NULL;
     return hone__record(x->call->graph, &hone__op_linear, bias ? 3 : 2, (hone_node *[]){x, w, bias},
-                        &(struct linear_attr){transposed, activation});
+                        &(struct linear_attr){.transposed = transposed, .activation = activation});
+}
+
+static hone_node *with_low_rank(hone_node *x, hone_node *w, hone_node *bias, hone_node *p, hone_node *q, double scale,
+                                bool transposed)
+{
+    if (!x || !w || !p || !q) return NULL;
+    return hone__record(x->call->graph, &hone__op_linear, 5, (hone_node *[]){x, w, bias, p, q},
+                        &(struct linear_attr){.transposed = transposed, .scale = scale});
+}
+
+hone_node *hone__linear_low_rank(hone_node *x, hone_node *w, hone_node *bias, hone_node *p, hone_node *q, double scale)
+{
+    return with_low_rank(x, w, bias, p, q, scale, false);
+}
+
+/* The gradient of a weight [out, in] that made g from x, all leading axes flattened: g^T x; transposed x^T g. */
+static hone_node *weight_grad(hone_node *x, hone_node *g, bool transposed)
+{
+    if (!x || !g) return NULL;
+    int64_t rows = hone__row_count(x->shape);
+    hone_node *g2 = hone_reshape(g, HONE_SHAPE(rows, hone__row_length(g->shape)));
+    hone_node *x2 = hone_reshape(x, HONE_SHAPE(rows, hone__row_length(x->shape)));
+    return transposed ? hone_matmul(x2, g2, .transpose_a = true) : hone_matmul(g2, x2, .transpose_a = true);
+}
+
+/* Of the factors: with u = scale x p^T and t = scale g q, dp = t^T x and dq = g^T u. */
+static bool low_rank_vjp(hone__call *call, hone_node *g, const bool *wanted, hone_node **d)
+{
+    const struct linear_attr *t = call->attr;
+    hone_node *x = call->in[0], *p = call->in[3], *q = call->in[4];
+    if (wanted[3] && !(d[3] = weight_grad(x, hone_affine(linear(g, q, NULL, !t->transposed, 0), t->scale, 0), t->transposed)))
+        return false;
+    if (wanted[4] && !(d[4] = weight_grad(hone_affine(linear(x, p, NULL, t->transposed, 0), t->scale, 0), g, t->transposed)))
+        return false;
+    return true;
 }
 
 static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone_node **d)
@@ -169,17 +339,16 @@ static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone
     case HONE_SIGMOID: g = hone_mul(g, hone_mul(y, hone_affine(y, -1, 1))); break;
     default: break;
     }
-    if (wanted[0] && !(d[0] = linear(g, w, NULL, !t->transposed, 0))) return false;
-    int64_t rows = hone__row_count(x->shape);
-    if (wanted[1]) {
-        /* dw = g^T x [out, in], all leading axes flattened; transposed the other way round. */
-        hone_node *g2 = hone_reshape(g, HONE_SHAPE(rows, hone__row_length(g->shape)));
-        hone_node *x2 = hone_reshape(x, HONE_SHAPE(rows, hone__row_length(x->shape)));
-        d[1] = t->transposed ? hone_matmul(x2, g2, .transpose_a = true) : hone_matmul(g2, x2, .transpose_a = true);
-        if (!d[1]) return false;
+    bool more = hone__has(call, 3);
+    if (wanted[0]) {
+        /* Backwards the factors change places: dx = g w + scale (g q) p. */
+        d[0] = more ? with_low_rank(g, w, NULL, call->in[4], call->in[3], t->scale, !t->transposed)
+                    : linear(g, w, NULL, !t->transposed, 0);
+        if (!d[0]) return false;
     }
-    if (call->n_in > 2 && wanted[2] && !(d[2] = hone__reduce_to(g, call->in[2]->shape))) return false;
-    return true;
+    if (wanted[1] && !(d[1] = weight_grad(x, g, t->transposed))) return false;
+    if (hone__has(call, 2) && wanted[2] && !(d[2] = hone__reduce_to(g, call->in[2]->shape))) return false;
+    return !more || low_rank_vjp(call, g, wanted, d);
 }
 
 #define LINEAR(...) .n_in = 3, .in = {__VA_ARGS__}
@@ -188,23 +357,35 @@ static const hone__sample samples[] = {
     {.name = "plain", .n_in = 2, .in = {{.shape = {3, {2, 5, 7}}}, {.shape = {2, {4, 7}}}}},
     {.name = "vector", .n_in = 2, .in = {{.shape = {1, {7}}}, {.shape = {2, {4, 7}}}}},
     {.name = "transposed", .n_in = 2, .in = {{.shape = {3, {2, 5, 4}}}, {.shape = {2, {4, 7}}}},
-     .attr = &(struct linear_attr){true, 0}},
+     .attr = &(struct linear_attr){.transposed = true}},
     {.name = "relu", LINEAR({.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.shape = {1, {4}}}),
-     .attr = &(struct linear_attr){false, HONE_RELU}},
+     .attr = &(struct linear_attr){.activation = HONE_RELU}},
     {.name = "tanh", LINEAR({.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.shape = {1, {4}}}),
-     .attr = &(struct linear_attr){false, HONE_TANH}},
+     .attr = &(struct linear_attr){.activation = HONE_TANH}},
     {.name = "sigmoid", LINEAR({.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.shape = {1, {4}}}),
-     .attr = &(struct linear_attr){false, HONE_SIGMOID}},
+     .attr = &(struct linear_attr){.activation = HONE_SIGMOID}},
     {.name = "large", LINEAR({.shape = {2, {65, 96}}}, {.shape = {2, {80, 96}}}, {.shape = {1, {80}}}), .no_grad = true,
      .tolerance = 1e-4},
+    {.name = "low_rank", .n_in = 5, .rounds_within = true, .in = {{.shape = {3, {2, 5, 7}}}, {.shape = {2, {4, 7}}}, {.shape = {1, {4}}},
+                                           {.shape = {2, {3, 7}}}, {.shape = {2, {4, 3}}}},
+     .attr = &(struct linear_attr){.scale = 0.75}},
+    {.name = "low_rank_transposed", .n_in = 5, .rounds_within = true, .in = {{.shape = {2, {5, 4}}}, {.shape = {2, {4, 7}}}, {.absent = true},
+                                                      {.shape = {2, {4, 3}}}, {.shape = {2, {3, 7}}}},
+     .attr = &(struct linear_attr){.transposed = true, .scale = 2}},
+    {.name = "low_rank_large", .n_in = 5, .rounds_within = true, .in = {{.shape = {2, {65, 96}}}, {.shape = {2, {80, 96}}}, {.absent = true},
+                                                 {.shape = {2, {16, 96}}}, {.shape = {2, {80, 16}}}}, .no_grad = true,
+     .attr = &(struct linear_attr){.scale = 2}, .tolerance = 1e-4},
+    {.name = "factors", .n_in = 5, .in = {{.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.absent = true},
+                                          {.shape = {2, {3, 6}}}, {.shape = {2, {4, 3}}}},
+     .refused = "factors of low rank must be [r, 7] and [4, r], not [3, 6] and [4, 3]"},
     {.name = "features", .n_in = 2, .in = {{.shape = {2, {32, 12}}}, {.shape = {2, {4, 10}}}},
      .refused = "input has 12 features, weight expects 10 (input shape [32, 12])"},
     {.name = "bias_size", LINEAR({.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.shape = {1, {5}}}),
      .refused = "the bias must be [4]"},
     {0}};
 
-const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias)", .n_in = 3, .n_required = 2,
-                                 .n_out = 1, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2,
+const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias + scale (x p^T) q^T)", .n_in = 5, .n_required = 2,
+                                 .n_out = 1, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2 + 8 + 16,
                                  .attr_size = sizeof(struct linear_attr), .attrs = attrs, .shape = shape,
                                  .prepare = prepare, .run = run, .vjp = vjp, .samples = samples};
 

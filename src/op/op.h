@@ -111,6 +111,8 @@ static inline int64_t hone__row_count(hone_shape shape)
 /* ---- recording shorthands used by vjps ---- */
 hone_node *hone__reduce_to(hone_node *x, hone_shape shape); /* sums over what broadcasting had repeated */
 hone_node *hone__pad_between(hone_node *x, hone_shape before, hone_shape after, hone_shape between, double value);
+/* x w^T + bias + scale (x p^T) q^T: p [r, in], q [out, r]; bias may be NULL. */
+hone_node *hone__linear_low_rank(hone_node *x, hone_node *w, hone_node *bias, hone_node *p, hone_node *q, double scale);
 hone_node *hone__unary_grad(hone_node *x, hone_node *dy, hone__unary kind, double a, double b);
 /* dy masked with y > 0, y = relu(...). Where a max pooling of y alone made dy, it masks in its own pass. */
 hone_node *hone__relu_grad(hone_node *y, hone_node *dy);

@@ -133,14 +133,24 @@ static void conv(hone__work *work, const hone__view *y, const hone__view *w)
     add_product(work, 1, places, filters, hone_shape_count(w->shape) / filters, y->dtype, 1);
 }
 
+static void linear(const hone__exec *e, hone__work *work)
+{
+    int64_t rows = hone__row_count(e->in[0].shape), n = hone__row_length(e->out[0].shape), k = hone__row_length(e->in[0].shape);
+    hone_dtype type = e->in[0].dtype;
+    add_product(work, 1, rows, n, k, type, 1);
+    if (e->n_in <= 3 || !e->in[3].data) return;
+    int64_t rank = hone_shape_count(e->in[3].shape) / HONE_MAX(k, (int64_t)1);
+    add_product(work, 1, rows, rank, k, type, 1);
+    add_product(work, 1, rows, n, rank, type, 1);
+}
+
 void hone__exec_work(const hone__exec *e, hone__work *work)
 {
     *work = (hone__work){0};
     double seen = 1;
     const hone_op *op = e->call ? e->call->op : NULL;
     if (op == &hone__op_linear)
-        add_product(work, 1, hone__row_count(e->in[0].shape), hone__row_length(e->out[0].shape),
-                    hone__row_length(e->in[0].shape), e->in[0].dtype, 1);
+        linear(e, work);
     else if (op == &hone__op_matmul)
         matmul(e, work);
     else if (op == &hone__op_attention || op == &hone__op_attention_grad)

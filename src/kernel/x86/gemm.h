@@ -25,6 +25,8 @@ void hone__gemm_pack_amx(void *to, const hone__gemm_operand *x, int64_t at, int6
 typedef struct hone__gemm_product {
     int64_t m, n, k;
     hone__gemm_operand b;
+    int64_t k2; /* of a second product that is added, packed behind the first in each panel; 0: none */
+    hone__gemm_operand b2;
     void *c;       /* rows of n neighbours, c_row elements apart */
     int64_t c_row;
     const float *bias; /* [n] or NULL */

@@ -216,10 +216,12 @@ static void fetch_share(const hone__gemm_operand *x, int64_t at, int64_t n, int6
     for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++) fetch(x, start + i * step, length);
 }
 
+static int64_t squares_of(const hone__gemm_product *g) { return (g->k + 31) / 32 + (g->k2 + 31) / 32; }
+
 static void multiply_panels(const hone__gemm_product *g, const char *a, const char *b, int64_t m, int64_t n)
 {
     _Alignas(64) float sums[PANEL * PANEL];
-    int64_t squares = (g->k + 31) / 32, i = m * PANEL, j = n * PANEL;
+    int64_t squares = squares_of(g), i = m * PANEL, j = n * PANEL;
     float *c = (float *)g->c + i * g->c_row + j;
     if (!g->half && !g->bias && i + PANEL <= g->m && j + PANEL <= g->n) {
         if (g->add) load_tiles(c, g->c_row);
@@ -237,7 +239,7 @@ static void multiply_panels(const hone__gemm_product *g, const char *a, const ch
 void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
                              char *scratch)
 {
-    int64_t panel = (g->k + 31) / 32 * SQUARE, stretch = HONE_MAX(STRETCH / panel, 1);
+    int64_t panel = squares_of(g) * SQUARE, second = (g->k + 31) / 32 * SQUARE, stretch = HONE_MAX(STRETCH / panel, 1);
     _tile_loadconfig(&eight_full_tiles);
     for (int64_t from = m0; from < m1; from += stretch) {
         int64_t to = HONE_MIN(from + stretch, m1);
@@ -245,6 +247,7 @@ void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t
         for (int64_t n = n0; n < n1; n++) {
             char *b = scratch + (only ? 0 : (n - n0) * panel); /* kept for the next stretch, if there is one */
             if (first) hone__gemm_pack_amx(b, &g->b, n * PANEL, g->n - n * PANEL, g->k, true);
+            if (first && g->k2) hone__gemm_pack_amx(b + second, &g->b2, n * PANEL, g->n - n * PANEL, g->k2, true);
             for (int64_t m = from; m < to; m++) {
                 if (first && n + 1 < n1) fetch_share(&g->b, (n + 1) * PANEL, g->n, g->k, m - from, to - from);
                 multiply_panels(g, a + (m - m0) * panel, b, m, n);
