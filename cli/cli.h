@@ -97,6 +97,7 @@ bool cli_parse_ids(const char *text, size_t size, int32_t **ids, size_t *count, 
 /* One object, one line on stdout; takes the reference. */
 void cli_print_json(json_t *object);
 json_t *cli_json_real(double value);                     /* null when it is not finite */
+json_t *cli_json_ids(const hone_tokens *tokens);          /* an array of numbers */
 json_t *cli_json_text(const char *text, size_t size);    /* bytes that are not UTF-8 become U+FFFD */
 const char *cli_bytes(double bytes, char text[32]);      /* "1.23 GB" */
 const char *cli_count(int64_t count, char text[32]);     /* "1,234,567" */

@@ -64,8 +64,8 @@ static int run_model(const generate_args *args, hone_ctx *ctx, hone_llm *llm, co
             status = cli_fail_ctx(&args->common, ctx);
     }
     if (args->common.json && status == EXIT_DONE)
-        cli_print_json(json_pack("{s:o, s:I, s:I}", "text", cli_json_text(to.kept ? to.kept : "", to.size),
-                                 "tokens", (json_int_t)made.count, "prompt_tokens",
+        cli_print_json(json_pack("{s:o, s:o, s:I, s:I}", "text", cli_json_text(to.kept ? to.kept : "", to.size),
+                                 "ids", cli_json_ids(&made), "tokens", (json_int_t)made.count, "prompt_tokens",
                                  (json_int_t)prompt.count));
     else if (!args->common.json && isatty(STDOUT_FILENO))
         putchar('\n');

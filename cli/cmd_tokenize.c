@@ -26,10 +26,7 @@ static bool encode(work *w, const char *text, size_t size)
         return false;
     }
     if (w->args->common.json) {
-        json_t *ids = json_array();
-        for (size_t i = 0; i < w->tokens.count; i++)
-            json_array_append_new(ids, json_integer(w->tokens.ids[i]));
-        cli_print_json(json_pack("{s:o}", "ids", ids));
+        cli_print_json(json_pack("{s:o}", "ids", cli_json_ids(&w->tokens)));
         return true;
     }
     for (size_t i = 0; i < w->tokens.count; i++) printf("%s%d", i ? " " : "", (int)w->tokens.ids[i]);

@@ -211,6 +211,13 @@ static size_t utf8_length(const unsigned char *text, size_t size)
     return n;
 }
 
+json_t *cli_json_ids(const hone_tokens *tokens)
+{
+    json_t *ids = json_array();
+    for (size_t i = 0; i < tokens->count; i++) json_array_append_new(ids, json_integer(tokens->ids[i]));
+    return ids;
+}
+
 json_t *cli_json_text(const char *text, size_t size)
 {
     char *clean = cli_alloc(size * 3 + 1);

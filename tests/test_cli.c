@@ -267,6 +267,7 @@ static void generate_prints_the_continuation_alone(void **state)
     json_t *object = json_loads(json.out, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(object, "text")), a.out);
     assert_true(json_integer_value(json_object_get(object, "tokens")) <= 8);
+    assert_int_equal(json_array_size(json_object_get(object, "ids")), json_integer_value(json_object_get(object, "tokens")));
     json_decref(object);
 #define WARM "--temperature", "1.5", "--top-k", "50", "--top-p", "0.95", "--prompt", "Hello"
     result warm = HONE_RUN(NULL, GENERATE, WARM, "--seed", "7"),

@@ -93,7 +93,7 @@ HONE_API void hone_cancel(hone_ctx *ctx);
 HONE_API void hone_clear_cancel(hone_ctx *ctx);
 HONE_API bool hone_cancelled(const hone_ctx *ctx);
 
-/* What this CPU offers and what is used of it, e.g. "x86-64 avx512 amx, 2 threads, oneDNN 2.6.3". Valid until
+/* What is used of this CPU, e.g. "amx, 2 threads": the instruction set of the kernels and the compute threads. Valid until
    the context goes. HONE_ISA=ref|avx2|avx512|amx lowers it for the whole process. */
 HONE_API const char *hone_hardware(const hone_ctx *ctx);
 
