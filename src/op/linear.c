@@ -71,7 +71,7 @@ static size_t lay_out(const hone__exec *e, const prepared *p, room *r)
 {
     int64_t rows = hone__row_count(e->in[0].shape), n = hone__row_length(e->out[0].shape);
     hone_dtype type = e->in[0].dtype, real = e->k->real;
-    char *at = (char *)e->scratch + p->main_bytes;
+    char *at = (char *)((uintptr_t)e->scratch + p->main_bytes); /* scratch is NULL while sizes are asked for */
     *r = (room){.sums = hone__take(&at, hone__dtype_bytes(real, rows * p->rank))};
     r->inner = type == real ? r->sums : hone__take(&at, hone__dtype_bytes(type, rows * p->rank));
     if (e->in[3].dtype != type) r->p = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[3].shape)));
