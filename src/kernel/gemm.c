@@ -4,7 +4,8 @@
 enum {
     PANEL = HONE__GEMM_PANEL,
     FEWEST = 32,           /* rows, columns and terms below which there is too little work in a tile */
-    MOST_SCRATCH = 1 << 26 /* bytes */
+    MOST_SCRATCH = 1 << 26, /* bytes */
+    CACHED = 1 << 20        /* bytes of C, of a thread, that the second cache still has when they are read */
 };
 
 struct hone__gemm {
@@ -30,6 +31,7 @@ static bool possible(const hone__matmul_desc *d)
 }
 
 static int64_t panels(int64_t n) { return (n + PANEL - 1) / PANEL; }
+static int64_t pairs(int64_t panels_) { return (panels_ + 1) / 2; }
 static size_t panel_bytes(const hone__matmul_desc *d) { return (size_t)panels(d->k) * PANEL * PANEL * 2; }
 static size_t scratch_bytes(const hone__matmul_desc *d) { return (size_t)(panels(d->m) + panels(d->n)) * panel_bytes(d); }
 
@@ -58,9 +60,9 @@ hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone
         g->more = *more;
         g->panel += (size_t)panels(more->k) * PANEL * PANEL * 2;
     }
-    /* Each thread has rows of its own, so that no packed A moves between caches; what all of them pack is B. */
+    /* Each thread has rows of its own, so that no packed A moves between caches. */
     g->row_parts = HONE_MIN(g->row_panels, (int64_t)ctx->threads);
-    g->column_parts = HONE_MIN(ctx->threads / g->row_parts, g->column_panels);
+    g->column_parts = HONE_MIN(ctx->threads / g->row_parts, pairs(g->column_panels));
     return g;
 }
 
@@ -69,21 +71,43 @@ void hone__gemm_free(hone__gemm *g)
     if (g) hone__free(g->ctx, g);
 }
 
-/* Of a part: its panels of A, and those of B. */
-static size_t part_scratch(const hone__gemm *g)
-{
-    return (size_t)(g->row_panels / g->row_parts + 1 + g->column_panels / g->column_parts + 1) * g->panel;
-}
-
-size_t hone__gemm_scratch(const hone__gemm *g) { return (size_t)(g->row_parts * g->column_parts) * part_scratch(g); }
+/* A's panels, then B's. */
+size_t hone__gemm_scratch(const hone__gemm *g) { return (size_t)(g->row_panels + g->column_panels) * g->panel; }
 
 #ifdef HONE_X86
 typedef struct job {
     const hone__gemm *g;
-    hone__gemm_operand a, a2;
+    hone__gemm_operand a, a2, b, b2;
     hone__gemm_product product;
-    char *scratch;
+    char *packed_a, *packed_b;
 } job;
+
+/* `count` panels from the first-th on. */
+static void pack_operand(const job *j, char *to, const hone__gemm_operand *x, const hone__gemm_operand *x2, int64_t all,
+                         int64_t first, int64_t count, bool is_b)
+{
+    const hone__gemm *g = j->g;
+    int64_t at = first * PANEL;
+    to += (size_t)first * g->panel;
+    hone__gemm_pack_amx(to, g->panel, x, at, all - at, g->d.k, count, is_b);
+    if (g->more.k) hone__gemm_pack_amx(to + panel_bytes(&g->d), g->panel, x2, at, all - at, g->more.k, count, is_b);
+}
+
+/* The part-th of as many shares of B's panels as there are parts: whole pairs. */
+static int64_t share_of_b(const hone__gemm *g, int64_t part)
+{
+    int64_t parts = g->row_parts * g->column_parts;
+    return HONE_MIN(pairs(g->column_panels) * part / parts * 2, g->column_panels);
+}
+
+static void pack(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    const hone__gemm *g = j->g;
+    int64_t parts = g->row_parts * g->column_parts, m = g->row_panels * begin / parts, n = share_of_b(g, begin);
+    pack_operand(j, j->packed_a, &j->a, &j->a2, g->d.m, m, g->row_panels * end / parts - m, false);
+    pack_operand(j, j->packed_b, &j->b, &j->b2, g->d.n, n, share_of_b(g, end) - n, true);
+}
 
 static void multiply(void *arg, int64_t begin, int64_t end)
 {
@@ -91,15 +115,11 @@ static void multiply(void *arg, int64_t begin, int64_t end)
     const hone__gemm *g = j->g;
     for (int64_t part = begin; part < end; part++) {
         int64_t r = part / g->column_parts, m0 = g->row_panels * r / g->row_parts, m1 = g->row_panels * (r + 1) / g->row_parts;
-        int64_t c = part % g->column_parts, n0 = g->column_panels * c / g->column_parts;
-        char *a = j->scratch + (size_t)part * part_scratch(g);
-        for (int64_t i = m0; i < m1; i++) {
-            char *to = a + (size_t)(i - m0) * g->panel;
-            hone__gemm_pack_amx(to, &j->a, i * PANEL, g->d.m - i * PANEL, g->d.k, false);
-            if (g->more.k) hone__gemm_pack_amx(to + panel_bytes(&g->d), &j->a2, i * PANEL, g->d.m - i * PANEL, g->more.k, false);
-        }
-        hone__gemm_multiply_amx(&j->product, a, m0, m1, n0, g->column_panels * (c + 1) / g->column_parts,
-                                a + (size_t)(m1 - m0) * g->panel);
+        int64_t c = part % g->column_parts, all = pairs(g->column_panels);
+        int64_t n0 = all * c / g->column_parts * 2, n1 = HONE_MIN(all * (c + 1) / g->column_parts * 2, g->column_panels);
+        /* What this thread packed is in its own cache still. */
+        int64_t own = share_of_b(g, part), start = own > n0 && own < n1 ? own - n0 : 0;
+        hone__gemm_multiply_amx(&j->product, j->packed_a, m0, m1, j->packed_b, n0, n1, start);
     }
 }
 #endif
@@ -110,11 +130,14 @@ void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const voi
 #ifdef HONE_X86
     const hone__matmul_desc *d = &g->d;
     const hone__gemm_more *more = &g->more;
-    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .scratch = scratch};
-    j.product = (hone__gemm_product){d->m, d->n, d->k, {b, g->b_type, d->b_row, d->b_col}, more->k,
-                                     {b2, more->b_stored, more->b_row, more->b_col}, c, d->c_row, d->bias ? bias : NULL,
-                                     d->c == HONE_BF16, d->accumulate};
-    hone__parallel_for(g->ctx, g->row_parts * g->column_parts, 1, multiply, &j);
+    int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
+    bool stream = !d->accumulate && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
+    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .b = {b, g->b_type, d->b_row, d->b_col},
+             .b2 = {b2, more->b_stored, more->b_row, more->b_col}, .packed_a = scratch,
+             .packed_b = (char *)scratch + (size_t)g->row_panels * g->panel,
+             .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate, stream}};
+    hone__parallel_for(g->ctx, parts, 1, pack, &j);
+    hone__parallel_for(g->ctx, parts, 1, multiply, &j);
 #else
     (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)a2, (void)b2;
 #endif

@@ -1,4 +1,4 @@
-/* Products of bf16 matrices with f32 sums, in two steps: A is packed into panels; B is, panel by panel, and multiplied. */
+/* Products of bf16 matrices with f32 sums, in two steps: A and B are packed into panels; panels are multiplied. */
 #ifndef HONE_SRC_X86_GEMM_H
 #define HONE_SRC_X86_GEMM_H
 
@@ -18,23 +18,24 @@ typedef struct hone__gemm_operand {
 /* Does the packing read that type? */
 bool hone__gemm_reads_amx(hone_dtype type);
 
-/* A panel of at most 32 of `left` rows or columns, from the at-th on, k long; with zeros to full size, which is
-   k rounded up to 32, times 64 bytes. In pairs of k: B; else A. `to` is aligned to 64. */
-void hone__gemm_pack_amx(void *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, bool pairs);
+/* `count` panels, `panel` bytes apart, of 32 of `left` rows or columns each, from the at-th on, k long; with zeros to full
+   size, which is k rounded up to 32, times 64 bytes. In pairs of k: B; else A. `to` is aligned to 64. */
+void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, int64_t count,
+                         bool pairs);
 
 typedef struct hone__gemm_product {
-    int64_t m, n, k;
-    hone__gemm_operand b;
-    int64_t k2; /* of a second product that is added, packed behind the first in each panel; 0: none */
-    hone__gemm_operand b2;
-    void *c;       /* rows of n neighbours, c_row elements apart */
+    int64_t m, n;
+    size_t panel;   /* bytes of one of A or B: what of a second product is added lies behind the first */
+    void *c;        /* rows of n neighbours, c_row elements apart */
     int64_t c_row;
     const float *bias; /* [n] or NULL */
     bool half, add;    /* C is bf16; add to it */
+    bool stream;       /* C is not to stay in a cache; its rows begin at multiples of 64 bytes */
 } hone__gemm_product;
 
-/* C's panels [m0, m1) x [n0, n1); a: A's panels from the m0-th on, packed; scratch: n1 - n0 panels. */
-void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                             char *scratch);
+/* C's panels [m0, m1) x [n0, n1), columns from the `start`-th panel on first, a multiple of 2 beyond n0; a, b: all
+   panels, packed. */
+void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
+                             int64_t n1, int64_t start);
 
 #endif

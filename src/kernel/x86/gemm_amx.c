@@ -1,13 +1,15 @@
 /* Products of bf16 matrices with AMX: TDPBF16PS multiplies a tile of 16 x 32 by one of 32 x 16 (in pairs of k) into 16 x 16
    f32. A panel is packed tile after tile, as the unit loads them; two panels make 32 x 32 of C in four tiles. A thread keeps
-   a stretch of A in its second cache and takes B through the first, a panel at a time, the next one being fetched while
-   this one is multiplied: what B comes from, a weight as it is stored, is read from memory once. */
+   a stretch of A in its second cache and takes B through the first, a panel at a time.
+   What costs is memory: the unit would be done in half the time. So operands are read in runs as long as they have, and C
+   is written 128 bytes at a time, past the caches where it is larger than they are: single lines of 64 bytes take four times
+   as long, and keep the line buffers from the loads of tiles. */
 #include "kernel/x86/gemm.h"
 #include "kernel/x86/avx512.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { PANEL = HONE__GEMM_PANEL, SQUARE = 2048 /* bytes of 32 x 32 */, STRETCH = 3 << 18 /* bytes of A */ };
+enum { PANEL = HONE__GEMM_PANEL, SQUARE = 2048 /* bytes of 32 x 32 */, STRETCH = 3 << 18 /* bytes of A */, WIDE = 2 * PANEL /* columns that are written at once */ };
 
 static const struct {
     uint8_t palette, start_row, reserved[14];
@@ -121,13 +123,37 @@ bool hone__gemm_reads_amx(hone_dtype type)
     return type == HONE_F32 || type == HONE_BF16 || type == HONE_Q4_0 || type == HONE_Q4_1 || type == HONE_Q8_0;
 }
 
-void hone__gemm_pack_amx(void *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, bool pairs)
+/* A of bf16 whose rows are dense: their pieces, row after row. */
+static void copy_rows(char *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k)
 {
-    char *square = to;
-#define PACK(type_)                                                                                       \
-    case type_:                                                                                           \
-        for (int64_t p = 0; p < k; p += 32, square += SQUARE) pack_square(square, x, type_, at, left, p, k, pairs); \
-        break
+    for (int64_t i = 0; i < PANEL; i++) {
+        const uint16_t *from = (const uint16_t *)x->data + (at + i) * x->other;
+        char *row = to + i / 16 * 1024 + i % 16 * 64;
+        for (int64_t p = 0; p < k; p += 32, row += SQUARE)
+            _mm512_store_si512(row, i < left ? _mm512_maskz_loadu_epi16(first32(k - p), from + p) : _mm512_setzero_si512());
+    }
+}
+
+INLINE void pack_panels(char *to, size_t panel, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t k,
+                        int64_t count, bool pairs)
+{
+    int64_t squares = (k + 31) / 32, outer = x->along == 1 ? count : squares, inner = x->along == 1 ? squares : count;
+    for (int64_t i = 0; i < outer; i++)
+        for (int64_t j = 0; j < inner; j++) {
+            int64_t c = x->along == 1 ? i : j, s = x->along == 1 ? j : i; /* in the order that memory has */
+            pack_square(to + (size_t)c * panel + s * SQUARE, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
+        }
+}
+
+void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, int64_t count,
+                         bool pairs)
+{
+    if (!pairs && x->type == HONE_BF16 && x->along == 1) {
+        for (int64_t c = 0; c < count; c++) copy_rows((char *)to + (size_t)c * panel, x, at + c * PANEL, left - c * PANEL, k);
+        return;
+    }
+#define PACK(type_) \
+    case type_: pack_panels(to, panel, x, type_, at, left, k, count, pairs); break
     switch (x->type) {
         PACK(HONE_BF16);
         PACK(HONE_F32);
@@ -156,103 +182,82 @@ INLINE void multiply(const char *a, const char *b, int64_t squares)
     }
 }
 
-INLINE void store_tiles(float *c, int64_t row)
-{
-    _tile_stored(0, c, row * 4);
-    _tile_stored(1, c + 16, row * 4);
-    _tile_stored(2, c + 16 * row, row * 4);
-    _tile_stored(3, c + 16 * row + 16, row * 4);
-}
-
-INLINE void load_tiles(const float *c, int64_t row)
-{
-    _tile_loadd(0, c, row * 4);
-    _tile_loadd(1, c + 16, row * 4);
-    _tile_loadd(2, c + 16 * row, row * 4);
-    _tile_loadd(3, c + 16 * row + 16, row * 4);
-}
-
-INLINE void zero_tiles(void)
+/* 32 x 32 sums, in rows of WIDE. */
+INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t squares)
 {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+    multiply(a, b, squares);
+    _tile_stored(0, sums, WIDE * 4);
+    _tile_stored(1, sums + 16, WIDE * 4);
+    _tile_stored(2, sums + 16 * WIDE, WIDE * 4);
+    _tile_stored(3, sums + 16 * WIDE + 16, WIDE * 4);
 }
 
-/* C's rows from i and columns from j on: sums (32 x 32) + bias, + C. */
-static void finish(const hone__gemm_product *g, int64_t i, int64_t j, const float *sums)
+/* Whole rows of sums past the caches. */
+static void stream(const hone__gemm_product *g, int64_t i, int64_t j, const float *sums)
 {
-    int64_t rows = HONE_MIN(g->m - i, PANEL), cols = g->n - j;
-    __mmask16 low = first_lanes(cols), high = first_lanes(cols - 16);
-    __m512 zero = _mm512_setzero_ps();
-    __m512 b0 = g->bias ? _mm512_maskz_loadu_ps(low, g->bias + j) : zero;
-    __m512 b1 = g->bias ? _mm512_maskz_loadu_ps(high, g->bias + j + 16) : zero;
-    for (int64_t r = 0; r < rows; r++, sums += PANEL) {
+    int64_t rows = HONE_MIN(g->m - i, PANEL);
+    for (int64_t r = 0; r < rows; r++, sums += WIDE) {
         int64_t at = (i + r) * g->c_row + j;
-        __m512 x0 = _mm512_add_ps(_mm512_load_ps(sums), b0), x1 = _mm512_add_ps(_mm512_load_ps(sums + 16), b1);
-        if (g->add) {
-            x0 = _mm512_add_ps(x0, load_real(g->c, g->half, at, low));
-            x1 = _mm512_add_ps(x1, load_real(g->c, g->half, at + 16, high));
+        __m512 x[4];
+        for (int q = 0; q < 4; q++) x[q] = _mm512_load_ps(sums + 16 * q);
+        if (g->bias)
+            for (int q = 0; q < 4; q++) x[q] = _mm512_add_ps(x[q], _mm512_loadu_ps(g->bias + j + 16 * q));
+        if (g->half) {
+            _mm512_stream_si512((void *)((uint16_t *)g->c + at), (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+            _mm512_stream_si512((void *)((uint16_t *)g->c + at + 32), (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
+        } else {
+            for (int q = 0; q < 4; q++) _mm512_stream_ps((float *)g->c + at + 16 * q, x[q]);
         }
-        store_real(g->c, g->half, at, low, x0);
-        store_real(g->c, g->half, at + 16, high, x1);
     }
 }
 
-INLINE void fetch(const hone__gemm_operand *x, int64_t at, int64_t n)
+/* C's rows from i and columns from j on: sums (32 x WIDE) + bias, + C. */
+static void finish(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns, const float *sums)
 {
-    const char *from = (const char *)x->data + hone__dtype_bytes(x->type, at), *end = from + hone__dtype_bytes(x->type, n);
-    for (; from < end; from += 64) _mm_prefetch(from, _MM_HINT_T1);
-}
-
-/* One of `parts` shares of what the panel of columns from the at-th on is packed from. */
-static void fetch_share(const hone__gemm_operand *x, int64_t at, int64_t n, int64_t k, int64_t part, int64_t parts)
-{
-    int64_t columns = HONE_MIN(n - at, PANEL);
-    bool rows = x->along == 1; /* neighbours lie along k */
-    int64_t lines = rows ? columns : k, length = rows ? k : columns, step = rows ? x->other : x->along;
-    int64_t start = rows ? at * x->other : at;
-    for (int64_t i = lines * part / parts; i < lines * (part + 1) / parts; i++) fetch(x, start + i * step, length);
-}
-
-static int64_t squares_of(const hone__gemm_product *g) { return (g->k + 31) / 32 + (g->k2 + 31) / 32; }
-
-static void multiply_panels(const hone__gemm_product *g, const char *a, const char *b, int64_t m, int64_t n)
-{
-    _Alignas(64) float sums[PANEL * PANEL];
-    int64_t squares = squares_of(g), i = m * PANEL, j = n * PANEL;
-    float *c = (float *)g->c + i * g->c_row + j;
-    if (!g->half && !g->bias && i + PANEL <= g->m && j + PANEL <= g->n) {
-        if (g->add) load_tiles(c, g->c_row);
-        else zero_tiles();
-        multiply(a, b, squares);
-        store_tiles(c, g->c_row);
-    } else {
-        zero_tiles();
-        multiply(a, b, squares);
-        store_tiles(sums, PANEL);
-        finish(g, i, j, sums);
+    int64_t rows = HONE_MIN(g->m - i, PANEL);
+    columns = HONE_MIN(columns, g->n - j);
+    if (g->stream && columns == WIDE) {
+        stream(g, i, j, sums);
+        return;
     }
+    for (int64_t r = 0; r < rows; r++, sums += WIDE)
+        for (int64_t q = 0; q < columns; q += 16) {
+            __mmask16 mask = first_lanes(columns - q);
+            int64_t at = (i + r) * g->c_row + j + q;
+            __m512 x = _mm512_load_ps(sums + q);
+            if (g->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g->bias + j + q));
+            if (g->add) x = _mm512_add_ps(x, load_real(g->c, g->half, at, mask));
+            store_real(g->c, g->half, at, mask, x);
+        }
 }
 
-void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                             char *scratch)
+/* The part of C that will be added to. */
+INLINE void fetch(const hone__gemm_product *g, int64_t i, int64_t j)
 {
-    int64_t panel = squares_of(g) * SQUARE, second = (g->k + 31) / 32 * SQUARE, stretch = HONE_MAX(STRETCH / panel, 1);
+    int64_t size = g->half ? 2 : 4, end = HONE_MIN(g->n - j, WIDE) * size;
+    for (int64_t r = i; r < HONE_MIN(i + PANEL, g->m); r++)
+        for (int64_t at = 0; at < end; at += 64) _mm_prefetch((const char *)g->c + (r * g->c_row + j) * size + at, _MM_HINT_T1);
+}
+
+void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
+                             int64_t n1, int64_t start)
+{
+    _Alignas(64) float sums[PANEL * WIDE];
+    int64_t panel = (int64_t)g->panel, stretch = HONE_MAX(STRETCH / panel, 1), span = (n1 - n0 + 1) & ~1;
     _tile_loadconfig(&eight_full_tiles);
-    for (int64_t from = m0; from < m1; from += stretch) {
-        int64_t to = HONE_MIN(from + stretch, m1);
-        bool first = from == m0, only = first && to == m1;
-        for (int64_t n = n0; n < n1; n++) {
-            char *b = scratch + (only ? 0 : (n - n0) * panel); /* kept for the next stretch, if there is one */
-            if (first) hone__gemm_pack_amx(b, &g->b, n * PANEL, g->n - n * PANEL, g->k, true);
-            if (first && g->k2) hone__gemm_pack_amx(b + second, &g->b2, n * PANEL, g->n - n * PANEL, g->k2, true);
-            for (int64_t m = from; m < to; m++) {
-                if (first && n + 1 < n1) fetch_share(&g->b, (n + 1) * PANEL, g->n, g->k, m - from, to - from);
-                multiply_panels(g, a + (m - m0) * panel, b, m, n);
+    for (int64_t from = m0; from < m1; from += stretch)
+        for (int64_t i = n0; i < n1; i += 2) {
+            int64_t n = i + start < n1 ? i + start : i + start - span, count = HONE_MIN(n1 - n, 2);
+            for (int64_t m = from; m < HONE_MIN(from + stretch, m1); m++) {
+                if (g->add) fetch(g, m * PANEL, n * PANEL);
+                for (int64_t k = 0; k < count; k++) multiply_panels(sums + k * PANEL, a + m * panel, b + (n + k) * panel, panel / SQUARE);
+                finish(g, m * PANEL, n * PANEL, count * PANEL, sums);
             }
         }
-    }
     _tile_release();
+    if (g->stream) _mm_sfence();
 }
