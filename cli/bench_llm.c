@@ -91,7 +91,7 @@ bool bench_finetune(bench_run *run)
     hone_llm_data *data = records ? hone_llm_data_new(llm, records, .max_seq_length = length) : NULL;
     finetuning f = {run, w->batch * length, false};
     hone_finetune_opts opts = {.struct_size = sizeof opts, .method = w->method, .batch_size = w->batch, .max_steps = 100000,
-                               .max_seq_length = length, .learning_rate = 1e-5, .on_step = on_step, .user = &f};
+                               .max_seq_length = length, .learning_rate = 1e-5, .max_grad_norm = HONE_ZERO /* the peers don't clip */, .on_step = on_step, .user = &f};
     hone_finetune *work = data ? hone_finetune_new(llm, data, NULL, &opts) : NULL;
     if (work) {
         hone_status status = hone_finetune_run(work);

@@ -124,8 +124,9 @@ static void multiply(void *arg, int64_t begin, int64_t end)
 }
 #endif
 
-void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                    const void *a2, const void *b2)
+/* Without C: instead of it, take is called. */
+static void run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch, const void *a2,
+                const void *b2, hone__sums_fn take, void *arg)
 {
 #ifdef HONE_X86
     const hone__matmul_desc *d = &g->d;
@@ -135,10 +136,24 @@ void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const voi
     job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .b = {b, g->b_type, d->b_row, d->b_col},
              .b2 = {b2, more->b_stored, more->b_row, more->b_col}, .packed_a = scratch,
              .packed_b = (char *)scratch + (size_t)g->row_panels * g->panel,
-             .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate, stream}};
+             .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
+                         stream && c, take, arg}};
     hone__parallel_for(g->ctx, parts, 1, pack, &j);
     hone__parallel_for(g->ctx, parts, 1, multiply, &j);
 #else
-    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)a2, (void)b2;
+    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)a2, (void)b2, (void)take, (void)arg;
 #endif
+}
+
+void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
+                    const void *a2, const void *b2)
+{
+    run(g, a, b, bias, c, scratch, a2, b2, NULL, NULL);
+}
+
+bool hone__gemm_hands_over(const hone__gemm *g) { return g->column_parts == 1 && !g->d.bias && !g->d.accumulate; }
+
+void hone__gemm_hand_over(const hone__gemm *g, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch)
+{
+    run(g, a, b, NULL, NULL, scratch, NULL, NULL, take, arg);
 }

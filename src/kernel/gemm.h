@@ -22,5 +22,8 @@ void hone__gemm_free(hone__gemm *gemm); /* NULL is allowed */
 size_t hone__gemm_scratch(const hone__gemm *gemm);
 void hone__gemm_run(const hone__gemm *gemm, const void *a, const void *b, const void *bias, void *c, void *scratch,
                     const void *a2, const void *b2);
+/* As hone__matmul_hands_over and hone__matmul_hand_over. */
+bool hone__gemm_hands_over(const hone__gemm *gemm);
+void hone__gemm_hand_over(const hone__gemm *gemm, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch);
 
 #endif

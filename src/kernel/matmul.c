@@ -161,6 +161,13 @@ hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, cons
     return HONE_OK;
 }
 
+bool hone__matmul_hands_over(const hone__matmul *m) { return m->gemm && hone__gemm_hands_over(m->gemm); }
+
+void hone__matmul_hand_over(hone__matmul *m, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch)
+{
+    hone__gemm_hand_over(m->gemm, a, b, take, arg, scratch);
+}
+
 /* ---- packing: without oneDNN the layout is plain row-major [k, n] ---- */
 
 uint64_t hone__matmul_layout(const hone__matmul *m)

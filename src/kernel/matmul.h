@@ -30,6 +30,14 @@ void hone__matmul_free(void *matmul); /* NULL is allowed; void so that it fits h
 size_t hone__matmul_scratch(const hone__matmul *matmul); /* bytes, 64-aligned, for run */
 hone_status hone__matmul_run(hone__matmul *matmul, const void *a, const void *b, const void *bias, void *c, void *scratch);
 
+/* Some products can hand C over piece by piece, in the cache still, instead of storing it: rows [row, row + rows) and
+   columns [column, column + columns) as f32 sums, rows `stride` apart, at least 64 bytes aligned. A row is one thread's;
+   its pieces come in no particular order, but in the same one each time. */
+typedef void (*hone__sums_fn)(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *sums,
+                              int64_t stride);
+bool hone__matmul_hands_over(const hone__matmul *matmul);
+void hone__matmul_hand_over(hone__matmul *matmul, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch);
+
 /* With pack_b: a number for the layout (equal layouts of equal sizes have equal numbers; 0: plain, B is taken as it
    lies), its bytes, and the packing itself from f32 or bf16 elements at B's strides. */
 uint64_t hone__matmul_layout(const hone__matmul *matmul);

@@ -1,7 +1,7 @@
 /* The language-model loss: cross entropy of x weight^T with targets, without the matrix of logits (1024
    tokens of a vocabulary of 49152 would be 200 MB, and as much again for its gradient). Logits are made in
-   blocks of rows and of classes, used while they are in the cache, and made again by the backward pass
-   (Wijmans et al., "Cut Your Losses", ICLR 2025). */
+   blocks of rows and of classes, used while they are in the cache (piece by piece as the product makes them,
+   where it can), and made again by the backward pass (Wijmans et al., "Cut Your Losses", ICLR 2025). */
 #include "kernel/matmul.h"
 #include "op/nn.h"
 
@@ -48,6 +48,7 @@ typedef struct prepared {
     bool convert;              /* the weight comes in another type than the products take ... */
     bool raw;                  /* ... and they read it as it is stored */
     hone_dtype stored;
+    bool handed_over;          /* the logits come in pieces */
     products logits, dx, dw;
     size_t product_bytes;
     size_t real_bytes;
@@ -131,7 +132,7 @@ static prepared *begin(hone__exec *e)
 typedef struct room {
     int32_t *target;            /* (n) */
     char *max, *sum, *picked;   /* (n) reals; forward alone */
-    char *logits;               /* (rows, classes) reals */
+    char *logits;               /* (rows, classes) reals; NULL: handed over */
     void *weight;               /* (classes, d) in the compute type; NULL: the weight as it lies */
     void
         *dlogits; /* (rows, classes) in the compute type: logits itself unless that is bf16; backward alone */
@@ -144,7 +145,7 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
     char *at = scratch;
     size_t n = (size_t)p->n, block = (size_t)(p->rows * p->classes);
     *r = (room){.target = hone__take(&at, n * sizeof(int32_t))};
-    r->logits = hone__take(&at, block * p->real_bytes);
+    if (!p->handed_over) r->logits = hone__take(&at, block * p->real_bytes);
     r->dlogits = r->logits;
     if (p->convert) r->weight = hone__take(&at, hone__dtype_bytes(p->compute, p->classes * p->d));
     if (!backward) {
@@ -159,11 +160,22 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
     return (size_t)((uintptr_t)at - (uintptr_t)scratch);
 }
 
+static bool make_logits(prepared *p)
+{
+    if (!make(p, LOGITS, p->logits, true, false)) return false;
+    p->handed_over = p->real == HONE_F32;
+    for (int i = 0; i < 4; i++) {
+        const hone__matmul *m = p->logits[i >> 1][i & 1][0];
+        p->handed_over &= !m || hone__matmul_hands_over(m);
+    }
+    return true;
+}
+
 static hone_status prepare(hone__exec *e)
 {
     room r;
     prepared *p = begin(e);
-    if (!p || !make(p, LOGITS, p->logits, true, false)) return e->ctx->status;
+    if (!p || !make_logits(p)) return e->ctx->status;
     e->scratch_size = lay_out(p, false, NULL, &r);
     return HONE_OK;
 }
@@ -204,13 +216,21 @@ static void begin_part(void *arg, int64_t begin, int64_t end)
     j->e->k->lse_begin(real_at(j, j->r->max, begin), real_at(j, j->r->sum, begin),
                        real_at(j, j->r->picked, begin), end - begin);
 }
+/* Logits of some rows and classes of the block. */
+static void take_logits(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
+{
+    int64_t i = j->r0 + row;
+    j->e->k->lse_block(real_at(j, j->r->max, i), real_at(j, j->r->sum, i), real_at(j, j->r->picked, i), x, stride,
+                       j->r->target + i, j->v0 + column, rows, columns);
+}
+static void take_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+{
+    take_logits(arg, row, column, rows, columns, x, stride);
+}
 static void block_part(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
-    int64_t i = j->r0 + begin;
-    j->e->k->lse_block(real_at(j, j->r->max, i), real_at(j, j->r->sum, i), real_at(j, j->r->picked, i),
-                       real_at(j, j->r->logits, begin * j->count), j->count, j->r->target + i, j->v0,
-                       end - begin, j->count);
+    take_logits(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
 }
 static void finish_part(void *arg, int64_t begin, int64_t end)
 {
@@ -223,6 +243,19 @@ static void finish_part(void *arg, int64_t begin, int64_t end)
 
 static int64_t grain(int64_t count) { return HONE_MAX(HONE__GRAIN / 4 / count, 1); }
 static bool is_last(int64_t size, int64_t block) { return size != block; }
+
+/* The block's logits, which `piece` or `part` (a range of rows) uses. */
+static hone_status with_logits(job *j, hone__matmul *product, int64_t rows, const void *x, const void *w, hone__sums_fn piece,
+                               hone__range_fn part)
+{
+    if (j->p->handed_over) {
+        hone__matmul_hand_over(product, x, w, piece, j, j->r->product);
+        return HONE_OK;
+    }
+    hone_status status = hone__matmul_run(product, x, w, NULL, j->r->logits, j->r->product);
+    if (status == HONE_OK) hone__parallel_for(j->e->ctx, rows, grain(j->count), part, j);
+    return status;
+}
 
 static hone_status run(hone__exec *e)
 {
@@ -241,9 +274,7 @@ static hone_status run(hone__exec *e)
             const void *w;
             status = weight_block(e, p, &r, v0, j.count, &w);
             if (status == HONE_OK)
-                status =
-                    hone__matmul_run(product, hone__at(&e->in[0], r0 * p->d), w, NULL, r.logits, r.product);
-            if (status == HONE_OK) hone__parallel_for(e->ctx, rows, grain(j.count), block_part, &j);
+                status = with_logits(&j, product, rows, hone__at(&e->in[0], r0 * p->d), w, take_piece, block_part);
         }
     }
     if (status == HONE_OK) finish_part(&j, 0, p->n);
@@ -287,7 +318,7 @@ static hone_status grad_prepare(hone__exec *e)
 {
     room r;
     prepared *p = begin(e);
-    if (!p || !make(p, LOGITS, p->logits, true, false)) return e->ctx->status;
+    if (!p || !make_logits(p)) return e->ctx->status;
     bool more_rows = p->n > p->rows, more_classes = p->v > p->classes;
     if (is_wanted(&e->out[1]) && !make(p, DX, p->dx, true, more_classes)) return e->ctx->status;
     if (is_wanted(&e->out[0]) &&
@@ -297,29 +328,34 @@ static hone_status grad_prepare(hone__exec *e)
     return HONE_OK;
 }
 
+static void take_grad(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
+{
+    const prepared *p = j->p;
+    int64_t i = j->r0 + row;
+    void *to = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count + column);
+    j->e->k->cross_entropy_grad(to, p->compute, j->count, x, stride, in_at(j, 3, i), in_at(j, 4, i), j->r->target + i,
+                                in_at(j, 5, i), j->v0 + column, rows, columns);
+}
+static void grad_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+{
+    take_grad(arg, row, column, rows, columns, x, stride);
+}
 static void grad_part(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
-    const prepared *p = j->p;
-    int64_t i = j->r0 + begin;
-    void *to = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, begin * j->count);
-    j->e->k->cross_entropy_grad(to, p->compute, j->count, real_at(j, j->r->logits, begin * j->count),
-                                j->count, in_at(j, 3, i), in_at(j, 4, i), j->r->target + i, in_at(j, 5, i),
-                                j->v0, end - begin, j->count);
+    take_grad(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
 }
 
 /* One block: logits, their gradient, and what it adds to dx (rows of the block, reals) and to dweight. */
-static hone_status grad_block(hone__exec *e, const job *j, int64_t rows, void *dx)
+static hone_status grad_block(hone__exec *e, job *j, int64_t rows, void *dx)
 {
     const prepared *p = j->p;
     const void *x = hone__at(&e->in[0], j->r0 * p->d), *w;
     int last_rows = is_last(rows, p->rows), last_classes = is_last(j->count, p->classes);
     hone_status status = weight_block(e, p, j->r, j->v0, j->count, &w);
     if (status == HONE_OK)
-        status =
-            hone__matmul_run(p->logits[last_rows][last_classes][0], x, w, NULL, j->r->logits, j->r->product);
+        status = with_logits(j, p->logits[last_rows][last_classes][0], rows, x, w, grad_piece, grad_part);
     if (status != HONE_OK) return status;
-    hone__parallel_for(e->ctx, rows, grain(j->count), grad_part, (void *)(uintptr_t)j);
     if (dx)
         status = hone__matmul_run(p->dx[last_rows][last_classes][j->v0 > 0], j->r->dlogits, w, NULL, dx,
                                   j->r->product);

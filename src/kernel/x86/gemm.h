@@ -2,7 +2,7 @@
 #ifndef HONE_SRC_X86_GEMM_H
 #define HONE_SRC_X86_GEMM_H
 
-#include "tensor/tensor.h"
+#include "kernel/matmul.h"
 
 /* Rows of A, or columns of B, that a panel holds. */
 #define HONE__GEMM_PANEL 32
@@ -31,6 +31,8 @@ typedef struct hone__gemm_product {
     const float *bias; /* [n] or NULL */
     bool half, add;    /* C is bf16; add to it */
     bool stream;       /* C is not to stay in a cache; its rows begin at multiples of 64 bytes */
+    hone__sums_fn take; /* instead of C, or NULL */
+    void *arg;
 } hone__gemm_product;
 
 /* C's panels [m0, m1) x [n0, n1), columns from the `start`-th panel on first, a multiple of 2 beyond n0; a, b: all

@@ -220,6 +220,10 @@ static void finish(const hone__gemm_product *g, int64_t i, int64_t j, int64_t co
 {
     int64_t rows = HONE_MIN(g->m - i, PANEL);
     columns = HONE_MIN(columns, g->n - j);
+    if (g->take) {
+        g->take(g->arg, i, j, rows, columns, sums, WIDE);
+        return;
+    }
     if (g->stream && columns == WIDE) {
         stream(g, i, j, sums);
         return;
