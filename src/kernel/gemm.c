@@ -71,15 +71,20 @@ void hone__gemm_free(hone__gemm *g)
     if (g) hone__free(g->ctx, g);
 }
 
-/* A's panels, then B's. */
-size_t hone__gemm_scratch(const hone__gemm *g) { return (size_t)(g->row_panels + g->column_panels) * g->panel; }
+static size_t packed_bytes(const hone__gemm *g) { return (size_t)(g->row_panels + g->column_panels) * g->panel; }
+
+/* A's panels, B's, and the sums of each thread. */
+size_t hone__gemm_scratch(const hone__gemm *g)
+{
+    return packed_bytes(g) + (size_t)(g->row_parts * g->column_parts) * HONE__GEMM_SUMS;
+}
 
 #ifdef HONE_X86
 typedef struct job {
     const hone__gemm *g;
     hone__gemm_operand a, a2, b, b2;
     hone__gemm_product product;
-    char *packed_a, *packed_b;
+    char *packed_a, *packed_b, *sums;
 } job;
 
 /* `count` panels from the first-th on. */
@@ -119,7 +124,8 @@ static void multiply(void *arg, int64_t begin, int64_t end)
         int64_t n0 = all * c / g->column_parts * 2, n1 = HONE_MIN(all * (c + 1) / g->column_parts * 2, g->column_panels);
         /* What this thread packed is in its own cache still. */
         int64_t own = share_of_b(g, part), start = own > n0 && own < n1 ? own - n0 : 0;
-        hone__gemm_multiply_amx(&j->product, j->packed_a, m0, m1, j->packed_b, n0, n1, start);
+        hone__gemm_multiply_amx(&j->product, j->packed_a, m0, m1, j->packed_b, n0, n1, start,
+                                j->sums + part * HONE__GEMM_SUMS);
     }
 }
 #endif
@@ -135,7 +141,7 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     bool stream = !d->accumulate && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
     job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .b = {b, g->b_type, d->b_row, d->b_col},
              .b2 = {b2, more->b_stored, more->b_row, more->b_col}, .packed_a = scratch,
-             .packed_b = (char *)scratch + (size_t)g->row_panels * g->panel,
+             .packed_b = (char *)scratch + (size_t)g->row_panels * g->panel, .sums = (char *)scratch + packed_bytes(g),
              .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
     hone__parallel_for(g->ctx, parts, 1, pack, &j);

@@ -6,6 +6,8 @@
 
 /* Rows of A, or columns of B, that a panel holds. */
 #define HONE__GEMM_PANEL 32
+/* Bytes of sums that a thread keeps. */
+#define HONE__GEMM_SUMS (128 << 10)
 
 /* An operand as it lies: f32, bf16, or blocks of 32 (q4_0, q4_1, q8_0). Strides in elements of the axis that is summed
    over and of the other; one of them is 1, and the other one of blocks a multiple of 32. */
@@ -36,8 +38,8 @@ typedef struct hone__gemm_product {
 } hone__gemm_product;
 
 /* C's panels [m0, m1) x [n0, n1), columns from the `start`-th panel on first, a multiple of 2 beyond n0; a, b: all
-   panels, packed. */
+   panels, packed; sums: HONE__GEMM_SUMS bytes, aligned to 64. */
 void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
-                             int64_t n1, int64_t start);
+                             int64_t n1, int64_t start, void *sums);
 
 #endif

@@ -1,15 +1,23 @@
 /* Products of bf16 matrices with AMX: TDPBF16PS multiplies a tile of 16 x 32 by one of 32 x 16 (in pairs of k) into 16 x 16
-   f32. A panel is packed tile after tile, as the unit loads them; two panels make 32 x 32 of C in four tiles. A thread keeps
-   a stretch of A in its second cache and takes B through the first, a panel at a time.
-   What costs is memory: the unit would be done in half the time. So operands are read in runs as long as they have, and C
-   is written 128 bytes at a time, past the caches where it is larger than they are: single lines of 64 bytes take four times
-   as long, and keep the line buffers from the loads of tiles. */
+   f32. A panel is packed tile after tile, as the unit loads them; two panels make 32 x 32 of C in four tiles. Every TDPBF16PS
+   needs a load of 1 KB, which the second cache is too slow for: so a chunk of a panel of B stays in the first one while a
+   thread's stretch of A, in its second cache, streams by; sums that are not complete lie in the second cache, too.
+   What costs beside that is memory. Operands are read in runs as long as they have, and C is written 128 bytes at a time,
+   past the caches where it is larger than they are: single lines of 64 bytes take four times as long, and keep the line
+   buffers from the loads of tiles. */
 #include "kernel/x86/gemm.h"
 #include "kernel/x86/avx512.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { PANEL = HONE__GEMM_PANEL, SQUARE = 2048 /* bytes of 32 x 32 */, STRETCH = 3 << 18 /* bytes of A */, WIDE = 2 * PANEL /* columns that are written at once */ };
+enum {
+    PANEL = HONE__GEMM_PANEL,
+    SQUARE = 2048,     /* bytes of 32 x 32 */
+    WIDE = 2 * PANEL,  /* columns that are written at once */
+    CHUNK = 18,        /* squares of B in the first cache */
+    STRETCH = 3 << 18, /* bytes of A in the second one, and the most panels that they are */
+    MOST_PANELS = HONE__GEMM_SUMS / (PANEL * WIDE * 4)
+};
 
 static const struct {
     uint8_t palette, start_row, reserved[14];
@@ -171,24 +179,31 @@ void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, in
 INLINE void multiply(const char *a, const char *b, int64_t squares)
 {
     for (int64_t s = 0; s < squares; s++, a += SQUARE, b += SQUARE) {
-        _tile_loadd(4, a, 64);
+        _tile_stream_loadd(4, a, 64);
         _tile_loadd(6, b, 64);
         _tile_loadd(7, b + 1024, 64);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, a + 1024, 64);
         _tile_dpbf16ps(1, 4, 7);
+        _tile_stream_loadd(5, a + 1024, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
 }
 
-/* 32 x 32 sums, in rows of WIDE. */
-INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t squares)
+/* 32 x 32 sums, in rows of WIDE, or what `squares` more add to them. */
+INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t squares, bool add)
 {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (add) {
+        _tile_loadd(0, sums, WIDE * 4);
+        _tile_loadd(1, sums + 16, WIDE * 4);
+        _tile_loadd(2, sums + 16 * WIDE, WIDE * 4);
+        _tile_loadd(3, sums + 16 * WIDE + 16, WIDE * 4);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     multiply(a, b, squares);
     _tile_stored(0, sums, WIDE * 4);
     _tile_stored(1, sums + 16, WIDE * 4);
@@ -247,20 +262,34 @@ INLINE void fetch(const hone__gemm_product *g, int64_t i, int64_t j)
         for (int64_t at = 0; at < end; at += 64) _mm_prefetch((const char *)g->c + (r * g->c_row + j) * size + at, _MM_HINT_T1);
 }
 
-void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
-                             int64_t n1, int64_t start)
+/* A's panels [from, to) by B's [n, n + count), at most two. */
+static void multiply_stretch(const hone__gemm_product *g, const char *a, int64_t from, int64_t to, const char *b, int64_t n,
+                             int64_t count, float *sums)
 {
-    _Alignas(64) float sums[PANEL * WIDE];
-    int64_t panel = (int64_t)g->panel, stretch = HONE_MAX(STRETCH / panel, 1), span = (n1 - n0 + 1) & ~1;
+    int64_t panel = (int64_t)g->panel, squares = panel / SQUARE, chunks = (squares + CHUNK - 1) / CHUNK;
+    for (int64_t q = 0; q < count; q++)
+        for (int64_t c = 0; c < chunks; c++) {
+            int64_t first = squares * c / chunks, some = squares * (c + 1) / chunks - first;
+            bool complete = q == count - 1 && c == chunks - 1;
+            const char *piece = b + (n + q) * panel + first * SQUARE;
+            for (int64_t m = from; m < to; m++) {
+                float *sum = sums + (m - from) * PANEL * WIDE;
+                if (complete && g->add) fetch(g, m * PANEL, n * PANEL);
+                multiply_panels(sum + q * PANEL, a + m * panel + first * SQUARE, piece, some, c > 0);
+                if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, sum);
+            }
+        }
+}
+
+void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
+                             int64_t n1, int64_t start, void *sums)
+{
+    int64_t stretch = HONE_MIN(HONE_MAX(STRETCH / (int64_t)g->panel, 1), MOST_PANELS), span = (n1 - n0 + 1) & ~1;
     _tile_loadconfig(&eight_full_tiles);
     for (int64_t from = m0; from < m1; from += stretch)
         for (int64_t i = n0; i < n1; i += 2) {
-            int64_t n = i + start < n1 ? i + start : i + start - span, count = HONE_MIN(n1 - n, 2);
-            for (int64_t m = from; m < HONE_MIN(from + stretch, m1); m++) {
-                if (g->add) fetch(g, m * PANEL, n * PANEL);
-                for (int64_t k = 0; k < count; k++) multiply_panels(sums + k * PANEL, a + m * panel, b + (n + k) * panel, panel / SQUARE);
-                finish(g, m * PANEL, n * PANEL, count * PANEL, sums);
-            }
+            int64_t n = i + start < n1 ? i + start : i + start - span;
+            multiply_stretch(g, a, from, HONE_MIN(from + stretch, m1), b, n, HONE_MIN(n1 - n, 2), sums);
         }
     _tile_release();
     if (g->stream) _mm_sfence();
