@@ -69,6 +69,9 @@ typedef struct hone__pool {
     hone_dtype dxt;
 } hone__pool;
 
+/* By how much x - shift of exp_block may exceed 0: sums of so large powers don't overflow. */
+#define HONE__EXP_ROOM 60
+
 #define HONE_KERNEL_LIST_NN(K)                                                                                \
     /* over each row of n reals; logarithm: log softmax; y is the forward's result */                         \
     K(void, softmax, (bool logarithm, void *y, const void *x, int64_t rows, int64_t n))                       \
@@ -83,6 +86,8 @@ typedef struct hone__pool {
     K(void, lse_begin, (void *max, void *sum, void *picked, int64_t rows))                                    \
     K(void, lse_block, (void *max, void *sum, void *picked, const void *x, int64_t stride, const int32_t *target, \
                         int64_t first, int64_t rows, int64_t columns))                                        \
+    K(void, exp_block, (void *y, hone_dtype yt, int64_t y_stride, void *shift, void *sum, void *picked, void *factor, \
+                        const void *x, int64_t stride, const int32_t *target, int64_t first, int64_t rows, int64_t columns)) \
     K(void, lse_finish, (void *loss, void *lse, void *counted, const void *max, const void *sum, const void *picked, \
                          const int32_t *target, const void *weight, int64_t rows))                            \
     K(void, cross_entropy_grad, (void *dx, hone_dtype dxt, int64_t dx_stride, const void *x, int64_t stride,  \

@@ -1,7 +1,10 @@
 /* The language-model loss: cross entropy of x weight^T with targets, without the matrix of logits (1024
    tokens of a vocabulary of 49152 would be 200 MB, and as much again for its gradient). Logits are made in
    blocks of rows and of classes, used while they are in the cache (piece by piece as the product makes them,
-   where it can), and made again by the backward pass (Wijmans et al., "Cut Your Losses", ICLR 2025). */
+   where it can), and made again by the backward pass (Wijmans et al., "Cut Your Losses", ICLR 2025).
+   Where the weight is frozen, the forward pass has made the gradient of x already: for each row the sum of the
+   weight's rows by their probabilities needs only to be scaled by what comes back, and can be gathered while the
+   normalizer is not known yet, as in attention (Dao et al., "FlashAttention", 2022). */
 #include "kernel/matmul.h"
 #include "op/nn.h"
 
@@ -28,12 +31,18 @@ static bool check(hone__call *call, int weights, hone_shape *rows)
     return !hone__has(call, weights) || hone__want_same_real(call, 0, weights);
 }
 
+struct loss_attr {
+    bool with_dx; /* offer dx, per row and unit of loss, as output 3; else that is empty */
+};
+static const hone__attr attrs[] = {HONE__ATTR(struct loss_attr, with_dx, BOOL), {0}};
+
 static bool shape(hone__call *call)
 {
+    const struct loss_attr *t = call->attr;
     hone_shape rows;
     if (!check(call, 3, &rows)) return false;
     for (int i = 0; i < 3; i++) hone__set_out(call, i, call->in[0]->dtype, rows);
-    return true;
+    return hone__set_out(call, 3, call->in[0]->dtype, t->with_dx ? call->in[0]->shape : HONE_SHAPE(0));
 }
 
 /* Products of each kind for whole blocks and for the last, smaller ones: [last rows][last classes][adding].
@@ -49,6 +58,7 @@ typedef struct prepared {
     bool raw;                  /* ... and they read it as it is stored */
     hone_dtype stored;
     bool handed_over;          /* the logits come in pieces */
+    bool with_dx;              /* dx is output 3 of the forward pass */
     products logits, dx, dw;
     size_t product_bytes;
     size_t real_bytes;
@@ -137,9 +147,13 @@ typedef struct room {
     void
         *dlogits; /* (rows, classes) in the compute type: logits itself unless that is bf16; backward alone */
     char *dx;                   /* (rows, d) reals where dx is bf16; backward alone */
+    char *factor;               /* (n) reals: what exps so far must be multiplied by; ones where
+                                   logits are not handed over; only with dx as output 3 */
+    char *row;                  /* (d) reals a thread: a row of the weight */
     void *product;
 } room;
 
+/* With logits, or their gradient: dlogits. */
 static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
 {
     char *at = scratch;
@@ -156,6 +170,11 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
         r->dlogits = hone__take(&at, block * 2);
         r->dx = hone__take(&at, (size_t)(p->rows * p->d) * p->real_bytes);
     }
+    if (p->with_dx) {
+        if (!backward && p->compute == HONE_BF16) r->dlogits = hone__take(&at, block * 2);
+        r->factor = hone__take(&at, n * p->real_bytes);
+        r->row = hone__take(&at, (size_t)(p->ctx->threads * p->d) * p->real_bytes);
+    }
     r->product = hone__take(&at, p->product_bytes);
     return (size_t)((uintptr_t)at - (uintptr_t)scratch);
 }
@@ -171,11 +190,16 @@ static bool make_logits(prepared *p)
     return true;
 }
 
+/* While a plan is made, an output that nobody wants is known by its empty view. */
+static bool is_wanted(const hone__view *out) { return out->shape.rank > 0; }
+
 static hone_status prepare(hone__exec *e)
 {
     room r;
     prepared *p = begin(e);
     if (!p || !make_logits(p)) return e->ctx->status;
+    p->with_dx = is_wanted(&e->out[3]) && e->out[3].shape.dim[0] > 0;
+    if (p->with_dx && !make(p, DX, p->dx, true, p->v > p->classes)) return e->ctx->status;
     e->scratch_size = lay_out(p, false, NULL, &r);
     return HONE_OK;
 }
@@ -197,6 +221,8 @@ typedef struct job {
     const prepared *p;
     const room *r;
     int64_t r0, v0, count; /* the block's first row, first class, and classes */
+    const char *lse, *dloss, *weights; /* of all rows; gradients alone */
+    bool dweight;                      /* is output 0 */
 } job;
 
 static char *real_at(const job *j, char *base, int64_t i)
@@ -204,6 +230,10 @@ static char *real_at(const job *j, char *base, int64_t i)
     return base ? base + (size_t)i * j->p->real_bytes : NULL;
 }
 static char *out_at(const job *j, int o, int64_t i) { return real_at(j, j->e->out[o].data, i); }
+static const char *from(const job *j, const char *base, int64_t i)
+{
+    return base ? base + (size_t)i * j->p->real_bytes : NULL;
+}
 static const char *in_at(const job *j, int o, int64_t i)
 {
     const char *base = hone__data(j->e, o);
@@ -257,34 +287,160 @@ static hone_status with_logits(job *j, hone__matmul *product, int64_t rows, cons
     return status;
 }
 
+/* ---- the gradient of logits ---- */
+
+static void take_grad(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
+{
+    const prepared *p = j->p;
+    int64_t i = j->r0 + row;
+    void *to = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count + column);
+    j->e->k->cross_entropy_grad(to, p->compute, j->count, x, stride, from(j, j->lse, i), from(j, j->dloss, i), j->r->target + i,
+                                from(j, j->weights, i), j->v0 + column, rows, columns);
+}
+static void grad_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+{
+    take_grad(arg, row, column, rows, columns, x, stride);
+}
+static void grad_part(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    take_grad(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
+}
+
+/* A piece's powers instead of its probabilities, whose sum is not known yet. */
+static void exp_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+{
+    const job *j = arg;
+    const prepared *p = j->p;
+    int64_t i = j->r0 + row;
+    float *factor = (float *)(void *)j->r->factor + i;
+    char *powers = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count);
+    for (int64_t r = 0; r < rows; r++) factor[r] = 1;
+    j->e->k->exp_block(powers + hone__dtype_bytes(p->compute, column), p->compute, j->count, real_at(j, j->r->max, i),
+                       real_at(j, j->r->sum, i), real_at(j, j->r->picked, i), factor, x, stride, j->r->target + i,
+                       j->v0 + column, rows, columns);
+    for (int64_t r = 0; r < rows; r++) { /* hardly ever: the row is this thread's, the block's powers and dx alike */
+        if (factor[r] == 1) continue;
+        char *own = powers + hone__dtype_bytes(p->compute, r * j->count);
+        float *dx = (float *)hone__at(&j->e->out[3], (i + r) * p->d);
+        for (int64_t from_ = 0, end; from_ < j->count; from_ = end) {
+            end = from_ < column ? column : from_ < column + columns ? column + columns : j->count;
+            void *at = own + hone__dtype_bytes(p->compute, from_);
+            if (from_ != column) j->e->k->unary(HONE__AFFINE, at, p->compute, at, p->compute, 1, end - from_, (double)factor[r], 0);
+        }
+        if (j->v0 > 0) j->e->k->unary(HONE__AFFINE, dx, HONE_F32, dx, HONE_F32, 1, p->d, (double)factor[r], 0);
+    }
+}
+
+/* One block: logits, what `piece` or `part` makes of them (dlogits), and what that adds to dx (rows of the block, reals)
+   and to dweight. */
+static hone_status grad_block(hone__exec *e, job *j, int64_t rows, void *dx, hone__sums_fn piece)
+{
+    const prepared *p = j->p;
+    const void *x = hone__at(&e->in[0], j->r0 * p->d), *w;
+    int last_rows = is_last(rows, p->rows), last_classes = is_last(j->count, p->classes);
+    hone_status status = weight_block(e, p, j->r, j->v0, j->count, &w);
+    if (status == HONE_OK)
+        status = with_logits(j, p->logits[last_rows][last_classes][0], rows, x, w, piece, grad_part);
+    if (status == HONE_OK && dx)
+        status = hone__matmul_run(p->dx[last_rows][last_classes][j->v0 > 0], j->r->dlogits, w, NULL, dx, j->r->product);
+    if (status == HONE_OK && j->dweight)
+        status = hone__matmul_run(p->dw[last_rows][last_classes][e->accumulate || j->r0 > 0], j->r->dlogits, x, NULL,
+                                  hone__at(&e->out[0], j->v0 * p->d), j->r->product);
+    return status;
+}
+
+/* All blocks. dx NULL: not wanted; of its dtype's rows those that are not reals come by way of r->dx. */
+static hone_status grad_blocks(hone__exec *e, job *j, const hone__view *dx, hone__sums_fn piece)
+{
+    const prepared *p = j->p;
+    hone_status status = HONE_OK;
+    for (int64_t r0 = 0; r0 < p->n && status == HONE_OK; r0 += p->rows) {
+        int64_t rows = HONE_MIN(p->rows, p->n - r0);
+        bool aside = dx->data && dx->dtype != p->real;
+        void *dx_rows = !dx->data ? NULL : aside ? j->r->dx : hone__at(dx, r0 * p->d);
+        j->r0 = r0;
+        for (j->v0 = 0; j->v0 < p->v && status == HONE_OK; j->v0 += p->classes) {
+            j->count = HONE_MIN(p->classes, p->v - j->v0);
+            status = grad_block(e, j, rows, dx_rows, piece);
+        }
+        if (aside && status == HONE_OK) e->k->copy(hone__at(dx, r0 * p->d), dx->dtype, j->r->dx, p->real, 1, rows * p->d);
+    }
+    return status;
+}
+
+/* ---- forward ---- */
+
+static hone_status losses(hone__exec *e, job *j)
+{
+    const prepared *p = j->p;
+    hone_status status = HONE_OK;
+    for (j->r0 = 0; j->r0 < p->n && status == HONE_OK; j->r0 += p->rows) {
+        int64_t rows = HONE_MIN(p->rows, p->n - j->r0);
+        for (j->v0 = 0; j->v0 < p->v && status == HONE_OK; j->v0 += p->classes) {
+            j->count = HONE_MIN(p->classes, p->v - j->v0);
+            hone__matmul *product = p->logits[is_last(rows, p->rows)][is_last(j->count, p->classes)][0];
+            const void *w;
+            status = weight_block(e, p, j->r, j->v0, j->count, &w);
+            if (status == HONE_OK)
+                status = with_logits(j, product, rows, hone__at(&e->in[0], j->r0 * p->d), w, take_piece, block_part);
+        }
+    }
+    return status;
+}
+
+/* Sums of the weight's rows by powers become the gradient: divided by the sum of the powers, less the target's row. */
+static void dx_part(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    const prepared *p = j->p;
+    const hone__view *w = &j->e->in[1];
+    char *row = j->r->row + (size_t)((begin * p->ctx->threads + p->n - 1) / p->n * p->d) * p->real_bytes;
+    for (int64_t i = begin; i < end; i++) {
+        float *dx = (float *)hone__at(&j->e->out[3], i * p->d), sum = ((const float *)(const void *)j->r->sum)[i];
+        j->e->k->unary(HONE__AFFINE, dx, HONE_F32, dx, HONE_F32, 1, p->d, 1 / (double)sum, 0);
+        if (j->r->target[i] < 0) continue;
+        hone__convert(row, HONE_F32, (const char *)w->data + hone__dtype_bytes(w->dtype, j->r->target[i] * p->d), w->dtype, p->d);
+        j->e->k->axpy(dx, row, HONE_F32, -1, p->d);
+    }
+}
+
 static hone_status run(hone__exec *e)
 {
     const prepared *p = e->state;
     room r;
     lay_out(p, false, e->scratch, &r);
     hone_status status = hone__read_targets(e, &e->in[2], p->v, r.target);
-    job j = {e, p, &r, 0, 0, 0};
+    job j = {.e = e, .p = p, .r = &r};
     if (status != HONE_OK || p->n == 0) return status;
     begin_part(&j, 0, p->n);
-    for (int64_t r0 = 0; r0 < p->n && status == HONE_OK; r0 += p->rows) {
-        int64_t rows = HONE_MIN(p->rows, p->n - r0);
-        for (int64_t v0 = 0; v0 < p->v && status == HONE_OK; v0 += p->classes) {
-            j = (job){e, p, &r, r0, v0, HONE_MIN(p->classes, p->v - v0)};
-            hone__matmul *product = p->logits[is_last(rows, p->rows)][is_last(j.count, p->classes)][0];
-            const void *w;
-            status = weight_block(e, p, &r, v0, j.count, &w);
-            if (status == HONE_OK)
-                status = with_logits(&j, product, rows, hone__at(&e->in[0], r0 * p->d), w, take_piece, block_part);
-        }
+    bool at_once = p->with_dx && p->handed_over;
+    status = at_once ? grad_blocks(e, &j, &e->out[3], exp_piece) : losses(e, &j);
+    if (status != HONE_OK) return status;
+    finish_part(&j, 0, p->n);
+    if (at_once) {
+        hone__parallel_for(e->ctx, p->n, HONE_MAX(p->n / p->ctx->threads, 1), dx_part, &j);
+    } else if (p->with_dx) {
+        for (int64_t i = 0; i < p->n; i++)
+            if (p->real == HONE_F64) ((double *)(void *)r.factor)[i] = 1;
+            else ((float *)(void *)r.factor)[i] = 1;
+        e->k->lse_finish(NULL, r.max, NULL, r.max, r.sum, r.picked, r.target, NULL, p->n);
+        j.lse = r.max;
+        j.dloss = r.factor;
+        status = grad_blocks(e, &j, &e->out[3], NULL);
     }
-    if (status == HONE_OK) finish_part(&j, 0, p->n);
     return status;
 }
 
 static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d)
 {
     hone_node *weights = hone__has(call, 3) ? call->in[3] : NULL;
-    if (wanted[0] || wanted[1]) {
+    if (wanted[0] && !wanted[1] && ((const struct loss_attr *)call->attr)->with_dx) {
+        hone_shape rows = d_out[0]->shape;
+        rows.dim[rows.rank++] = 1;
+        d[0] = hone_mul(&call->out[3], hone_reshape(hone_mul(d_out[0], &call->out[2]), rows));
+        if (!d[0]) return false;
+    } else if (wanted[0] || wanted[1]) {
         hone_node *in[6] = {call->in[0], call->in[1], call->in[2], &call->out[1], d_out[0], weights};
         hone_node *g =
             hone__record(call->graph, &hone__op_linear_cross_entropy_grad, weights ? 6 : 5, in, NULL);
@@ -311,9 +467,6 @@ static bool grad_shape(hone__call *call)
            hone__set_out(call, 1, call->in[0]->dtype, call->in[0]->shape);
 }
 
-/* While a plan is made, an output that nobody wants is known by its empty view. */
-static bool is_wanted(const hone__view *out) { return out->shape.rank > 0; }
-
 static hone_status grad_prepare(hone__exec *e)
 {
     room r;
@@ -328,63 +481,16 @@ static hone_status grad_prepare(hone__exec *e)
     return HONE_OK;
 }
 
-static void take_grad(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
-{
-    const prepared *p = j->p;
-    int64_t i = j->r0 + row;
-    void *to = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count + column);
-    j->e->k->cross_entropy_grad(to, p->compute, j->count, x, stride, in_at(j, 3, i), in_at(j, 4, i), j->r->target + i,
-                                in_at(j, 5, i), j->v0 + column, rows, columns);
-}
-static void grad_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
-{
-    take_grad(arg, row, column, rows, columns, x, stride);
-}
-static void grad_part(void *arg, int64_t begin, int64_t end)
-{
-    const job *j = arg;
-    take_grad(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
-}
-
-/* One block: logits, their gradient, and what it adds to dx (rows of the block, reals) and to dweight. */
-static hone_status grad_block(hone__exec *e, job *j, int64_t rows, void *dx)
-{
-    const prepared *p = j->p;
-    const void *x = hone__at(&e->in[0], j->r0 * p->d), *w;
-    int last_rows = is_last(rows, p->rows), last_classes = is_last(j->count, p->classes);
-    hone_status status = weight_block(e, p, j->r, j->v0, j->count, &w);
-    if (status == HONE_OK)
-        status = with_logits(j, p->logits[last_rows][last_classes][0], rows, x, w, grad_piece, grad_part);
-    if (status != HONE_OK) return status;
-    if (dx)
-        status = hone__matmul_run(p->dx[last_rows][last_classes][j->v0 > 0], j->r->dlogits, w, NULL, dx,
-                                  j->r->product);
-    if (status == HONE_OK && e->out[0].data)
-        status = hone__matmul_run(p->dw[last_rows][last_classes][e->accumulate || j->r0 > 0], j->r->dlogits,
-                                  x, NULL, hone__at(&e->out[0], j->v0 * p->d), j->r->product);
-    return status;
-}
-
 static hone_status grad_run(hone__exec *e)
 {
     const prepared *p = e->state;
-    hone__view *dx = &e->out[1];
     room r;
     lay_out(p, true, e->scratch, &r);
     hone_status status = hone__read_targets(e, &e->in[2], p->v, r.target);
     if (p->n == 0 && e->out[0].data && !e->accumulate) hone__fill_view(e, &e->out[0], 0);
-    for (int64_t r0 = 0; r0 < p->n && status == HONE_OK; r0 += p->rows) {
-        int64_t rows = HONE_MIN(p->rows, p->n - r0);
-        bool aside = dx->data && dx->dtype != p->real;
-        void *dx_rows = !dx->data ? NULL : aside ? r.dx : hone__at(dx, r0 * p->d);
-        for (int64_t v0 = 0; v0 < p->v && status == HONE_OK; v0 += p->classes) {
-            job j = {e, p, &r, r0, v0, HONE_MIN(p->classes, p->v - v0)};
-            status = grad_block(e, &j, rows, dx_rows);
-        }
-        if (aside && status == HONE_OK)
-            e->k->copy(hone__at(dx, r0 * p->d), dx->dtype, r.dx, p->real, 1, rows * p->d);
-    }
-    return status;
+    job j = {.e = e, .p = p, .r = &r, .lse = hone__data(e, 3), .dloss = hone__data(e, 4), .weights = hone__data(e, 5),
+             .dweight = e->out[0].data != NULL};
+    return status == HONE_OK ? grad_blocks(e, &j, &e->out[1], grad_piece) : status;
 }
 
 #define TARGET(low_, high_, ...)                                                                      \
@@ -461,12 +567,14 @@ const hone_op hone__op_linear_cross_entropy = {
     .doc = "softmax_cross_entropy of the logits x weight^T, which are never whole",
     .n_in = 4,
     .n_required = 3,
-    .n_out = 3,
+    .n_out = 4,
     .flags = HONE__COMPUTE,
     .keep_in = 8,
-    .keep_out = 7,
-    .aux_out = 6,
+    .keep_out = 15,
+    .aux_out = 14,
     .raw_in = 2,
+    .attr_size = sizeof(struct loss_attr),
+    .attrs = attrs,
     .shape = shape,
     .prepare = prepare,
     .run = run,
@@ -489,6 +597,7 @@ const hone_op hone__op_linear_cross_entropy_grad = {.name = "linear_cross_entrop
 hone_node *hone_linear_cross_entropy(hone_node *x, hone_node *weight, hone_node *targets, hone_node *weights)
 {
     if (!x || !weight || !targets) return NULL;
-    return hone__record(x->call->graph, &hone__op_linear_cross_entropy, weights ? 4 : 3,
-                        (hone_node *[]){x, weight, targets, weights}, NULL);
+    /* An eager graph would make dx whether it is wanted or not. */
+    return hone__record(x->call->graph, &hone__op_linear_cross_entropy, weights ? 4 : 3, (hone_node *[]){x, weight, targets, weights},
+                        &(struct loss_attr){.with_dx = !x->call->graph->eager});
 }

@@ -113,7 +113,8 @@ static void linear_cross_entropy(const hone__exec *e, hone__work *work, bool bac
     int64_t n = hone__row_count(e->in[0].shape), d = e->in[1].shape.dim[1], v = e->in[1].shape.dim[0];
     hone_dtype type = e->in[0].dtype;
     add_product(work, 1, n, v, d, type, 1);
-    if (backward && e->out[1].data) add_product(work, 1, n, d, v, type, 1);
+    const hone__view *dx = &e->out[backward ? 1 : 3];
+    if (dx->data && hone_shape_count(dx->shape) > 0) add_product(work, 1, n, d, v, type, 1);
     if (backward && e->out[0].data) add_product(work, 1, v, d, n, type, 1);
 }
 

@@ -34,6 +34,41 @@ void HONE_K(lse_block)(void *max, void *sum, void *picked, const void *x, int64_
     }
 }
 
+/* y = e^(x - shift), and its sum over the row; x, rows and columns as above. The first block sets the shift of a row, to its
+   largest value. Where a later one has values so much larger that sums might overflow, the shift changes, and factor[r] is
+   multiplied by what everything so far is too large by. */
+void HONE_K(exp_block)(void *y, hone_dtype yt, int64_t y_stride, void *shift, void *sum, void *picked, void *factor,
+                       const void *x, int64_t stride, const int32_t *target, int64_t first, int64_t rows, int64_t columns)
+{
+    real out[CHUNK];
+    for (int64_t r = 0; r < rows; r++) {
+        const real *from = (const real *)x + r * stride;
+        real *m = (real *)shift + r, *s = (real *)sum + r, top = max_of(from, columns, *m);
+        int64_t t = target[r] - first;
+        if (target[r] >= 0 && t >= 0 && t < columns) ((real *)picked)[r] = from[t];
+        if (top > *m + HONE__EXP_ROOM) {
+            real change = real_exp(*m - top);
+            if (*m > -(real)INFINITY) ((real *)factor)[r] *= change;
+            *m = top;
+            *s *= change;
+        }
+        real by = *m == -(real)INFINITY ? 0 : *m;
+        double total = (double)*s;
+        for (int64_t at = 0; at < columns; at += CHUNK) {
+            int64_t n = HONE_MIN(columns - at, CHUNK);
+            real *to = stage(y, yt, r * y_stride + at, out), part = 0;
+            SIMD_SUM(part) for (int64_t i = 0; i < n; i++)
+            {
+                to[i] = real_exp(from[at + i] - by);
+                part += to[i];
+            }
+            total += (double)part;
+            store(y, yt, r * y_stride + at, to, n);
+        }
+        *s = (real)total;
+    }
+}
+
 /* loss, lse and counted (the weight of a row, 0 where it does not count) may be NULL each. */
 void HONE_K(lse_finish)(void *loss, void *lse, void *counted, const void *max, const void *sum,
                         const void *picked, const int32_t *target, const void *weight, int64_t rows)

@@ -54,6 +54,36 @@ void X86(lse_block)(void *max, void *sum, void *picked, const void *x, int64_t s
     }
 }
 
+void X86(exp_block)(void *y, hone_dtype yt, int64_t y_stride, void *shift, void *sum, void *picked, void *factor, const void *x,
+                    int64_t stride, const int32_t *target, int64_t first, int64_t rows, int64_t columns)
+{
+    if (yt != HONE_F32 && yt != HONE_BF16) {
+        hone__kernels_avx512_f32.exp_block(y, yt, y_stride, shift, sum, picked, factor, x, stride, target, first, rows, columns);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = (const float *)x + r * stride;
+        float *m = (float *)shift + r, *s = (float *)sum + r, room = *m + HONE__EXP_ROOM;
+        float top = *m == -INFINITY ? largest(from, columns, *m) : largest(from, columns, room);
+        int64_t t = target[r] - first;
+        if (target[r] >= 0 && t >= 0 && t < columns) ((float *)picked)[r] = from[t];
+        if (top > room) {
+            float change = expf(*m - top);
+            if (*m > -INFINITY) ((float *)factor)[r] *= change;
+            *m = top;
+            *s *= change;
+        }
+        __m512 total = _mm512_setzero_ps(), by = _mm512_set1_ps(*m == -INFINITY ? 0 : *m);
+        for (int64_t i = 0; i < columns; i += 16) {
+            __mmask16 mask = first_lanes(columns - i);
+            __m512 e = exp_minus(_mm512_maskz_loadu_ps(mask, from + i), by);
+            total = _mm512_mask_add_ps(total, mask, total, e);
+            store_real(y, yt == HONE_BF16, r * y_stride + i, mask, e);
+        }
+        *s += _mm512_reduce_add_ps(total);
+    }
+}
+
 void X86(cross_entropy_grad)(void *dx, hone_dtype dxt, int64_t dx_stride, const void *x, int64_t stride, const void *lse,
                              const void *dloss, const int32_t *target, const void *weight, int64_t first, int64_t rows,
                              int64_t columns)
