@@ -5,7 +5,7 @@ enum {
     PANEL = HONE__GEMM_PANEL,
     FEWEST = 32,           /* rows, columns and terms below which there is too little work in a tile */
     MOST_SCRATCH = 1 << 26, /* bytes */
-    CACHED = 1 << 20        /* bytes of C, of a thread, that the second cache still has when they are read */
+    CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
 };
 
 struct hone__gemm {
