@@ -103,9 +103,11 @@ def linear(x, a):
     y = x0 @ turned(w)
     if bias is not None:
         y = y + bias
+    u = torch.zeros(0, dtype=y.dtype)
     if p is not None:
-        y = y + a["scale"] * (x0 @ turned(p)) @ turned(q)
-    return ACTIVATION[a["activation"]](y)
+        u = a["scale"] * (x0 @ turned(p))
+        y = y + u @ turned(q)
+    return ACTIVATION[a["activation"]](y), u
 
 
 def layer_norm(x, a):

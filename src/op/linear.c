@@ -42,7 +42,12 @@ static bool shape(hone__call *call)
     }
     if (hone__has(call, 3) && !low_rank_fits(call, k, n, t->transposed)) return false;
     y.dim[y.rank - 1] = n;
-    return hone__set_out(call, 0, call->in[0]->dtype, y);
+    hone_shape u = HONE_SHAPE(0); /* scale x p^T, which the backward pass reads again */
+    if (hone__has(call, 3)) {
+        u = x;
+        u.dim[u.rank - 1] = call->in[3]->shape.dim[t->transposed ? 1 : 0];
+    }
+    return hone__set_out(call, 0, call->in[0]->dtype, y) && hone__set_out(call, 1, call->in[0]->dtype, u);
 }
 
 typedef struct prepared {
@@ -74,6 +79,7 @@ static size_t lay_out(const hone__exec *e, const prepared *p, room *r)
     char *at = (char *)((uintptr_t)e->scratch + p->main_bytes); /* scratch is NULL while sizes are asked for */
     *r = (room){.sums = hone__take(&at, hone__dtype_bytes(real, rows * p->rank))};
     r->inner = type == real ? r->sums : hone__take(&at, hone__dtype_bytes(type, rows * p->rank));
+    if (e->out[1].data && e->out[1].dtype == type) r->inner = e->out[1].data;
     if (e->in[3].dtype != type) r->p = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[3].shape)));
     if (e->in[4].dtype != type && !p->gemm) r->q = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[4].shape)));
     if (e->out[0].dtype != real && !p->gemm) r->wide = hone__take(&at, hone__dtype_bytes(real, rows * n));
@@ -262,7 +268,12 @@ static hone_status run_low_rank(hone__exec *e)
     if (status == HONE_OK) status = operand(e, 4, r.q, &second);
     if (status == HONE_OK) status = hone__matmul_run(p->inner, x->data, first, NULL, r.sums, r.product);
     if (status != HONE_OK) return status;
-    hone__parallel_for(e->ctx, hone__row_count(x->shape) * p->rank, HONE__GRAIN, scale_part, &s);
+    int64_t count = hone__row_count(x->shape) * p->rank;
+    hone__parallel_for(e->ctx, count, HONE__GRAIN, scale_part, &s);
+    if (e->out[1].data && e->out[1].data != r.inner) {
+        status = hone__convert_all(e->ctx, e->out[1].data, e->out[1].dtype, r.inner, x->dtype, count);
+        if (status != HONE_OK) return status;
+    }
     if (p->gemm) {
         const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
         hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, r.inner, second);
@@ -317,22 +328,31 @@ static hone_node *weight_grad(hone_node *x, hone_node *g, bool transposed)
     return transposed ? hone_matmul(x2, g2, .transpose_a = true) : hone_matmul(g2, x2, .transpose_a = true);
 }
 
-/* Of the factors: with u = scale x p^T and t = scale g q, dp = t^T x and dq = g^T u. */
+/* Adds to what is there; NULL is none. */
+static bool add_to(hone_node **sum, hone_node *more)
+{
+    if (more) *sum = *sum ? hone_add(*sum, more) : more;
+    return more && *sum;
+}
+
+/* Of the factors: with u = scale x p^T (output 1) and t = scale g q (output 1 of the backward direction, if that is wanted),
+   dp = t^T x and dq = g^T u. */
 static bool low_rank_vjp(hone__call *call, hone_node *g, const bool *wanted, hone_node **d)
 {
     const struct linear_attr *t = call->attr;
-    hone_node *x = call->in[0], *p = call->in[3], *q = call->in[4];
-    if (wanted[3] && !(d[3] = weight_grad(x, hone_affine(linear(g, q, NULL, !t->transposed, 0), t->scale, 0), t->transposed)))
-        return false;
-    if (wanted[4] && !(d[4] = weight_grad(hone_affine(linear(x, p, NULL, t->transposed, 0), t->scale, 0), g, t->transposed)))
-        return false;
-    return true;
+    hone_node *x = call->in[0], *q = call->in[4];
+    if (wanted[3]) {
+        hone_node *inner = wanted[0] ? hone__output(d[0], 1) : hone_affine(linear(g, q, NULL, !t->transposed, 0), t->scale, 0);
+        if (!(d[3] = weight_grad(x, inner, t->transposed))) return false;
+    }
+    return !wanted[4] || (d[4] = weight_grad(&call->out[1], g, t->transposed));
 }
 
-static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone_node **d)
+/* Of y, by its gradient dy. */
+static bool product_vjp(hone__call *call, hone_node *dy, const bool *wanted, hone_node **d)
 {
     const struct linear_attr *t = call->attr;
-    hone_node *x = call->in[0], *w = call->in[1], *y = &call->out[0], *g = dy[0];
+    hone_node *x = call->in[0], *w = call->in[1], *y = &call->out[0], *g = dy;
     switch (t->activation) {
     case HONE_RELU: g = hone__unary_grad(y, g, HONE__RELU, 0, 0); break; /* y > 0 exactly where the sum is */
     case HONE_TANH: g = hone_mul(g, hone_affine(hone_square(y), -1, 1)); break;
@@ -349,6 +369,16 @@ static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone
     if (wanted[1] && !(d[1] = weight_grad(x, g, t->transposed))) return false;
     if (hone__has(call, 2) && wanted[2] && !(d[2] = hone__reduce_to(g, call->in[2]->shape))) return false;
     return !more || low_rank_vjp(call, g, wanted, d);
+}
+
+static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone_node **d)
+{
+    const struct linear_attr *t = call->attr;
+    if (dy[0] && !product_vjp(call, dy[0], wanted, d)) return false;
+    if (!dy[1] || !hone__has(call, 3)) return true;
+    hone_node *du = hone_affine(dy[1], t->scale, 0); /* gradients of gradients alone: who else reads u? */
+    if (wanted[0] && !add_to(&d[0], linear(du, call->in[3], NULL, !t->transposed, 0))) return false;
+    return !wanted[3] || add_to(&d[3], weight_grad(call->in[0], du, t->transposed));
 }
 
 #define LINEAR(...) .n_in = 3, .in = {__VA_ARGS__}
@@ -385,7 +415,7 @@ static const hone__sample samples[] = {
     {0}};
 
 const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias + scale (x p^T) q^T)", .n_in = 5, .n_required = 2,
-                                 .n_out = 1, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2 + 8 + 16,
+                                 .n_out = 2, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2 + 8 + 16,
                                  .attr_size = sizeof(struct linear_attr), .attrs = attrs, .shape = shape,
                                  .prepare = prepare, .run = run, .vjp = vjp, .samples = samples};
 
