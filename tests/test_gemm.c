@@ -100,27 +100,47 @@ static void test_products_equal_sums_in_double(void **state)
     }
 }
 
-/* x w^T + u q^T in one go, the second product of few terms, rounded after both. */
-static void check_second_product(hone_ctx *ctx, int64_t rank, hone_dtype q_type, bool q_by_columns, bool half)
+/* Is u (bf16) scale x p, rounded? */
+static void check_inner(const float *u, const float *x, const float *p, int64_t rows, int64_t k, const hone__gemm_more *more)
+{
+    for (int64_t i = 0; i < rows * more->k; i++) {
+        double sum = 0;
+        for (int64_t c = 0; c < k; c++) sum += at(x, i / more->k, c, k, 1) * at(p, c, i % more->k, more->p_row, more->p_col);
+        if (!(fabs((double)u[i] - more->scale * sum) <= 0.004 * fabs(more->scale * sum) + 1e-5))
+            fail_msg("inner product %lld is %g, not %g", (long long)i, (double)u[i], more->scale * sum);
+    }
+}
+
+/* x w^T + u q^T in one go, the second product of few terms, rounded after both; u = scale x p is made on the way, if there is
+   one thread a row. */
+static void check_second_product(hone_ctx *ctx, int64_t rank, hone_dtype type, bool by_columns, bool half)
 {
     enum { M = 97, N = 70, K = 96 };
     hone__matmul_desc d = {.batch = 1, .m = M, .n = N, .k = K, .ab = HONE_BF16, .c = half ? HONE_BF16 : HONE_F32, .a_row = K,
                            .a_col = 1, .b_row = 1, .b_col = K, .c_row = N, .b_raw = true, .b_stored = HONE_Q4_1};
-    hone__gemm_more more = {rank, q_type, q_by_columns ? 1 : N, q_by_columns ? rank : 1};
+    hone__gemm_more more = {.k = rank, .p_stored = type, .q_stored = type, .scale = 0.75};
+    more.p_row = by_columns ? 1 : rank, more.p_col = by_columns ? K : 1;
+    more.q_row = by_columns ? 1 : N, more.q_col = by_columns ? rank : 1;
     float x[M * K], w[N * K], *u = malloc((size_t)(M * rank) * 4), *q = malloc((size_t)(N * rank) * 4), y[M * N];
-    void *x_data = stored(HONE_BF16, M * K, x), *w_data = stored(HONE_Q4_1, N * K, w);
-    void *u_data = stored(HONE_BF16, M * rank, u), *q_data = stored(q_type, N * rank, q), *y_data = malloc(sizeof y);
+    float *p = malloc((size_t)(K * rank) * 4);
+    void *x_data = stored(HONE_BF16, M * K, x), *w_data = stored(HONE_Q4_1, N * K, w), *y_data = malloc(sizeof y);
+    void *u_data = stored(HONE_BF16, M * rank, u), *q_data = stored(type, N * rank, q), *p_data = stored(type, K * rank, p);
     hone__gemm *g = hone__gemm_new(ctx, &d, &more);
     assert_non_null(g);
+    assert_int_equal(hone__gemm_makes_inner(g), rank <= 32); /* there are rows enough for all threads */
     void *scratch = aligned_alloc(64, (hone__gemm_scratch(g) + 127) / 64 * 64);
-    hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, u_data, q_data);
+    hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, &(hone__gemm_factors){p_data, q_data, u_data});
+    if (hone__gemm_makes_inner(g)) {
+        hone__convert(u, HONE_F32, u_data, HONE_BF16, M * rank);
+        check_inner(u, x, p, M, K, &more);
+    }
     hone__convert(y, HONE_F32, y_data, d.c, M * N);
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++) {
             double sum = 0, size = 0;
-            for (int64_t p = 0; p < K + rank; p++) {
-                double term = p < K ? at(x, i, p, K, 1) * at(w, j, p, K, 1)
-                                    : at(u, i, p - K, rank, 1) * at(q, p - K, j, more.b_row, more.b_col);
+            for (int64_t c = 0; c < K + rank; c++) {
+                double term = c < K ? at(x, i, c, K, 1) * at(w, j, c, K, 1)
+                                    : at(u, i, c - K, rank, 1) * at(q, c - K, j, more.q_row, more.q_col);
                 sum += term;
                 size += fabs(term);
             }
@@ -130,7 +150,7 @@ static void check_second_product(hone_ctx *ctx, int64_t rank, hone_dtype q_type,
         }
     hone__gemm_free(g);
     free(scratch);
-    free(u), free(q), free(x_data), free(w_data), free(u_data), free(q_data), free(y_data);
+    free(u), free(q), free(p), free(x_data), free(w_data), free(u_data), free(q_data), free(p_data), free(y_data);
 }
 
 static void test_a_second_product_is_added_before_rounding(void **state)

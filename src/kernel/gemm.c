@@ -71,9 +71,15 @@ void hone__gemm_free(hone__gemm *g)
     if (g) hone__free(g->ctx, g);
 }
 
-static size_t packed_bytes(const hone__gemm *g) { return (size_t)(g->row_panels + g->column_panels) * g->panel; }
+/* Rows are one thread's, and P is one panel. */
+bool hone__gemm_makes_inner(const hone__gemm *g) { return g->more.k > 0 && g->more.k <= PANEL && g->column_parts == 1; }
 
-/* A's panels, B's, and the sums of each thread. */
+static size_t packed_bytes(const hone__gemm *g)
+{
+    return (size_t)(g->row_panels + g->column_panels) * g->panel + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
+}
+
+/* A's panels, B's, P's, and the sums of each thread. */
 size_t hone__gemm_scratch(const hone__gemm *g)
 {
     return packed_bytes(g) + (size_t)(g->row_parts * g->column_parts) * HONE__GEMM_SUMS;
@@ -82,9 +88,10 @@ size_t hone__gemm_scratch(const hone__gemm *g)
 #ifdef HONE_X86
 typedef struct job {
     const hone__gemm *g;
-    hone__gemm_operand a, a2, b, b2;
+    hone__gemm_operand a, b, p, q, inner;
     hone__gemm_product product;
-    char *packed_a, *packed_b, *sums;
+    char *packed_a, *packed_b, *packed_p, *sums;
+    void *made; /* the inner product's result, or NULL */
 } job;
 
 /* `count` panels from the first-th on. */
@@ -95,7 +102,7 @@ static void pack_operand(const job *j, char *to, const hone__gemm_operand *x, co
     int64_t at = first * PANEL;
     to += (size_t)first * g->panel;
     hone__gemm_pack_amx(to, g->panel, x, at, all - at, g->d.k, count, is_b);
-    if (g->more.k) hone__gemm_pack_amx(to + panel_bytes(&g->d), g->panel, x2, at, all - at, g->more.k, count, is_b);
+    if (x2->data) hone__gemm_pack_amx(to + panel_bytes(&g->d), g->panel, x2, at, all - at, g->more.k, count, is_b);
 }
 
 /* The part-th of as many shares of B's panels as there are parts: whole pairs. */
@@ -110,8 +117,9 @@ static void pack(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     const hone__gemm *g = j->g;
     int64_t parts = g->row_parts * g->column_parts, m = g->row_panels * begin / parts, n = share_of_b(g, begin);
-    pack_operand(j, j->packed_a, &j->a, &j->a2, g->d.m, m, g->row_panels * end / parts - m, false);
-    pack_operand(j, j->packed_b, &j->b, &j->b2, g->d.n, n, share_of_b(g, end) - n, true);
+    pack_operand(j, j->packed_a, &j->a, &j->inner, g->d.m, m, g->row_panels * end / parts - m, false);
+    pack_operand(j, j->packed_b, &j->b, &j->q, g->d.n, n, share_of_b(g, end) - n, true);
+    if (begin == 0 && j->p.data) hone__gemm_pack_amx(j->packed_p, 0, &j->p, 0, g->more.k, g->d.k, 1, true);
 }
 
 static void multiply(void *arg, int64_t begin, int64_t end)
@@ -122,6 +130,8 @@ static void multiply(void *arg, int64_t begin, int64_t end)
         int64_t r = part / g->column_parts, m0 = g->row_panels * r / g->row_parts, m1 = g->row_panels * (r + 1) / g->row_parts;
         int64_t c = part % g->column_parts, all = pairs(g->column_panels);
         int64_t n0 = all * c / g->column_parts * 2, n1 = HONE_MIN(all * (c + 1) / g->column_parts * 2, g->column_panels);
+        if (j->p.data)
+            hone__gemm_inner_amx(j->packed_a, g->panel, g->d.k, g->d.m, m0, m1, j->packed_p, g->more.k, (float)g->more.scale, j->made);
         /* What this thread packed is in its own cache still. */
         int64_t own = share_of_b(g, part), start = own > n0 && own < n1 ? own - n0 : 0;
         hone__gemm_multiply_amx(&j->product, j->packed_a, m0, m1, j->packed_b, n0, n1, start,
@@ -131,35 +141,43 @@ static void multiply(void *arg, int64_t begin, int64_t end)
 #endif
 
 /* Without C: instead of it, take is called. */
-static void run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch, const void *a2,
-                const void *b2, hone__sums_fn take, void *arg)
+static void run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
+                const hone__gemm_factors *f, hone__sums_fn take, void *arg)
 {
 #ifdef HONE_X86
     const hone__matmul_desc *d = &g->d;
     const hone__gemm_more *more = &g->more;
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
     bool stream = !d->accumulate && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
-    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .a2 = {a2, HONE_BF16, 1, more->k}, .b = {b, g->b_type, d->b_row, d->b_col},
-             .b2 = {b2, more->b_stored, more->b_row, more->b_col}, .packed_a = scratch,
-             .packed_b = (char *)scratch + (size_t)g->row_panels * g->panel, .sums = (char *)scratch + packed_bytes(g),
+    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_a = scratch,
              .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
+    j.packed_b = j.packed_a + (size_t)g->row_panels * g->panel;
+    j.packed_p = j.packed_b + (size_t)g->column_panels * g->panel;
+    j.sums = j.packed_a + packed_bytes(g);
+    if (f) j.q = (hone__gemm_operand){f->q, more->q_stored, more->q_row, more->q_col};
+    if (f && hone__gemm_makes_inner(g)) {
+        j.p = (hone__gemm_operand){f->p, more->p_stored, more->p_row, more->p_col};
+        j.made = f->inner;
+    } else if (f) {
+        j.inner = (hone__gemm_operand){f->inner, HONE_BF16, 1, more->k};
+    }
     hone__parallel_for(g->ctx, parts, 1, pack, &j);
     hone__parallel_for(g->ctx, parts, 1, multiply, &j);
 #else
-    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)a2, (void)b2, (void)take, (void)arg;
+    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)f, (void)take, (void)arg;
 #endif
 }
 
 void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                    const void *a2, const void *b2)
+                    const hone__gemm_factors *factors)
 {
-    run(g, a, b, bias, c, scratch, a2, b2, NULL, NULL);
+    run(g, a, b, bias, c, scratch, factors, NULL, NULL);
 }
 
 bool hone__gemm_hands_over(const hone__gemm *g) { return g->column_parts == 1 && !g->d.bias && !g->d.accumulate; }
 
 void hone__gemm_hand_over(const hone__gemm *g, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch)
 {
-    run(g, a, b, NULL, NULL, scratch, NULL, NULL, take, arg);
+    run(g, a, b, NULL, NULL, scratch, NULL, take, arg);
 }

@@ -9,19 +9,27 @@ typedef struct hone__gemm hone__gemm;
 
 /* Can B, stored so, be read by such a product, and is that fast? */
 bool hone__gemm_reads(const hone__matmul_desc *desc, hone_dtype stored);
-/* A second product of as many rows and columns that is added to C before it is rounded: A2 [m, k] bf16 in dense rows. */
+/* A second product of as many rows and columns, A2 Q, that is added to C before it is rounded: A2 [m, k] bf16 in dense rows.
+   Where it is scale A P with a P of so few columns, this product can make it as well. */
 typedef struct hone__gemm_more {
     int64_t k;
-    hone_dtype b_stored; /* f32 or bf16 */
-    int64_t b_row, b_col;
+    hone_dtype p_stored, q_stored; /* f32 or bf16 */
+    int64_t p_row, p_col, q_row, q_col;
+    double scale;
 } hone__gemm_more;
+typedef struct hone__gemm_factors {
+    const void *p, *q;
+    void *inner; /* A2: read, or, with hone__gemm_makes_inner, written, where it is not NULL */
+} hone__gemm_factors;
 
 /* NULL without an error: not for this CPU or product, or another is faster. more NULL: no second product. */
 hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *desc, const hone__gemm_more *more);
 void hone__gemm_free(hone__gemm *gemm); /* NULL is allowed */
 size_t hone__gemm_scratch(const hone__gemm *gemm);
+bool hone__gemm_makes_inner(const hone__gemm *gemm);
+/* factors: of the second product, or NULL. */
 void hone__gemm_run(const hone__gemm *gemm, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                    const void *a2, const void *b2);
+                    const hone__gemm_factors *factors);
 /* As hone__matmul_hands_over and hone__matmul_hand_over. */
 bool hone__gemm_hands_over(const hone__gemm *gemm);
 void hone__gemm_hand_over(const hone__gemm *gemm, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch);

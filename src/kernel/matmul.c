@@ -147,7 +147,7 @@ static void by_gemm(const hone__matmul *m, const void *a, const void *b, const v
 hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
     if (m->gemm) {
-        hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL, NULL);
+        hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL);
         return HONE_OK;
     }
 #ifdef HONE_HAVE_ONEDNN

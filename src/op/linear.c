@@ -77,7 +77,13 @@ static size_t lay_out(const hone__exec *e, const prepared *p, room *r)
     int64_t rows = hone__row_count(e->in[0].shape), n = hone__row_length(e->out[0].shape);
     hone_dtype type = e->in[0].dtype, real = e->k->real;
     char *at = (char *)((uintptr_t)e->scratch + p->main_bytes); /* scratch is NULL while sizes are asked for */
-    *r = (room){.sums = hone__take(&at, hone__dtype_bytes(real, rows * p->rank))};
+    *r = (room){0};
+    if (!p->inner) { /* the other product makes it, in bf16 */
+        const hone__view *u = &e->out[1];
+        if (u->shape.rank > 0 && u->dtype != type) r->inner = hone__take(&at, hone__dtype_bytes(type, rows * p->rank));
+        return (size_t)((uintptr_t)at - (uintptr_t)e->scratch);
+    }
+    r->sums = hone__take(&at, hone__dtype_bytes(real, rows * p->rank));
     r->inner = type == real ? r->sums : hone__take(&at, hone__dtype_bytes(type, rows * p->rank));
     if (e->out[1].data && e->out[1].dtype == type) r->inner = e->out[1].data;
     if (e->in[3].dtype != type) r->p = hone__take(&at, hone__dtype_bytes(type, hone_shape_count(e->in[3].shape)));
@@ -141,10 +147,12 @@ static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matm
     hone__matmul_desc outer = {.batch = 1, .m = d->m, .n = d->n, .k = r, .ab = d->ab, .c = e->k->real, .a_row = r, .a_col = 1,
                                .b_row = t->transposed ? d->n : 1, .b_col = t->transposed ? 1 : r, .c_row = d->n,
                                .accumulate = true};
-    hone__gemm_more more = {.k = r, .b_stored = e->in[4].dtype, .b_row = outer.b_row, .b_col = outer.b_col};
+    hone__gemm_more more = {.k = r, .p_stored = e->in[3].dtype, .p_row = inner.b_row, .p_col = inner.b_col, .q_stored = e->in[4].dtype,
+                            .q_row = outer.b_row, .q_col = outer.b_col, .scale = t->scale};
     p->rank = r;
     if (d->b_raw && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
-    if (!(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
+    bool made = p->gemm && hone__gemm_makes_inner(p->gemm);
+    if (!made && !(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
     if (!p->gemm && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
     p->main_bytes = p->gemm ? hone__gemm_scratch(p->gemm) : (e->scratch_size + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
     room room_;
@@ -256,28 +264,38 @@ static hone_status operand(const hone__exec *e, int i, void *room_, const void *
     return room_ ? hone__convert_all(e->ctx, room_, e->in[0].dtype, v->data, v->dtype, hone_shape_count(v->shape)) : HONE_OK;
 }
 
+/* scale x p, as an operand of a product. */
+static hone_status make_inner(hone__exec *e, const room *r)
+{
+    const prepared *p = e->state;
+    const hone__view *x = &e->in[0], *u = &e->out[1];
+    scaling s = {e, r};
+    const void *first;
+    int64_t count = hone__row_count(x->shape) * p->rank;
+    hone_status status = operand(e, 3, r->p, &first);
+    if (status == HONE_OK) status = hone__matmul_run(p->inner, x->data, first, NULL, r->sums, r->product);
+    if (status != HONE_OK) return status;
+    hone__parallel_for(e->ctx, count, HONE__GRAIN, scale_part, &s);
+    return u->data && u->data != r->inner ? hone__convert_all(e->ctx, u->data, u->dtype, r->inner, x->dtype, count) : HONE_OK;
+}
+
 static hone_status run_low_rank(hone__exec *e)
 {
     const prepared *p = e->state;
     hone__view *x = &e->in[0], *y = &e->out[0];
     room r;
     lay_out(e, p, &r);
-    scaling s = {e, &r};
-    const void *first, *second;
-    hone_status status = operand(e, 3, r.p, &first);
+    const void *second;
+    hone_status status = p->inner ? make_inner(e, &r) : HONE_OK;
     if (status == HONE_OK) status = operand(e, 4, r.q, &second);
-    if (status == HONE_OK) status = hone__matmul_run(p->inner, x->data, first, NULL, r.sums, r.product);
     if (status != HONE_OK) return status;
-    int64_t count = hone__row_count(x->shape) * p->rank;
-    hone__parallel_for(e->ctx, count, HONE__GRAIN, scale_part, &s);
-    if (e->out[1].data && e->out[1].data != r.inner) {
-        status = hone__convert_all(e->ctx, e->out[1].data, e->out[1].dtype, r.inner, x->dtype, count);
-        if (status != HONE_OK) return status;
-    }
     if (p->gemm) {
         const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
-        hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, r.inner, second);
-        return HONE_OK;
+        const hone__view *u = &e->out[1];
+        hone__gemm_factors f = {e->in[3].data, second, r.inner ? r.inner : u->data};
+        hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, &f);
+        bool convert = !p->inner && r.inner && u->data;
+        return convert ? hone__convert_all(e->ctx, u->data, u->dtype, r.inner, x->dtype, hone_shape_count(u->shape)) : HONE_OK;
     }
     void *sum = r.wide ? r.wide : y->data;
     status = run_product(e, sum, e->k->real);
@@ -293,7 +311,7 @@ static hone_status run(hone__exec *e)
     const prepared *p = e->state;
     int64_t count = hone_shape_count(e->out[0].shape);
     if (count == 0) return HONE_OK;
-    hone_status status = p->inner ? run_low_rank(e) : run_product(e, e->out[0].data, e->out[0].dtype);
+    hone_status status = p->rank ? run_low_rank(e) : run_product(e, e->out[0].data, e->out[0].dtype);
     if (t->activation && status == HONE_OK) hone__parallel_for(e->ctx, count, HONE__GRAIN, activate_part, e);
     return status;
 }

@@ -211,6 +211,25 @@ INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t s
     _tile_stored(3, sums + 16 * WIDE + 16, WIDE * 4);
 }
 
+void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m0, int64_t m1, const char *p, int64_t rank,
+                          float scale, void *inner)
+{
+    _Alignas(64) float sums[PANEL * WIDE];
+    int64_t squares = (k + 31) / 32;
+    __m512 by = _mm512_set1_ps(scale);
+    _tile_loadconfig(&eight_full_tiles);
+    for (int64_t i = m0 * PANEL; i < m1 * PANEL; i++) {
+        char *own = a + (size_t)(i / PANEL) * panel;
+        if (i % PANEL == 0) multiply_panels(sums, own, p, squares, false);
+        const float *sum = sums + i % PANEL * WIDE;
+        __m512 low = _mm512_mul_ps(_mm512_load_ps(sum), by), high = _mm512_mul_ps(_mm512_load_ps(sum + 16), by);
+        __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        _mm512_store_si512(own + squares * SQUARE + i % PANEL / 16 * 1024 + i % 16 * 64, both);
+        if (inner && i < m) _mm512_mask_storeu_epi16((uint16_t *)inner + i * rank, first32(rank), both);
+    }
+    _tile_release();
+}
+
 /* Whole rows of sums past the caches. */
 static void stream(const hone__gemm_product *g, int64_t i, int64_t j, const float *sums)
 {
