@@ -10,7 +10,7 @@
 
 enum {
     BLOCK_ROWS = 1024,
-    BLOCK_LOGITS = 1 << 20, /* 4 MB of f32 */
+    BLOCK_LOGITS = 1 << 20, /* 4 MB of f32; half as many of bf16, which leave the second cache to the products */
     BLOCK_CLASSES = 4096    /* at most */
 };
 
@@ -126,8 +126,9 @@ static prepared *begin(hone__exec *e)
     p->d = w->shape.dim[1];
     p->v = w->shape.dim[0];
     p->rows = HONE_MAX(HONE_MIN(p->n, BLOCK_ROWS), 1);
-    p->classes = HONE_MIN(HONE_MIN(BLOCK_LOGITS / p->rows, BLOCK_CLASSES), p->v);
     p->compute = x->dtype;
+    int64_t most = p->compute == HONE_BF16 ? BLOCK_LOGITS / 2 : BLOCK_LOGITS;
+    p->classes = HONE_MIN(HONE_MIN(most / p->rows, BLOCK_CLASSES), p->v);
     p->real = e->k->real;
     p->real_bytes = p->real == HONE_F64 ? 8 : 4;
     p->convert = w->dtype != p->compute;
