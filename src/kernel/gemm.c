@@ -3,7 +3,8 @@
 
 enum {
     PANEL = HONE__GEMM_PANEL,
-    FEWEST = 32,           /* rows, columns and terms below which there is too little work in a tile */
+    FEWEST = 16,           /* rows, columns and terms below which there is too little work in a tile */
+    GROUP = 8,             /* panels of B at once where there is but one of A */
     MOST_SCRATCH = 1 << 26, /* bytes */
     CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
 };
@@ -74,23 +75,38 @@ void hone__gemm_free(hone__gemm *g)
 /* Rows are one thread's, and P is one panel. */
 bool hone__gemm_makes_inner(const hone__gemm *g) { return g->more.k > 0 && g->more.k <= PANEL && g->column_parts == 1; }
 
-static size_t packed_bytes(const hone__gemm *g)
+/* B is multiplied with one panel of A alone: it is packed where it is used. */
+static bool once(const hone__gemm *g) { return g->row_panels == 1; }
+
+static int64_t stretch_of(const hone__gemm *g)
 {
-    return (size_t)(g->row_panels + g->column_panels) * g->panel + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
+#ifdef HONE_X86
+    return HONE_MIN(hone__gemm_stretch_amx(g->panel), g->row_panels);
+#else
+    return g->row_panels;
+#endif
 }
 
-/* A's panels, B's, P's, and the sums of each thread. */
-size_t hone__gemm_scratch(const hone__gemm *g)
+/* What all threads pack: B and P. */
+static size_t packed_bytes(const hone__gemm *g)
 {
-    return packed_bytes(g) + (size_t)(g->row_parts * g->column_parts) * HONE__GEMM_SUMS;
+    return (once(g) ? 0 : (size_t)g->column_panels * g->panel) + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
 }
+
+/* Of a thread: sums, a stretch of A, and a group of B where that is used once. */
+static size_t part_bytes(const hone__gemm *g)
+{
+    return HONE__GEMM_SUMS + (size_t)(stretch_of(g) + (once(g) ? GROUP : 0)) * g->panel;
+}
+
+size_t hone__gemm_scratch(const hone__gemm *g) { return packed_bytes(g) + (size_t)(g->row_parts * g->column_parts) * part_bytes(g); }
 
 #ifdef HONE_X86
 typedef struct job {
     const hone__gemm *g;
     hone__gemm_operand a, b, p, q, inner;
     hone__gemm_product product;
-    char *packed_a, *packed_b, *packed_p, *sums;
+    char *packed_b, *packed_p, *parts;
     void *made; /* the inner product's result, or NULL */
 } job;
 
@@ -100,7 +116,6 @@ static void pack_operand(const job *j, char *to, const hone__gemm_operand *x, co
 {
     const hone__gemm *g = j->g;
     int64_t at = first * PANEL;
-    to += (size_t)first * g->panel;
     hone__gemm_pack_amx(to, g->panel, x, at, all - at, g->d.k, count, is_b);
     if (x2->data) hone__gemm_pack_amx(to + panel_bytes(&g->d), g->panel, x2, at, all - at, g->more.k, count, is_b);
 }
@@ -116,9 +131,8 @@ static void pack(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
     const hone__gemm *g = j->g;
-    int64_t parts = g->row_parts * g->column_parts, m = g->row_panels * begin / parts, n = share_of_b(g, begin);
-    pack_operand(j, j->packed_a, &j->a, &j->inner, g->d.m, m, g->row_panels * end / parts - m, false);
-    pack_operand(j, j->packed_b, &j->b, &j->q, g->d.n, n, share_of_b(g, end) - n, true);
+    int64_t n = share_of_b(g, begin);
+    if (!once(g)) pack_operand(j, j->packed_b + (size_t)n * g->panel, &j->b, &j->q, g->d.n, n, share_of_b(g, end) - n, true);
     if (begin == 0 && j->p.data) hone__gemm_pack_amx(j->packed_p, 0, &j->p, 0, g->more.k, g->d.k, 1, true);
 }
 
@@ -127,15 +141,24 @@ static void multiply(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     const hone__gemm *g = j->g;
     for (int64_t part = begin; part < end; part++) {
+        char *sums = j->parts + (size_t)part * part_bytes(g), *a = sums + HONE__GEMM_SUMS;
         int64_t r = part / g->column_parts, m0 = g->row_panels * r / g->row_parts, m1 = g->row_panels * (r + 1) / g->row_parts;
-        int64_t c = part % g->column_parts, all = pairs(g->column_panels);
+        int64_t c = part % g->column_parts, all = pairs(g->column_panels), step = stretch_of(g);
         int64_t n0 = all * c / g->column_parts * 2, n1 = HONE_MIN(all * (c + 1) / g->column_parts * 2, g->column_panels);
-        if (j->p.data)
-            hone__gemm_inner_amx(j->packed_a, g->panel, g->d.k, g->d.m, m0, m1, j->packed_p, g->more.k, (float)g->more.scale, j->made);
         /* What this thread packed is in its own cache still. */
         int64_t own = share_of_b(g, part), start = own > n0 && own < n1 ? own - n0 : 0;
-        hone__gemm_multiply_amx(&j->product, j->packed_a, m0, m1, j->packed_b, n0, n1, start,
-                                j->sums + part * HONE__GEMM_SUMS);
+        for (int64_t m = m0; m < m1; m += step) {
+            int64_t to = HONE_MIN(m + step, m1), group = once(g) ? GROUP : n1 - n0;
+            pack_operand(j, a, &j->a, &j->inner, g->d.m, m, to - m, false);
+            if (j->p.data)
+                hone__gemm_inner_amx(a, g->panel, g->d.k, g->d.m, m, to, j->packed_p, g->more.k, (float)g->more.scale, j->made);
+            for (int64_t n = n0; n < n1; n += group) {
+                int64_t end_ = HONE_MIN(n + group, n1);
+                char *b = once(g) ? a + (size_t)step * g->panel : j->packed_b + (size_t)n * g->panel;
+                if (once(g)) pack_operand(j, b, &j->b, &j->q, g->d.n, n, end_ - n, true);
+                hone__gemm_multiply_amx(&j->product, a, m, to, b, n, end_, once(g) ? 0 : start, sums);
+            }
+        }
     }
 }
 #endif
@@ -149,12 +172,11 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     const hone__gemm_more *more = &g->more;
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
     bool stream = !d->accumulate && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
-    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_a = scratch,
+    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
              .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
-    j.packed_b = j.packed_a + (size_t)g->row_panels * g->panel;
-    j.packed_p = j.packed_b + (size_t)g->column_panels * g->panel;
-    j.sums = j.packed_a + packed_bytes(g);
+    j.parts = j.packed_b + packed_bytes(g);
+    j.packed_p = j.packed_b + (once(g) ? 0 : (size_t)g->column_panels * g->panel);
     if (f) j.q = (hone__gemm_operand){f->q, more->q_stored, more->q_row, more->q_col};
     if (f && hone__gemm_makes_inner(g)) {
         j.p = (hone__gemm_operand){f->p, more->p_stored, more->p_row, more->p_col};
@@ -162,7 +184,7 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     } else if (f) {
         j.inner = (hone__gemm_operand){f->inner, HONE_BF16, 1, more->k};
     }
-    hone__parallel_for(g->ctx, parts, 1, pack, &j);
+    if (!once(g) || j.p.data) hone__parallel_for(g->ctx, parts, 1, pack, &j);
     hone__parallel_for(g->ctx, parts, 1, multiply, &j);
 #else
     (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)f, (void)take, (void)arg;

@@ -37,13 +37,15 @@ typedef struct hone__gemm_product {
     void *arg;
 } hone__gemm_product;
 
-/* Behind each of A's panels [m0, m1), whose k is as given, a square of scale A P, rounded; and its rows below m, of `rank`
-   values, into inner (bf16), unless that is NULL. p: a panel of at most 32 columns, packed as B. */
+/* Behind each of A's panels [m0, m1), whose k is as given and the first of which is at a, a square of scale A P, rounded; and
+   its rows below m, of `rank` values, into inner (bf16), unless that is NULL. p: a panel of at most 32 columns, packed as B. */
 void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m0, int64_t m1, const char *p, int64_t rank,
                           float scale, void *inner);
 
-/* C's panels [m0, m1) x [n0, n1), columns from the `start`-th panel on first, a multiple of 2 beyond n0; a, b: all
-   panels, packed; sums: HONE__GEMM_SUMS bytes, aligned to 64. */
+/* How many panels of A a thread should pack, and multiply with all of B, at once. */
+int64_t hone__gemm_stretch_amx(size_t panel);
+/* C's panels [m0, m1), no more than a stretch, x [n0, n1), columns from the `start`-th panel on first, a multiple of 2 beyond
+   n0; a, b: those panels, packed; sums: HONE__GEMM_SUMS bytes, aligned to 64. */
 void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
                              int64_t n1, int64_t start, void *sums);
 

@@ -219,7 +219,7 @@ void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m
     __m512 by = _mm512_set1_ps(scale);
     _tile_loadconfig(&eight_full_tiles);
     for (int64_t i = m0 * PANEL; i < m1 * PANEL; i++) {
-        char *own = a + (size_t)(i / PANEL) * panel;
+        char *own = a + (size_t)(i / PANEL - m0) * panel;
         if (i % PANEL == 0) multiply_panels(sums, own, p, squares, false);
         const float *sum = sums + i % PANEL * WIDE;
         __m512 low = _mm512_mul_ps(_mm512_load_ps(sum), by), high = _mm512_mul_ps(_mm512_load_ps(sum + 16), by);
@@ -281,8 +281,8 @@ INLINE void fetch(const hone__gemm_product *g, int64_t i, int64_t j)
         for (int64_t at = 0; at < end; at += 64) _mm_prefetch((const char *)g->c + (r * g->c_row + j) * size + at, _MM_HINT_T1);
 }
 
-/* A's panels [from, to) by B's [n, n + count), at most two. */
-static void multiply_stretch(const hone__gemm_product *g, const char *a, int64_t from, int64_t to, const char *b, int64_t n,
+/* C's panels [m0, m1) by one or two columns of them. */
+static void multiply_columns(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n,
                              int64_t count, float *sums)
 {
     int64_t panel = (int64_t)g->panel, squares = panel / SQUARE, chunks = (squares + CHUNK - 1) / CHUNK;
@@ -290,26 +290,26 @@ static void multiply_stretch(const hone__gemm_product *g, const char *a, int64_t
         for (int64_t c = 0; c < chunks; c++) {
             int64_t first = squares * c / chunks, some = squares * (c + 1) / chunks - first;
             bool complete = q == count - 1 && c == chunks - 1;
-            const char *piece = b + (n + q) * panel + first * SQUARE;
-            for (int64_t m = from; m < to; m++) {
-                float *sum = sums + (m - from) * PANEL * WIDE;
+            for (int64_t m = m0; m < m1; m++) {
+                float *sum = sums + (m - m0) * PANEL * WIDE;
                 if (complete && g->add) fetch(g, m * PANEL, n * PANEL);
-                multiply_panels(sum + q * PANEL, a + m * panel + first * SQUARE, piece, some, c > 0);
+                multiply_panels(sum + q * PANEL, a + (m - m0) * panel + first * SQUARE, b + q * panel + first * SQUARE, some, c > 0);
                 if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, sum);
             }
         }
 }
 
+int64_t hone__gemm_stretch_amx(size_t panel) { return HONE_MIN(HONE_MAX(STRETCH / (int64_t)panel, 1), MOST_PANELS); }
+
 void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
                              int64_t n1, int64_t start, void *sums)
 {
-    int64_t stretch = HONE_MIN(HONE_MAX(STRETCH / (int64_t)g->panel, 1), MOST_PANELS), span = (n1 - n0 + 1) & ~1;
+    int64_t span = (n1 - n0 + 1) & ~1;
     _tile_loadconfig(&eight_full_tiles);
-    for (int64_t from = m0; from < m1; from += stretch)
-        for (int64_t i = n0; i < n1; i += 2) {
-            int64_t n = i + start < n1 ? i + start : i + start - span;
-            multiply_stretch(g, a, from, HONE_MIN(from + stretch, m1), b, n, HONE_MIN(n1 - n, 2), sums);
-        }
+    for (int64_t i = n0; i < n1; i += 2) {
+        int64_t n = i + start < n1 ? i + start : i + start - span;
+        multiply_columns(g, a, m0, m1, b + (n - n0) * (int64_t)g->panel, n, HONE_MIN(n1 - n, 2), sums);
+    }
     _tile_release();
     if (g->stream) _mm_sfence();
 }
