@@ -370,6 +370,47 @@ static void quantized_weights(void **state)
     hone_ctx_release(ctx);
 }
 
+/* ---- Adam with moments of 8 bits ---- */
+
+enum { ADAM8_N = 16 * HONE__ADAM8_BLOCK };
+typedef struct adam8_state {
+    float param[ADAM8_N], m_scale[ADAM8_N / HONE__ADAM8_BLOCK], v_scale[ADAM8_N / HONE__ADAM8_BLOCK];
+    uint8_t m[ADAM8_N], v[ADAM8_N];
+} adam8_state;
+
+static void step_adam8(const hone__kernels *k, adam8_state *s, const float *grad, bool decoupled, int step)
+{
+    k->adam8(decoupled, s->param, grad, s->m, s->v, s->m_scale, s->v_scale, ADAM8_N, 1e-2, 0.9, 0.99, 1e-3, 0.1, step, 0.5);
+}
+
+/* Gradients of eight decades within a block, zeros, and a block of nothing else. What lies on the border of two cells may fall
+   into either, and then the parameter goes another way: both begin each step alike. */
+static void adam_of_8_bits(void **state)
+{
+    (void)state;
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    static adam8_state got, wanted;
+    static float grad[ADAM8_N];
+    memset(&wanted, 0, sizeof wanted);
+    for (int step = 1; step <= 40; step++) {
+        for (int i = 0; i < ADAM8_N; i++)
+            grad[i] = i % 23 == 0 || i >= ADAM8_N - HONE__ADAM8_BLOCK ? 0 : draw() * powf(10, (float)-((i * 7 + step) % 9));
+        got = wanted;
+        step_adam8(k, &got, grad, step % 2, step);
+        step_adam8(ref, &wanted, grad, step % 2, step);
+        int away = 0, far = 0;
+        for (int i = 0; i < ADAM8_N; i++) {
+            int m = abs((int8_t)(got.m[i] - wanted.m[i])), v = abs((int8_t)(got.v[i] - wanted.v[i]));
+            away += m + v > 0;
+            far += m > 1 || v > 1 || !(fabsf(got.param[i] - wanted.param[i]) <= 1e-6F * (fabsf(wanted.param[i]) + 1));
+        }
+        if (away > ADAM8_N / 200 || far) fail_msg("step %d: %d codes are a cell away, %d values farther", step, away, far);
+        for (int b = 0; b < ADAM8_N / HONE__ADAM8_BLOCK; b++)
+            assert_true(fabsf(got.m_scale[b] - wanted.m_scale[b]) <= 1e-6F * wanted.m_scale[b] &&
+                        fabsf(got.v_scale[b] - wanted.v_scale[b]) <= 1e-6F * wanted.v_scale[b]);
+    }
+}
+
 /* ---- the same at each lower level ---- */
 
 static void lower_instruction_sets(void **state)
@@ -398,6 +439,7 @@ int main(void)
         cmocka_unit_test(attention_gradients_that_are_not_wanted),
         cmocka_unit_test(attention_of_one_query),
         cmocka_unit_test(quantized_weights),
+        cmocka_unit_test(adam_of_8_bits),
         cmocka_unit_test(lower_instruction_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@ import collections, json, os, pathlib, statistics, subprocess, sys, time
 
 # options: of torch_peer.py
 Peer = collections.namedtuple("Peer", "label case model options bar")
-Row = collections.namedtuple("Row", "name peers")
+Row = collections.namedtuple("Row", "name peers")  # name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says
 
 FOLDER, FILE, Q8_0 = "folder", "file", "q8_0"  # which form of the model a peer reads
 EAGER, COMPILED = "PyTorch eager, fused AdamW", "PyTorch compiled, fused AdamW"
@@ -31,19 +31,25 @@ ROWS = [
     Row("gpt2_bf16", [torch(EAGER, "gpt2_bf16", 2.4, *SHORT, model=None)]),
     Row("mlp", [torch("PyTorch eager, fused Adam", "mlp", 2.0, "--batch", "128", model=None),
                 torch("PyTorch compiled, fused Adam", "mlp", None, "--batch", "128", "--compile", model=None)]),
+    Row("full_f32@avx2", [torch(EAGER, "full_f32", 1.0)]),
+    Row("mlp@avx2", [torch("PyTorch eager, fused Adam", "mlp", 1.0, "--batch", "128", model=None)]),
     Row("iris", [torch("PyTorch", "iris", None, model=None)]),
     Row("nodes", []),
 ]
 BY_NAME = {row.name: row for row in ROWS}
+# PyTorch's products in f32 are MKL's, which has a limit of its own.
+LIMITS = {"avx2": {"HONE_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
 WHOLE_PROCESS = {"load", "iris"}  # seconds, less is better
 
 Side = collections.namedtuple("Side", "value peak share unit build")
 Pair = collections.namedtuple("Pair", "hone peer")
 
 
-def run(*command):
-    """stdout and seconds of a process with 2 threads; the peers find their modules beside this file."""
+def run(*command, name=""):
+    """stdout and seconds of a process with 2 threads, limited as the row's name says; the peers find their modules beside
+    this file."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    environment.update(LIMITS.get(name.partition("@")[2], {}))
     began = time.perf_counter()
     done = subprocess.run(list(map(str, command)), capture_output=True, env=environment)
     if done.returncode:
@@ -68,8 +74,8 @@ class Bench:
         return self.models[form]
 
     def run_hone(self, name):
-        out, _ = run(self.hone, "bench", name, "--json", "--quiet", "--threads", 2, "--repeats", self.repeats, "--model",
-                     self.models[FILE])
+        out, _ = run(self.hone, "bench", name.partition("@")[0], "--json", "--quiet", "--threads", 2, "--repeats", self.repeats,
+                     "--model", self.models[FILE], name=name)
         machine, result = map(json.loads, out.decode().splitlines())
         return Side(result["value"], result["peak_memory_bytes"], result["share_of_limit"], result["unit"],
                     f"Hone {machine['hone']}: {machine['hardware']}")
@@ -77,7 +83,7 @@ class Bench:
     def run_peer(self, name, peer):
         script = pathlib.Path(__file__).with_name("torch_peer.py")
         out, seconds = run(self.python, "-W", "ignore", script, peer.case, self.model(peer.model), *peer.options,
-                           "--repeats", self.repeats)
+                           "--repeats", self.repeats, name=name)
         result = json.loads(out)
         return Side(seconds if name in WHOLE_PROCESS else result["value"], result["peak_memory_bytes"], None, None, result["build"])
 

@@ -1,4 +1,4 @@
-#include "base/base.h"
+#include "base/os.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +10,7 @@
 static void *default_alloc(void *user, size_t size)
 {
     (void)user;
-    size_t rounded;
-    if (!hone__add_size(size, HONE_ALIGN - 1, &rounded)) return NULL;
-    return aligned_alloc(HONE_ALIGN, HONE_MAX(rounded & ~(size_t)(HONE_ALIGN - 1), HONE_ALIGN));
+    return hone__system_alloc(size);
 }
 
 static void default_free(void *user, void *memory)

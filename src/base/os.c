@@ -11,6 +11,20 @@
 #include <time.h>
 #include <unistd.h>
 
+/* ---- memory ---- */
+
+void *hone__system_alloc(size_t size)
+{
+    const size_t large_page = (size_t)2 << 20;
+    void *memory;
+    bool large = size >= 2 * large_page;
+    if (posix_memalign(&memory, large ? large_page : HONE_ALIGN, HONE_MAX(size, HONE_ALIGN))) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large) madvise(memory, size, MADV_HUGEPAGE); /* a wish: what fails costs time alone */
+#endif
+    return memory;
+}
+
 /* ---- mappings and whole files ---- */
 
 /* Opens a regular file for reading; -1 and a sticky error otherwise. O_NONBLOCK: a pipe must not hang us. */

@@ -49,6 +49,10 @@ hone_status hone__remove_folder(hone_ctx *ctx, const char *path);    /* with its
 hone_status hone__list_folder(hone_ctx *ctx, const char *path, char ***names, size_t *count);
 char *hone__join_path(hone_ctx *ctx, const char *folder, const char *name);
 
+/* Memory to be freed with free(), at a multiple of HONE_ALIGN; NULL when there is none. Much of it comes in large pages, if
+   the system has them: by pages of 4 KB, products and optimizers that walk through gigabytes wait for addresses. */
+void *hone__system_alloc(size_t size);
+
 double hone__seconds(void);      /* monotonic */
 int64_t hone__unix_time(void);   /* seconds since 1970 */
 size_t hone__total_memory(void); /* of the machine or its control group, bytes; 0 when unknown */

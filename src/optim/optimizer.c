@@ -142,13 +142,16 @@ static void tell_profile(const hone_optimizer *o, double began)
 {
     int64_t count = 0;
     size_t kept = 0;
+    double each = 0; /* bytes of state a parameter has */
+    for (int k = 0; k < o->rule->states; k++)
+        each += (double)hone__dtype_bytes(o->rule->state[k].dtype, 1) / (double)o->rule->state[k].per;
     for (size_t i = 0; i < o->n_segments; i++) {
         const hone__segment *s = o->segments[i].segment;
-        kept += (size_t)s->count * (size_t)o->rule->states * sizeof(float);
+        kept += (size_t)((double)s->count * each);
         for (size_t k = 0; k < s->n_params; k++)
             if (s->params[k]->v.trainable) count += hone_shape_count(s->params[k]->v.shape);
     }
-    double once = (double)count * sizeof(float), updated = once * (3 + 2 * o->rule->states);
+    double once = (double)count * sizeof(float), updated = once * 3 + (double)count * 2 * each;
     hone__profile_span(o->ctx, o->rule->name, began, &(hone__work){.bytes = updated + once, .updated = updated}, kept);
 }
 

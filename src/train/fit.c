@@ -176,13 +176,25 @@ static hone_status blame(hone_model *model, hone_tensor *const *inputs, double l
                           loss, (unsigned long long)call->step, where);
 }
 
+/* Rows order[0..count) of x: where they are, if they follow each other, else a copy. */
+static hone_tensor *rows_of(const hone_tensor *x, int64_t count, const int64_t *order)
+{
+    bool follow = x->bytes > 0 && !hone__is_blocks(x->dtype);
+    for (int64_t i = 1; i < count && follow; i++) follow = order[i] == order[0] + i;
+    if (!follow) return hone_take(x, count, order);
+    hone_shape shape = x->shape;
+    size_t row = x->bytes / (size_t)shape.dim[0];
+    shape.dim[0] = count;
+    return hone_tensor_borrow(x->ctx, x->dtype, shape, (char *)x->data + row * (size_t)order[0]);
+}
+
 /* One micro-batch of rows order[0..count); in training its loss must be finite. */
 static hone_status run_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, const int64_t *order,
                              int64_t count, hone_tensor *share, const hone_call_opts *call, totals *sum)
 {
     hone__compiled *c = model->train;
     hone_ctx *ctx = model->ctx;
-    hone_tensor *bx = hone_take(x, count, order), *by = hone_take(y, count, order);
+    hone_tensor *bx = rows_of(x, count, order), *by = rows_of(y, count, order);
     hone_tensor *in[] = {bx, by, share};
     hone_status status = bx && by ? hone_function_call_opt(c->step, in, call) : ctx->status;
     double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
@@ -252,7 +264,7 @@ hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_siz
     hone_status status = c && c->predict && order ? HONE_OK : ctx->status;
     for (int64_t at = 0; at < rows && status == HONE_OK; at += batch_size) {
         int64_t count = HONE_MIN((int64_t)batch_size, rows - at);
-        hone_tensor *bx = hone_take(x, count, order + at);
+        hone_tensor *bx = rows_of(x, count, order + at);
         status = bx ? hone_function_call(c->predict, &bx) : ctx->status;
         hone_tensor_free(bx);
         if (status != HONE_OK) break;

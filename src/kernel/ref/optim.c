@@ -2,23 +2,58 @@
 #include "kernel/ref/kernel.h"
 
 typedef struct adam {
-    real lr_decay, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, root2, eps, scale;
+    real lr_decay, decay, one_minus_beta1, beta2, one_minus_beta2, step_size, inverse_root2, eps, scale;
 } adam;
 
-/* root2 = sqrt(1 - beta2^step): sqrt(v / (1 - beta2^step)) = sqrt(v) / root2. */
+/* inverse_root2 = 1 / sqrt(1 - beta2^step): sqrt(v / (1 - beta2^step)) = sqrt(v) inverse_root2. */
 static adam constants(double learning_rate, double beta1, double beta2, double eps, double weight_decay,
                       int64_t step, double grad_scale)
 {
     return (adam){.lr_decay = (real)(1 - learning_rate * weight_decay),
                   .decay = (real)weight_decay,
-                  .beta1 = (real)beta1,
                   .one_minus_beta1 = (real)(1 - beta1),
                   .beta2 = (real)beta2,
                   .one_minus_beta2 = (real)(1 - beta2),
                   .step_size = (real)(learning_rate / (1 - pow(beta1, (double)step))),
-                  .root2 = (real)sqrt(1 - pow(beta2, (double)step)),
+                  .inverse_root2 = (real)(1 / sqrt(1 - pow(beta2, (double)step))),
                   .eps = (real)eps,
                   .scale = (real)grad_scale};
+}
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void update(bool decoupled, const adam *t, real *restrict p, const real *restrict g, real *restrict m, real *restrict v, int64_t n)
+{
+    const adam a = *t;
+    SIMD for (int64_t i = 0; i < n; i++)
+    {
+        real d = g[i] * a.scale, w = p[i];
+        if (decoupled)
+            w *= a.lr_decay;
+        else
+            d += a.decay * w;
+        real mi = m[i] + a.one_minus_beta1 * (d - m[i]);
+        real vi = a.beta2 * v[i] + a.one_minus_beta2 * d * d;
+        m[i] = mi;
+        v[i] = vi;
+        p[i] = w - a.step_size * mi / (real_sqrt(vi) * a.inverse_root2 + a.eps);
+    }
+}
+
+/* Line by line, asking for what comes next: these are more streams than CPUs fetch ahead by themselves, and that ends at
+   each page. */
+INLINE void update_all(bool decoupled, const adam *t, real *p, const real *g, real *m, real *v, int64_t n)
+{
+    enum { LINE = 64 / (int)sizeof(real), AHEAD = 32 * LINE };
+    int64_t i = 0;
+    for (; i + LINE <= n; i += LINE) {
+        __builtin_prefetch(p + i + AHEAD, 1);
+        __builtin_prefetch(g + i + AHEAD, 0);
+        __builtin_prefetch(m + i + AHEAD, 1);
+        __builtin_prefetch(v + i + AHEAD, 1);
+        update(decoupled, t, p + i, g + i, m + i, v + i, LINE);
+    }
+    update(decoupled, t, p + i, g + i, m + i, v + i, n - i);
 }
 
 /* Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. */
@@ -27,17 +62,7 @@ void HONE_K(adamw)(void *param, const void *grad, void *m, void *v, int64_t n, d
                    double grad_scale)
 {
     const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
-    real *restrict p = param, *restrict first = m, *restrict second = v;
-    const real *restrict g = grad;
-    SIMD for (int64_t i = 0; i < n; i++)
-    {
-        real d = g[i] * a.scale, w = p[i] * a.lr_decay;
-        real mi = first[i] + a.one_minus_beta1 * (d - first[i]);
-        real vi = a.beta2 * second[i] + a.one_minus_beta2 * d * d;
-        first[i] = mi;
-        second[i] = vi;
-        p[i] = w - a.step_size * mi / (real_sqrt(vi) / a.root2 + a.eps);
-    }
+    update_all(true, &a, param, grad, m, v, n);
 }
 
 /* Kingma and Ba, "Adam", ICLR 2015; weight decay is added to the gradient. */
@@ -46,17 +71,7 @@ void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, do
                   double grad_scale)
 {
     const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
-    real *restrict p = param, *restrict first = m, *restrict second = v;
-    const real *restrict g = grad;
-    SIMD for (int64_t i = 0; i < n; i++)
-    {
-        real d = g[i] * a.scale + a.decay * p[i];
-        real mi = first[i] + a.one_minus_beta1 * (d - first[i]);
-        real vi = a.beta2 * second[i] + a.one_minus_beta2 * d * d;
-        first[i] = mi;
-        second[i] = vi;
-        p[i] -= a.step_size * mi / (real_sqrt(vi) / a.root2 + a.eps);
-    }
+    update_all(false, &a, param, grad, m, v, n);
 }
 
 /* ---- moments of 8 bits: Dettmers et al., "8-bit Optimizers via Block-wise Quantization", ICLR 2022 ---- */
@@ -129,7 +144,6 @@ void HONE_K(adam8)(bool decoupled, void *param, const void *grad, uint8_t *m, ui
         a.decay = 0;
     else
         a.lr_decay = 1;
-    const real inverse_root2 = 1 / a.root2;
     map m_map, v_map; /* nothing beside a piece's work */
     make_map(&m_map, true);
     make_map(&v_map, false);
@@ -146,7 +160,7 @@ void HONE_K(adam8)(bool decoupled, void *param, const void *grad, uint8_t *m, ui
             real vi = a.beta2 * (v_map.value[v_codes[i]] * v_old) + a.one_minus_beta2 * d * d;
             first[i] = mi;
             second[i] = vi;
-            p[i] = w - a.step_size * mi / (real_sqrt(vi) * inverse_root2 + a.eps);
+            p[i] = w - a.step_size * mi / (real_sqrt(vi) * a.inverse_root2 + a.eps);
         }
         SIMD_MAX(m_most) for (int i = 0; i < HONE__ADAM8_BLOCK; i++) m_most = HONE_MAX(m_most, real_abs(first[i]));
         SIMD_MAX(v_most) for (int i = 0; i < HONE__ADAM8_BLOCK; i++) v_most = HONE_MAX(v_most, second[i]);
