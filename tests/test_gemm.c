@@ -46,7 +46,7 @@ static void check(hone_ctx *ctx, shape s, hone_dtype b_type)
     hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = HONE_BF16, .c = s.half ? HONE_BF16 : HONE_F32,
                            .a_row = s.transposed_a ? 1 : s.k, .a_col = s.transposed_a ? s.m : 1,
                            .b_row = s.by_columns ? 1 : s.n, .b_col = s.by_columns ? s.k : 1, .c_row = s.n, .bias = s.bias,
-                           .accumulate = s.add};
+                           .accumulate = s.add, .b_passing = s.m < 64};
     if (b_type != HONE_BF16) {
         if (!hone__matmul_reads(&d, b_type)) return;
         d.b_raw = true;
@@ -86,6 +86,8 @@ static const shape shapes[] = {
     {64, 33, 64, false, true, false, true, true},     {65, 160, 31, true, false, true, false, true},
     {640, 64, 1600, false, true, false, false, true}, {64, 288, 576, false, true, true, false, false},
     {32, 32, 32, true, true, false, false, false},    {700, 96, 1100, true, false, false, false, false},
+    {2, 96, 64, false, true, false, false, false},    {17, 130, 96, false, false, true, true, false}, /* few rows */
+    {40, 700, 96, false, true, true, false, true},    {257, 320, 64, false, false, false, false, false},
 };
 
 static void test_products_equal_sums_in_double(void **state)
@@ -177,6 +179,8 @@ static void test_what_cannot_be_read_is_refused(void **state)
     assert_false(hone__matmul_reads(&d, HONE_Q6_K));
     d.m = 8; /* too few rows to pay for packing */
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
+    d.b_passing = true; /* but a copy would not last either */
+    assert_int_equal(hone__matmul_reads(&d, HONE_Q4_1), amx);
     d.m = 256, d.ab = HONE_F32;
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
     d.ab = HONE_BF16, d.k = 40, d.a_row = 40, d.b_col = 40; /* blocks that go across rows */

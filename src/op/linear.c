@@ -194,7 +194,8 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],
-                           .c_row = n, .bias = e->n_in > 2 && e->call->in[2] != NULL};
+                           .c_row = n, .bias = e->n_in > 2 && e->call->in[2] != NULL,
+                           .b_passing = e->call->graph->mode == HONE_TRAIN};
     /* f32 weights that are trained are read where they lie; others are copied anyway, so into the best layout. An
        eager graph has no plan to keep a packed copy for. */
     bool derive = variable && variable->stored != x->dtype;
