@@ -37,11 +37,8 @@ def number(value, digits=3):
 
 
 def table(head, rows):
-    """Markdown; columns behind the first are right-aligned when their first cell begins with a digit."""
-    right = [i > 0 and bool(rows) and row_begins_with_digit(rows[0][i]) for i in range(len(head))]
+    """Markdown; a column of numbers is right-aligned."""
+    columns = [[str(row[i]) for row in rows] for i in range(len(head))]
+    right = [all(cell in ("", "-") or cell[0].isdigit() for cell in cells) for cells in columns]
     lines = [head, ["---:" if r else "---" for r in right], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def row_begins_with_digit(cell):
-    return str(cell)[:1].isdigit()

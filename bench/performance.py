@@ -5,7 +5,8 @@ from documents import ROOT, fill, number, table
 from random_model import multiplied
 
 NAMES = {"full_f32": "full f32", "full_bf16": "full bf16", "lora_bf16": "LoRA bf16", "prompt": "prompt", "generate": "generation"}
-SMOLLM2 = {"width": 576, "depth": 30, "vocabulary": 49152}
+SMOLLM2 = {"width": 576, "depth": 30, "vocabulary": 49152, "head": 64}
+MODELS = ("vocabulary", "width", "head", "depth")  # parts that vary the model
 SLOWER = 1.25  # than both neighbours, per token (or per operation, where sizes of the model differ): a cliff
 MATPLOTLIB = "matplotlib==3.11.2"
 
@@ -46,7 +47,7 @@ def series(part, points, batch=None):
     """{workload: [(x, point)...]} in order of x."""
     out = {}
     for point in points:
-        if batch is None or point.get("batch", batch) == batch:
+        if batch is None or point.get("batch", 1) == batch:
             out.setdefault(point["workload"], []).append((x_of(part, point), point))
     return {name: sorted(values, key=lambda value: value[0]) for name, values in out.items()}
 
@@ -108,7 +109,7 @@ def blocks(data):
     parts = data["parts"]
     models = {part: f"Tokens a second:\n\n{grid(part, parts[part], speed)}\n\nGflop/s in products with weights:\n\n"
                     f"{grid(part, parts[part], lambda p: number(gigaflops(p)))}\n\nPeak memory, GB:\n\n{grid(part, parts[part], memory)}"
-              for part in ("vocabulary", "width", "depth")}
+              for part in MODELS}
     return {"machine": "{cpus} cores of an {cpu} ({instructions}), {memory_gb} GB, {system}".format(**data["machine"]) +
                        f". {data['build']}.",
             "batch": speed_and_memory("batch", parts["batch"]), "length": speed_and_memory("length", parts["length"]),
@@ -130,7 +131,7 @@ def charts(path):
 
 
 def write(data, document=ROOT / "docs/performance.md"):
-    missing = [part for part in ("batch", "length", "odd", "vocabulary", "width", "depth") if part not in data["parts"]]
+    missing = [part for part in ("batch", "length", "odd", *MODELS) if part not in data["parts"]]
     if missing:
         raise SystemExit(f"bench/scaling: {', '.join(missing)} not measured yet: bench/scaling {' '.join(missing)}")
     for block, text in blocks(data).items():

@@ -5,7 +5,7 @@
 #define FULL .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_FULL
 #define LORA .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_LORA
 #define PROMPT .run = bench_prompt, .unit = "tok/s", .length = 512
-#define GENERATE .run = bench_generate, .unit = "tok/s", .length = 64, .prompt_length = 16
+#define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64, .prompt_length = 16
 #define CNN .run = bench_cnn, SMALL, .unit = "images/s", .batch = 128
 #define GPT2 .run = bench_gpt2, SMALL, .unit = "tok/s", .batch = 4, .length = 64
 static const bench_workload

@@ -181,6 +181,10 @@ static bool generate(void *state)
 bool bench_generate(bench_run *run)
 {
     reading r;
+    if (run->work->batch != 1) {
+        cli_fail(run->args, "%s: a session continues one sequence, not %lld", run->work->name, (long long)run->work->batch);
+        return false;
+    }
     bool ok = open_reading(run, &r, run->work->prompt_length, run->work->length) && read_prompt(&r) &&
               bench_repeat(run, (double)r.generated, generate, &r);
     close_reading(&r);

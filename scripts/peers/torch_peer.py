@@ -6,7 +6,7 @@ tokens or images a second), "peak_memory_bytes", "build" (what it is and what it
 CASE: full_f32 full_bf16 lora_bf16 prompt_bf16 generate_bf16 load (MODEL: a Hugging Face folder), llama_prompt llama_generate
 (MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 iris
 """
-import argparse, json, statistics, time
+import argparse, json, re, statistics, time
 
 WARM = 2
 PROMPT = 16  # tokens before generation
@@ -204,7 +204,8 @@ def build(case):
         return f"llama.cpp of llama-cpp-python {llama_cpp.__version__}: {' '.join(used)}"
     import torch
 
-    return f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    onednn = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
+    return f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}" + (f", oneDNN {onednn[1]}" if onednn else "")
 
 
 CASES = {"full_f32": finetune, "full_bf16": finetune, "lora_bf16": finetune, "prompt_bf16": prompt, "generate_bf16": generate,
