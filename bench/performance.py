@@ -53,7 +53,7 @@ def series(part, points, batch=None):
 
 
 def cliffs(part, points):
-    """Sizes at which Hone is slower by more than a quarter than at the sizes before and behind them."""
+    """Sizes at which Hone is slower by more than a quarter than at the sizes before and behind them: [(point, how much)...]."""
     out = []
     for batch in sorted({point.get("batch", 1) for point in points}):
         for values in series(part, points, batch if part == "odd" else None).values():
@@ -61,10 +61,14 @@ def cliffs(part, points):
             for i in range(1, len(values) - 1):
                 slower = cost[i] / max(cost[i - 1], cost[i + 1])
                 if slower > SLOWER:
-                    out.append(f"{describe(values[i][1])}: {100 * (slower - 1):.0f} % slower than at both neighbours")
+                    out.append((values[i][1], slower - 1))
         if part != "odd":
             break
     return out
+
+
+def told(part, points):
+    return [f"{describe(point)}: {100 * slower:.0f} % slower than at both neighbours" for point, slower in cliffs(part, points)]
 
 
 # ---- docs/performance.md ----
@@ -100,7 +104,7 @@ def slopes(points):
 
 
 def found(data):
-    lines = [line for part, points in data["parts"].items() for line in cliffs(part, points)]
+    lines = [line for part, points in data["parts"].items() for line in told(part, points)]
     return "\n".join(f"- {line}" for line in lines) or \
         f"None of the sizes on this page is slower per operation than both of its neighbours by more than {100 * (SLOWER - 1):.0f} %."
 
