@@ -43,6 +43,8 @@ def main():
     data, folder = json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     for file, part, batch, along, panels in CHARTS:
+        if part not in data["parts"]:
+            continue
         figure, all_axes = plt.subplots(1, len(panels), layout="constrained")
         for axes, what in zip(all_axes, panels):
             draw(axes, part, data["parts"][part], batch, along, what)
