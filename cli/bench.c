@@ -4,8 +4,9 @@
 #define SMALL .model = BENCH_NO_MODEL
 #define FULL .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_FULL
 #define LORA .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_LORA
-#define PROMPT .run = bench_prompt, .unit = "tok/s", .batch = 1, .length = 512
-#define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64
+#define PROMPT .run = bench_prompt, .unit = "tok/s", .length = 512
+#define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64, .prompt_length = 16
+#define CNN .run = bench_cnn, SMALL, .unit = "images/s", .batch = 128
 #define GPT2 .run = bench_gpt2, SMALL, .unit = "tok/s", .batch = 4, .length = 64
 static const bench_workload
     full_f32 = {"full_f32", FULL, .about = "full fine-tuning in f32, 4 x 256 tokens a step", .dtype = HONE_F32, .batch = 4,
@@ -14,8 +15,12 @@ static const bench_workload
                  .length = 256},
     full_bf16_8x512 = {"full_bf16_8x512", FULL, .about = "full fine-tuning in bf16, 8 x 512", .dtype = HONE_BF16, .batch = 8,
                        .length = 512},
+    full_bf16_8bit = {"full_bf16_8bit", FULL, .about = "full fine-tuning in bf16, 4 x 256, with moments of 8 bits (adamw8bit)",
+                      .dtype = HONE_BF16, .batch = 4, .length = 256, .optimizer = "adamw8bit"},
     lora_bf16 = {"lora_bf16", LORA, .about = "LoRA of rank 16 on every linear layer in bf16, 4 x 256", .dtype = HONE_BF16,
                  .batch = 4, .length = 256},
+    lora_checkpointing = {"lora_checkpointing", LORA, .about = "the same with gradient checkpointing", .dtype = HONE_BF16,
+                          .batch = 4, .length = 256, .gradient_checkpointing = true},
     prompt_bf16 = {"prompt_bf16", PROMPT, .about = "reading a prompt of 512, weights stored in bf16",
                    .model = BENCH_MODEL_BF16, .dtype = HONE_BF16},
     prompt = {"prompt", PROMPT, .about = "the same, weights as the model's file has them", .model = BENCH_MODEL,
@@ -32,13 +37,16 @@ static const bench_workload
     gpt2_bf16 = {"gpt2_bf16", GPT2, .about = "the same in bf16", .dtype = HONE_BF16},
     mlp = {"mlp", "images/s", "training dense layers 784-512-512-10 in f32, 128 images a step", SMALL, .run = bench_mlp,
            .dtype = HONE_F32, .batch = 128},
+    cnn_f32 = {"cnn_f32", CNN, .about = "training a small convolutional network on pictures of 3 x 32 x 32 in f32, 128 a step",
+               .dtype = HONE_F32},
+    cnn_bf16 = {"cnn_bf16", CNN, .about = "the same in bf16", .dtype = HONE_BF16},
     iris = {"iris", "s", "a process that trains dense layers 4-10-3 for 100 epochs on 96 rows", SMALL, .less_is_better = true,
             .whole_process = true, .run = bench_iris},
     nodes = {"nodes", "ns", "a node of a graph of 1,000, each of 4 numbers", SMALL, .less_is_better = true,
              .run = bench_nodes};
 const bench_workload *const bench_workloads[] = {
-    &full_f32, &full_bf16, &full_bf16_8x512, &lora_bf16, &prompt_bf16, &prompt, &prompt_q8_0, &generate,
-    &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &iris, &nodes};
+    &full_f32, &full_bf16, &full_bf16_8x512, &full_bf16_8bit, &lora_bf16, &lora_checkpointing, &prompt_bf16, &prompt,
+    &prompt_q8_0, &generate, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &iris, &nodes};
 const size_t bench_count = sizeof bench_workloads / sizeof *bench_workloads;
 
 /* ---- measuring ---- */

@@ -16,6 +16,7 @@ typedef struct bench_run {
     const bench_workload *work;
     hone_ctx *ctx;
     const char *model;  /* the path; NULL: the workload needs none */
+    bool resized;       /* options set its sizes: a model that cannot read so much is an error */
     int64_t repeats;    /* wanted, 1 .. BENCH_SAMPLES */
     double samples[BENCH_SAMPLES]; /* in the workload's unit */
     int64_t n;
@@ -31,9 +32,11 @@ struct bench_workload {
     bool less_is_better; /* the unit is a time */
     bool whole_process;  /* a process a repeat, timed from outside */
     bool (*run)(bench_run *run); /* false: it failed, and the context or stderr says why */
-    hone_dtype dtype;    /* and sizes, for those that share a function */
-    int64_t batch, length;
+    hone_dtype dtype;    /* and sizes, for those that share a function; 0: it has no such size */
+    int64_t batch, length, prompt_length; /* prompt_length: tokens before those that are generated */
     hone_finetune_method method;
+    const char *optimizer; /* of fine-tuning; NULL: the default */
+    bool gradient_checkpointing;
 };
 extern const bench_workload *const bench_workloads[];
 extern const size_t bench_count;
@@ -58,6 +61,7 @@ bool bench_prompt(bench_run *run);
 bool bench_generate(bench_run *run);
 bool bench_first_token(bench_run *run);
 bool bench_mlp(bench_run *run); /* bench_net.c */
+bool bench_cnn(bench_run *run);
 bool bench_gpt2(bench_run *run);
 bool bench_iris(bench_run *run);
 bool bench_nodes(bench_run *run);

@@ -10,12 +10,17 @@ static hone_llm *open_model(const bench_run *run)
 }
 
 /* As many tokens as the workload wants and the model can read. */
-static int64_t fit(const bench_run *run, hone_llm *llm, int64_t length)
+static bool fit(const bench_run *run, hone_llm *llm, int64_t *length)
 {
-    int64_t most = hone_llm_context_length(llm);
-    if (length <= most) return length;
-    cli_note(run->args, "%s: this model reads no more than %lld tokens", run->work->name, (long long)most);
-    return most;
+    int64_t most = hone_llm_context_length(llm), wanted = *length;
+    if (wanted <= most) return true;
+    *length = most;
+    if (run->resized)
+        cli_fail(run->args, "%s: this model reads no more than %lld tokens, not %lld", run->work->name, (long long)most,
+                 (long long)wanted);
+    else
+        cli_note(run->args, "%s: this model reads no more than %lld tokens", run->work->name, (long long)most);
+    return !run->resized;
 }
 
 /* Token ids that look like nothing, the same ones every time: a linear congruential generator (Knuth's MMIX). */
@@ -86,12 +91,14 @@ bool bench_finetune(bench_run *run)
     const bench_workload *w = run->work;
     hone_llm *llm = open_model(run);
     if (!llm) return false;
-    int64_t length = fit(run, llm, w->length), rows = w->batch * 8;
-    hone_records *records = make_text(run, (rows + 1) * length);
+    int64_t length = w->length, rows = w->batch * 8;
+    hone_records *records = fit(run, llm, &length) ? make_text(run, (rows + 1) * length) : NULL;
     hone_llm_data *data = records ? hone_llm_data_new(llm, records, .max_seq_length = length) : NULL;
     finetuning f = {run, w->batch * length, false};
     hone_finetune_opts opts = {.struct_size = sizeof opts, .method = w->method, .batch_size = w->batch, .max_steps = 100000,
-                               .max_seq_length = length, .learning_rate = 1e-5, .max_grad_norm = HONE_ZERO /* the peers don't clip */, .on_step = on_step, .user = &f};
+                               .max_seq_length = length, .learning_rate = 1e-5,
+                               .max_grad_norm = HONE_ZERO /* the peers don't clip */, .optimizer = w->optimizer,
+                               .gradient_checkpointing = w->gradient_checkpointing, .on_step = on_step, .user = &f};
     hone_finetune *work = data ? hone_finetune_new(llm, data, NULL, &opts) : NULL;
     if (work) {
         hone_status status = hone_finetune_run(work);
@@ -106,7 +113,7 @@ bool bench_finetune(bench_run *run)
 
 /* ---- prompts and generation ---- */
 
-enum { PROMPT_TOKENS = 16 }; /* before generation */
+enum { FIRST_PROMPT = 16 }; /* tokens before the first one that counts as an answer */
 
 typedef struct reading {
     hone_llm *llm;
@@ -122,7 +129,8 @@ static bool open_reading(bench_run *run, reading *r, int64_t prompt, int64_t gen
     uint64_t state = 1;
     *r = (reading){.llm = open_model(run)};
     if (!r->llm) return false;
-    int64_t all = fit(run, r->llm, prompt + generated), vocabulary = hone_llm_vocabulary(r->llm);
+    int64_t all = prompt + generated, vocabulary = hone_llm_vocabulary(r->llm);
+    if (!fit(run, r->llm, &all)) return false;
     r->count = all < prompt + generated ? all - (generated < all ? generated : 0) : prompt;
     r->generated = all - r->count;
     r->session = hone_session_new(r->llm, all);
@@ -173,7 +181,11 @@ static bool generate(void *state)
 bool bench_generate(bench_run *run)
 {
     reading r;
-    bool ok = open_reading(run, &r, PROMPT_TOKENS, run->work->length) && read_prompt(&r) &&
+    if (run->work->batch != 1) {
+        cli_fail(run->args, "%s: a session continues one sequence, not %lld", run->work->name, (long long)run->work->batch);
+        return false;
+    }
+    bool ok = open_reading(run, &r, run->work->prompt_length, run->work->length) && read_prompt(&r) &&
               bench_repeat(run, (double)r.generated, generate, &r);
     close_reading(&r);
     return ok;
@@ -183,7 +195,7 @@ bool bench_first_token(bench_run *run)
 {
     reading r;
     int32_t id;
-    bool ok = open_reading(run, &r, PROMPT_TOKENS, 0) && read_prompt(&r) &&
+    bool ok = open_reading(run, &r, FIRST_PROMPT, 0) && read_prompt(&r) &&
               hone_sampler_next(r.sampler, r.logits, hone_llm_vocabulary(r.llm), 0, &id) == HONE_OK;
     bench_sample(run, 1, cli_now() - run->began);
     run->peak_memory = hone_peak_memory();

@@ -12,6 +12,7 @@ typedef struct bench_args {
     string_list names;
     const char *model, *compare;
     int64_t repeats;
+    int64_t batch, length, prompt_length; /* 0: the workload's own */
     bool list, in_process;
 } bench_args;
 
@@ -37,9 +38,18 @@ static json_t *result_of(const bench_workload *w, double *samples, int64_t n, do
                      "peak_memory_bytes", (json_int_t)peak);
 }
 
-static json_t *measure_here(const bench_args *args, const bench_workload *w)
+static bool is_resized(const bench_args *args)
 {
-    bench_run run = {.args = &args->common, .work = w, .model = w->model ? args->model : NULL,
+    return args->batch || args->length || args->prompt_length;
+}
+
+static json_t *measure_here(const bench_args *args, const bench_workload *meant)
+{
+    bench_workload sized = *meant, *w = &sized;
+    if (args->batch) w->batch = args->batch;
+    if (args->length) w->length = args->length;
+    if (args->prompt_length) w->prompt_length = args->prompt_length;
+    bench_run run = {.args = &args->common, .work = w, .model = w->model ? args->model : NULL, .resized = is_resized(args),
                      .repeats = w->whole_process ? 1 : args->repeats, .began = cli_now(), .ctx = cli_ctx(&args->common)};
     if (!run.ctx) return NULL;
     bool ok = w->run(&run) && run.n > 0;
@@ -88,12 +98,19 @@ static char *run_self(const bench_args *args, char *const *argv)
 
 static json_t *measure_once(const bench_args *args, const bench_workload *w, const char *model)
 {
-    char threads[24], repeats[24];
-    snprintf(threads, sizeof threads, "%lld", (long long)args->common.threads);
-    snprintf(repeats, sizeof repeats, "%lld", (long long)args->repeats);
-    const char *argv[13] = {args->common.argv[0], "bench", w->name, "--in-process", "--json", "--repeats", repeats};
-    int n = 7;
-    if (args->common.threads) argv[n++] = "--threads", argv[n++] = threads;
+    const struct {
+        const char *option;
+        int64_t value;
+    } numbers[] = {{"--repeats", args->repeats}, {"--threads", args->common.threads}, {"--batch", args->batch},
+                   {"--length", args->length}, {"--prompt-length", args->prompt_length}};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers };
+    char text_of[NUMBERS][24];
+    const char *argv[5 + 2 * NUMBERS + 4] = {args->common.argv[0], "bench", w->name, "--in-process", "--json"};
+    int n = 5;
+    for (int i = 0; i < NUMBERS; i++) {
+        snprintf(text_of[i], sizeof text_of[i], "%lld", (long long)numbers[i].value);
+        if (numbers[i].value) argv[n++] = numbers[i].option, argv[n++] = text_of[i];
+    }
     if (model) argv[n++] = "--model", argv[n++] = model;
     if (args->common.quiet) argv[n++] = "--quiet";
     char *text = run_self(args, (char *const *)(uintptr_t)argv);
@@ -291,6 +308,9 @@ static int run_workloads(const bench_args *args, const bench_workload *const *wo
 {
     models m = {0};
     int status = EXIT_DONE;
+    size_t left_out = 0;
+    for (size_t i = 0; i < n; i++) left_out += work[i]->model && !args->model;
+    if (left_out == n) return cli_usage(&args->common, "%s needs --model", work[0]->name);
     if (!args->in_process) say_where(args);
     for (size_t i = 0; i < n; i++) {
         if (work[i]->model && !args->model)
@@ -300,6 +320,23 @@ static int run_workloads(const bench_args *args, const bench_workload *const *wo
     }
     remove_models(args, &m);
     return status;
+}
+
+/* Has each of them the sizes that options set? */
+static bool can_be_resized(const bench_args *args, const bench_workload *const *work, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct {
+            const char *option;
+            int64_t wanted, has;
+        } sizes[] = {{"--batch", args->batch, work[i]->batch}, {"--length", args->length, work[i]->length},
+                     {"--prompt-length", args->prompt_length, work[i]->prompt_length}};
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+            if (sizes[k].wanted && !sizes[k].has)
+                return cli_usage(&args->common, "%s has no size that %s could set: name the workloads that are meant",
+                                 work[i]->name, sizes[k].option), false;
+    }
+    return true;
 }
 
 static int run(void *memory)
@@ -313,6 +350,7 @@ static int run(void *memory)
         work[i] = args->names.count ? find(args, args->names.items[i]) : bench_workloads[i];
         if (!work[i]) return EXIT_USAGE;
     }
+    if (!can_be_resized(args, work, n)) return EXIT_USAGE;
     if (args->in_process && n != 1) return cli_usage(&args->common, "--in-process measures one workload: name it");
     json_t *before = args->compare ? load_results(args) : NULL;
     if (args->compare && !before) return EXIT_FAILED;
@@ -330,6 +368,12 @@ static const option options[] = {
      .help = "a language model, for the workloads that need one; the figures of the README are of SmolLM2-135M"},
     {.name = "repeats", .kind = OPTION_INT, AT(repeats), .value = "N", .initial = "5", .min = 1, .max = BENCH_SAMPLES,
      .help = "how often each is timed; slow ones three times"},
+    {.name = "batch", .kind = OPTION_INT, AT(batch), .value = "N", .shown = "the workload's own", .min = 1, .max = 65536,
+     .help = "sequences or pictures a step"},
+    {.name = "length", .kind = OPTION_INT, AT(length), .value = "N", .shown = "the workload's own", .min = 1, .max = 1 << 20,
+     .help = "tokens a sequence, a prompt or an answer"},
+    {.name = "prompt-length", .kind = OPTION_INT, AT(prompt_length), .value = "N", .shown = "16", .min = 1, .max = 1 << 20,
+     .help = "tokens before those that are generated"},
     {.name = "compare", .kind = OPTION_STRING, AT(compare), .value = "FILE",
      .help = "what --json printed earlier: how much better each is now"},
     {.name = "in-process", .kind = OPTION_FLAG, AT(in_process),

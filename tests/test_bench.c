@@ -1,8 +1,9 @@
 /* hone bench and hone finetune --profile, on tiny work: what they print, not how fast it is. */
 #include "program.h"
 
-static const char *const net_workloads[] = {"nodes", "iris", "mlp"};
-static const char *const llm_workloads[] = {"full_f32", "lora_bf16", "prompt", "prompt_q8_0", "generate_bf16", "load"};
+static const char *const net_workloads[] = {"nodes", "iris", "mlp", "cnn_f32", "cnn_bf16"};
+static const char *const llm_workloads[] = {"full_f32", "full_bf16_8bit", "lora_bf16", "lora_checkpointing", "prompt",
+                                           "prompt_q8_0", "generate_bf16", "load"};
 
 static void is_machine_or_result(const json_t *o, size_t line)
 {
@@ -48,6 +49,36 @@ static void workloads_of_language_models_run(void **state)
     }
 }
 
+static void sizes_can_be_set(void **state)
+{
+    (void)state;
+    static const char *const resized[][5] = {{"full_f32", "--batch", "3", "--length", "17"}, {"lora_bf16", "--length", "2"},
+                                             {"prompt", "--length", "1"}, {"generate", "--length", "7", "--prompt-length", "33"},
+                                             {"mlp", "--batch", "1"}, {"cnn_f32", "--batch", "2"}, {"cnn_bf16", "--batch", "3"}};
+    for (size_t i = 0; i < sizeof resized / sizeof *resized; i++) {
+        const char *const *w = resized[i];
+        result r = HONE_RUN(NULL, "bench", "--model", TINY, "--json", "--repeats", "2", "--quiet", w[0], w[1], w[2], w[3], w[4]);
+        check(r, 0, NULL);
+        assert_int_equal(json_lines(r.out, is_machine_or_result), 1 + 1);
+        release(r);
+    }
+    REFUSES(2, "nodes has no size that --batch could set", "bench", "mlp", "nodes", "--batch", "2");
+    REFUSES(2, "prompt has no size that --batch could set", "bench", "prompt", "--batch", "2", "--model", TINY);
+    REFUSES(2, "full_f32 has no size that --prompt-length could set", "bench", "--prompt-length", "2", "--model", TINY);
+    REFUSES(2, "--length", "bench", "prompt", "--length", "0", "--model", TINY);
+    static const char *const too_long[][4] = {
+        {"this model reads no more than 256 tokens, not 257", "prompt", "--length", "257"},
+        {"this model reads no more than 256 tokens, not 264", "generate", "--prompt-length", "200"},
+        {"this model reads no more than 256 tokens, not 300", "full_f32", "--length", "300"},
+        {"GPT-2 reads no more than 1024 tokens, not 1025", "gpt2_f32", "--length", "1025"},
+        {"max_seq_length must be 2 to 256", "lora_bf16", "--length", "1"}};
+    for (size_t i = 0; i < sizeof too_long / sizeof *too_long; i++) {
+        result r = HONE_RUN(NULL, "bench", too_long[i][1], too_long[i][2], too_long[i][3], "--model", TINY);
+        check(r, 1, too_long[i][0]);
+        release(r);
+    }
+}
+
 static void what_needs_a_model_is_left_out_and_named(void **state)
 {
     (void)state;
@@ -55,6 +86,7 @@ static void what_needs_a_model_is_left_out_and_named(void **state)
     check(r, 0, "prompt is left out: it needs --model");
     assert_non_null(strstr(r.out, "nodes"));
     release(r);
+    REFUSES(2, "prompt needs --model", "bench", "prompt", "full_f32");
 }
 
 static void every_workload_is_listed(void **state)
@@ -134,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_json_and_can_be_compared_with),
         cmocka_unit_test(workloads_of_language_models_run),
+        cmocka_unit_test(sizes_can_be_set),
         cmocka_unit_test(what_needs_a_model_is_left_out_and_named),
         cmocka_unit_test(every_workload_is_listed),
         cmocka_unit_test(wrong_usage_is_refused),

@@ -46,7 +46,7 @@ static void check(hone_ctx *ctx, shape s, hone_dtype b_type)
     hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = HONE_BF16, .c = s.half ? HONE_BF16 : HONE_F32,
                            .a_row = s.transposed_a ? 1 : s.k, .a_col = s.transposed_a ? s.m : 1,
                            .b_row = s.by_columns ? 1 : s.n, .b_col = s.by_columns ? s.k : 1, .c_row = s.n, .bias = s.bias,
-                           .accumulate = s.add};
+                           .accumulate = s.add, .b_passing = s.m < 64};
     if (b_type != HONE_BF16) {
         if (!hone__matmul_reads(&d, b_type)) return;
         d.b_raw = true;
@@ -86,6 +86,8 @@ static const shape shapes[] = {
     {64, 33, 64, false, true, false, true, true},     {65, 160, 31, true, false, true, false, true},
     {640, 64, 1600, false, true, false, false, true}, {64, 288, 576, false, true, true, false, false},
     {32, 32, 32, true, true, false, false, false},    {700, 96, 1100, true, false, false, false, false},
+    {2, 96, 64, false, true, false, false, false},    {17, 130, 96, false, false, true, true, false}, /* few rows */
+    {40, 700, 96, false, true, true, false, true},    {257, 320, 64, false, false, false, false, false},
 };
 
 static void test_products_equal_sums_in_double(void **state)
@@ -113,29 +115,29 @@ static void check_inner(const float *u, const float *x, const float *p, int64_t 
 
 /* x w^T + u q^T in one go, the second product of few terms, rounded after both; u = scale x p is made on the way, if there is
    one thread a row. */
-static void check_second_product(hone_ctx *ctx, int64_t rank, hone_dtype type, bool by_columns, bool half)
+static void check_second_product(hone_ctx *ctx, int64_t m, int64_t rank, hone_dtype type, bool by_columns, bool half)
 {
-    enum { M = 97, N = 70, K = 96 };
-    hone__matmul_desc d = {.batch = 1, .m = M, .n = N, .k = K, .ab = HONE_BF16, .c = half ? HONE_BF16 : HONE_F32, .a_row = K,
+    enum { MOST = 97, N = 70, K = 96 };
+    hone__matmul_desc d = {.batch = 1, .m = m, .n = N, .k = K, .ab = HONE_BF16, .c = half ? HONE_BF16 : HONE_F32, .a_row = K,
                            .a_col = 1, .b_row = 1, .b_col = K, .c_row = N, .b_raw = true, .b_stored = HONE_Q4_1};
     hone__gemm_more more = {.k = rank, .p_stored = type, .q_stored = type, .scale = 0.75};
     more.p_row = by_columns ? 1 : rank, more.p_col = by_columns ? K : 1;
     more.q_row = by_columns ? 1 : N, more.q_col = by_columns ? rank : 1;
-    float x[M * K], w[N * K], *u = malloc((size_t)(M * rank) * 4), *q = malloc((size_t)(N * rank) * 4), y[M * N];
+    float x[MOST * K], w[N * K], *u = malloc((size_t)(m * rank) * 4), *q = malloc((size_t)(N * rank) * 4), y[MOST * N];
     float *p = malloc((size_t)(K * rank) * 4);
-    void *x_data = stored(HONE_BF16, M * K, x), *w_data = stored(HONE_Q4_1, N * K, w), *y_data = malloc(sizeof y);
-    void *u_data = stored(HONE_BF16, M * rank, u), *q_data = stored(type, N * rank, q), *p_data = stored(type, K * rank, p);
+    void *x_data = stored(HONE_BF16, m * K, x), *w_data = stored(HONE_Q4_1, N * K, w), *y_data = malloc(sizeof y);
+    void *u_data = stored(HONE_BF16, m * rank, u), *q_data = stored(type, N * rank, q), *p_data = stored(type, K * rank, p);
     hone__gemm *g = hone__gemm_new(ctx, &d, &more);
     assert_non_null(g);
-    assert_int_equal(hone__gemm_makes_inner(g), rank <= 32); /* there are rows enough for all threads */
+    assert_int_equal(hone__gemm_makes_inner(g), rank <= 32 && m > 32); /* if there are rows enough for all threads */
     void *scratch = aligned_alloc(64, (hone__gemm_scratch(g) + 127) / 64 * 64);
     hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, &(hone__gemm_factors){p_data, q_data, u_data});
     if (hone__gemm_makes_inner(g)) {
-        hone__convert(u, HONE_F32, u_data, HONE_BF16, M * rank);
-        check_inner(u, x, p, M, K, &more);
+        hone__convert(u, HONE_F32, u_data, HONE_BF16, m * rank);
+        check_inner(u, x, p, m, K, &more);
     }
-    hone__convert(y, HONE_F32, y_data, d.c, M * N);
-    for (int64_t i = 0; i < M; i++)
+    hone__convert(y, HONE_F32, y_data, d.c, m * N);
+    for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < N; j++) {
             double sum = 0, size = 0;
             for (int64_t c = 0; c < K + rank; c++) {
@@ -161,7 +163,8 @@ static void test_a_second_product_is_added_before_rounding(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 2);
     for (size_t i = 0; i < HONE_ARRAY_LEN(ranks); i++)
         for (int way = 0; way < 8; way++)
-            check_second_product(ctx, ranks[i], way & 1 ? HONE_BF16 : HONE_F32, way & 2, way & 4);
+            for (int64_t rows = 17; rows <= 97; rows += 80)
+                check_second_product(ctx, rows, ranks[i], way & 1 ? HONE_BF16 : HONE_F32, way & 2, way & 4);
     hone_ctx_release(ctx);
 }
 
@@ -177,6 +180,8 @@ static void test_what_cannot_be_read_is_refused(void **state)
     assert_false(hone__matmul_reads(&d, HONE_Q6_K));
     d.m = 8; /* too few rows to pay for packing */
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
+    d.b_passing = true; /* but a copy would not last either */
+    assert_int_equal(hone__matmul_reads(&d, HONE_Q4_1), amx);
     d.m = 256, d.ab = HONE_F32;
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
     d.ab = HONE_BF16, d.k = 40, d.a_row = 40, d.b_col = 40; /* blocks that go across rows */

@@ -219,9 +219,13 @@ static void test_weights_that_changed_are_packed_again_and_seen(void **state)
     hone_profile *p = hone_profile_new(ctx);
     train(&t, 4);
     hone_profile_stop(p);
-    const hone_profile_entry *e = entry(p, "pack", "0");
-    assert_true(e->calls >= 4 && e->calls % 4 == 0 && e->bytes > 0);
-    assert_true(hone_profile_summarize(p).derived > 0);
+    if (hone__isa_level() == HONE__ISA_AMX) { /* products read them as they are */
+        assert_int_equal(hone_profile_summarize(p).derived, 0);
+    } else {
+        const hone_profile_entry *e = entry(p, "pack", "0");
+        assert_true(e->calls >= 4 && e->calls % 4 == 0 && e->bytes > 0);
+        assert_true(hone_profile_summarize(p).derived > 0);
+    }
     hone_profile_free(p);
     free_training(&t);
 }

@@ -4,11 +4,13 @@ import collections, json, os, pathlib, statistics, subprocess, sys, time
 
 # options: of torch_peer.py
 Peer = collections.namedtuple("Peer", "label case model options bar")
-Row = collections.namedtuple("Row", "name peers")  # name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says
+# name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says. memory: the most that Hone may take, bytes; most: the largest value allowed, in the workload's own unit. None: no bar
+Row = collections.namedtuple("Row", "name peers memory most", defaults=(None, None))
 
 FOLDER, FILE, Q8_0 = "folder", "file", "q8_0"  # which form of the model a peer reads
 EAGER, COMPILED = "PyTorch eager, fused AdamW", "PyTorch compiled, fused AdamW"
-LLAMA = "llama.cpp"
+LLAMA = "llama.cpp without AMX"  # scripts/peers/environment says why
+EAGER_ADAM, COMPILED_ADAM = "PyTorch eager, fused Adam", "PyTorch compiled, fused Adam"
 
 
 def torch(label, case, bar, *options, model=FOLDER):
@@ -18,23 +20,27 @@ def torch(label, case, bar, *options, model=FOLDER):
 LONG, SHORT = ("--batch", "8", "--length", "512"), ("--batch", "4", "--length", "64")
 ROWS = [
     Row("full_f32", [torch(EAGER, "full_f32", 1.5)]),
-    Row("full_bf16", [torch(COMPILED, "full_bf16", 2.4, "--compile"), torch(EAGER, "full_bf16", None)]),
-    Row("full_bf16_8x512", [torch(EAGER, "full_bf16", 3.0, *LONG)]),
-    Row("lora_bf16", [torch(COMPILED, "lora_bf16", 2.4, "--compile"), torch(EAGER, "lora_bf16", 4.0)]),
+    Row("full_bf16", [torch(COMPILED, "full_bf16", 2.4, "--compile"), torch(EAGER, "full_bf16", None)], memory=3.0e9),
+    Row("full_bf16_8x512", [torch(EAGER, "full_bf16", 3.0, *LONG)], memory=4.2e9),
+    Row("full_bf16_8bit", [], memory=2.3e9),
+    Row("lora_bf16", [torch(COMPILED, "lora_bf16", 2.4, "--compile"), torch(EAGER, "lora_bf16", 4.0)], memory=0.9e9),
+    Row("lora_checkpointing", [torch(EAGER, "lora_bf16", None, "--checkpointing")], memory=0.65e9),
     Row("prompt_bf16", [torch("PyTorch", "prompt_bf16", 2.0, "--length", "512")]),
     Row("prompt", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=FILE)]),
     Row("prompt_q8_0", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=Q8_0)]),
     Row("generate", [torch(LLAMA, "llama_generate", 2.4, "--length", "64", model=FILE)]),
     Row("generate_bf16", [torch("PyTorch", "generate_bf16", 3.0, "--length", "64")]),
-    Row("load", [torch("PyTorch", "load", None)]),
+    Row("load", [torch("PyTorch", "load", None)], most=0.3),
     Row("gpt2_f32", [torch(EAGER, "gpt2_f32", 1.4, *SHORT, model=None)]),
     Row("gpt2_bf16", [torch(EAGER, "gpt2_bf16", 2.4, *SHORT, model=None)]),
-    Row("mlp", [torch("PyTorch eager, fused Adam", "mlp", 2.0, "--batch", "128", model=None),
-                torch("PyTorch compiled, fused Adam", "mlp", None, "--batch", "128", "--compile", model=None)]),
+    Row("mlp", [torch(EAGER_ADAM, "mlp", 2.0, "--batch", "128", model=None),
+                torch(COMPILED_ADAM, "mlp", None, "--batch", "128", "--compile", model=None)]),
+    *(Row(case, [torch(EAGER_ADAM, case, 2.0, "--batch", "128", model=None),
+                 torch(COMPILED_ADAM, case, 2.0, "--batch", "128", "--compile", model=None)]) for case in ("cnn_f32", "cnn_bf16")),
     Row("full_f32@avx2", [torch(EAGER, "full_f32", 1.0)]),
-    Row("mlp@avx2", [torch("PyTorch eager, fused Adam", "mlp", 1.0, "--batch", "128", model=None)]),
-    Row("iris", [torch("PyTorch", "iris", None, model=None)]),
-    Row("nodes", []),
+    Row("mlp@avx2", [torch(EAGER_ADAM, "mlp", 1.0, "--batch", "128", model=None)]),
+    Row("iris", [torch("PyTorch", "iris", None, model=None)], most=0.020),
+    Row("nodes", [], most=100),
 ]
 BY_NAME = {row.name: row for row in ROWS}
 # PyTorch's products in f32 are MKL's, which has a limit of its own.
@@ -88,14 +94,24 @@ class Bench:
         return Side(seconds if name in WHOLE_PROCESS else result["value"], result["peak_memory_bytes"], None, None, result["build"])
 
     def pairs(self, name, peer, count):
-        return [Pair(self.run_hone(name), self.run_peer(name, peer)) for _ in range(count)]
+        """Hone and the peer in turn; Hone alone when there is none."""
+        return [Pair(self.run_hone(name), peer and self.run_peer(name, peer)) for _ in range(count)]
 
 
 def ratios(name, pairs):
-    """How many times better Hone is: median, least, most."""
+    """How many times better Hone is: median, least, most; None without a peer."""
+    if pairs[0].peer is None:
+        return None
     each = [p.peer.value / p.hone.value if name in WHOLE_PROCESS else p.hone.value / p.peer.value for p in pairs]
     return statistics.median(each), min(each), max(each)
 
 
 def median(pairs, side, field):
     return statistics.median(getattr(getattr(pair, side), field) for pair in pairs)
+
+
+def missed(row, peer, pairs):
+    """Which bars of the row these figures miss: of "ratio", "value", "memory"."""
+    bad = ["ratio"] if peer and peer.bar and ratios(row.name, pairs)[0] < peer.bar else []
+    bad += ["value"] if row.most and median(pairs, "hone", "value") > row.most else []
+    return bad + (["memory"] if row.memory and max(pair.hone.peak for pair in pairs) > row.memory else [])

@@ -1,12 +1,12 @@
 """The same work in PyTorch and llama.cpp, for rows.py: one case in a process of its own, one JSON line: "value" (the median,
 tokens or images a second), "peak_memory_bytes", "build" (what it is and what it uses of the CPU).
 
-    torch_peer.py CASE [MODEL] [--batch N --length N] [--compile] [--repeats N]
+    torch_peer.py CASE [MODEL] [--batch N --length N] [--compile] [--checkpointing] [--repeats N]
 
 CASE: full_f32 full_bf16 lora_bf16 prompt_bf16 generate_bf16 load (MODEL: a Hugging Face folder), llama_prompt llama_generate
-(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp iris
+(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 iris
 """
-import argparse, json, statistics, time
+import argparse, json, re, statistics, time
 
 WARM = 2
 PROMPT = 16  # tokens before generation
@@ -59,6 +59,8 @@ def trainer(torch, args, model, ids):
 def finetune(args):
     torch, model = causal_lm(args, None)
     model.train()
+    if args.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if args.case == "lora_bf16":
         from peft import LoraConfig, get_peft_model
 
@@ -135,23 +137,42 @@ def llama(args):
     return median_rate(args.length, args.repeats, repeat)
 
 
+def classifier(torch, args, model, x, steps):
+    """Images a second of training `model` on x and ten classes, so many steps a repeat, autocast for bf16."""
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    y = torch.randint(0, 10, (args.batch,))
+    run = torch.compile(model) if args.compile else model
+
+    def repeat():
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.case.endswith("bf16")):
+                loss = torch.nn.functional.cross_entropy(run(x), y)
+            loss.backward()
+            optimizer.step()
+
+    return median_rate(steps * args.batch, args.repeats, repeat)
+
+
 def mlp(args):
     import torch
     from torch import nn
 
     torch.set_num_threads(2)
     model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    x, y = torch.randn(args.batch, 784), torch.randint(0, 10, (args.batch,))
-    run = torch.compile(model) if args.compile else model
+    return classifier(torch, args, model, torch.randn(args.batch, 784), 20)
 
-    def steps():
-        for _ in range(20):
-            optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(run(x), y).backward()
-            optimizer.step()
 
-    return median_rate(20 * args.batch, args.repeats, steps)
+def cnn(args):
+    """The network of examples/simple_cnn.c with ten classes, channels last, which is PyTorch's fastest layout."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(2)
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4096, 128), nn.ReLU(), nn.Linear(128, 10))
+    x = torch.randn(args.batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    return classifier(torch, args, model.to(memory_format=torch.channels_last), x, 8)
 
 
 def iris(_):
@@ -183,11 +204,13 @@ def build(case):
         return f"llama.cpp of llama-cpp-python {llama_cpp.__version__}: {' '.join(used)}"
     import torch
 
-    return f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    onednn = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
+    return f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}" + (f", oneDNN {onednn[1]}" if onednn else "")
 
 
 CASES = {"full_f32": finetune, "full_bf16": finetune, "lora_bf16": finetune, "prompt_bf16": prompt, "generate_bf16": generate,
-         "load": load, "llama_prompt": llama, "llama_generate": llama, "gpt2_f32": gpt2, "gpt2_bf16": gpt2, "mlp": mlp, "iris": iris}
+         "load": load, "llama_prompt": llama, "llama_generate": llama, "gpt2_f32": gpt2, "gpt2_bf16": gpt2, "mlp": mlp,
+         "cnn_f32": cnn, "cnn_bf16": cnn, "iris": iris}
 
 
 def main():
@@ -197,6 +220,7 @@ def main():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--repeats", type=int, default=4)
     args = parser.parse_args()
     value = CASES[args.case](args)

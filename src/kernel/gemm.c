@@ -38,9 +38,11 @@ static size_t scratch_bytes(const hone__matmul_desc *d) { return (size_t)(panels
 
 bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 {
-    /* Packing costs as much as multiplying with some 30 rows. */
-    const int64_t enough_rows = 64;
-    if (!possible(d) || d->m < enough_rows || scratch_bytes(d) > MOST_SCRATCH) return false;
+    /* Packing costs as much as multiplying with some 30 rows, and more than that beside a copy that is packed already. */
+    const int64_t enough_rows = d->b_passing ? 1 : 64;
+    hone__matmul_desc raw = *d;
+    raw.b_raw = true;
+    if (!possible(&raw) || d->m < enough_rows || scratch_bytes(d) > MOST_SCRATCH) return false;
 #ifdef HONE_X86
     int64_t row = d->b_row == 1 ? d->b_col : d->b_row, length = d->b_row == 1 ? d->k : d->n;
     return hone__gemm_reads_amx(stored) && (!hone__is_blocks(stored) || (row % 32 == 0 && length % 32 == 0));

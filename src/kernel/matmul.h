@@ -17,6 +17,7 @@ typedef struct hone__matmul_desc {
     bool pack_b;     /* B will come in the product's own layout (hone__matmul_pack); batch must be 1 */
     bool b_raw;      /* B will come as it is stored: hone__matmul_reads has said yes to b_stored */
     hone_dtype b_stored;
+    bool b_passing;  /* a packed copy of B would not last (a weight in training): few rows pay for reading it as it is stored */
 } hone__matmul_desc;
 
 /* Can a product take B in that dtype (blocks included) as fast as from a copy in its own? */

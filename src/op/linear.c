@@ -137,6 +137,9 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
     return e->call->graph->mode == HONE_TRAIN || hone__find_derived(w, hone__plain_key(HONE_BF16));
 }
 
+/* A segment that is computed again backwards may want the inner product and not y. */
+static bool only_inner(const hone__exec *e) { return e->n_in > 3 && e->call->in[3] && !e->out[0].shape.rank; }
+
 /* The products with p and q; d is the other one's, which is taken along where our own can do both. */
 static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matmul_desc *d)
 {
@@ -150,10 +153,11 @@ static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matm
     hone__gemm_more more = {.k = r, .p_stored = e->in[3].dtype, .p_row = inner.b_row, .p_col = inner.b_col, .q_stored = e->in[4].dtype,
                             .q_row = outer.b_row, .q_col = outer.b_col, .scale = t->scale};
     p->rank = r;
-    if (d->b_raw && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
+    bool alone = only_inner(e);
+    if (d->b_raw && !alone && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
     bool made = p->gemm && hone__gemm_makes_inner(p->gemm);
     if (!made && !(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
-    if (!p->gemm && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
+    if (!p->gemm && !alone && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
     p->main_bytes = p->gemm ? hone__gemm_scratch(p->gemm) : (e->scratch_size + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
     room room_;
     e->scratch_size = lay_out(e, p, &room_);
@@ -169,8 +173,8 @@ static hone_status prepare(hone__exec *e)
     p->ctx = e->ctx;
     e->state = p;
     e->free_state = free_prepared;
-    hone__matmul_desc d;
-    hone_status status = prepare_product(e, p, &d);
+    hone__matmul_desc d = {.m = hone__row_count(e->in[0].shape), .k = hone__row_length(e->in[0].shape), .ab = e->in[0].dtype};
+    hone_status status = only_inner(e) ? HONE_OK : prepare_product(e, p, &d);
     return status == HONE_OK && e->n_in > 3 && e->call->in[3] ? prepare_low_rank(e, p, &d) : status;
 }
 
@@ -194,7 +198,8 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],
-                           .c_row = n, .bias = e->n_in > 2 && e->call->in[2] != NULL};
+                           .c_row = n, .bias = e->n_in > 2 && e->call->in[2] != NULL,
+                           .b_passing = e->call->graph->mode == HONE_TRAIN};
     /* f32 weights that are trained are read where they lie; others are copied anyway, so into the best layout. An
        eager graph has no plan to keep a packed copy for. */
     bool derive = variable && variable->stored != x->dtype;
@@ -287,6 +292,7 @@ static hone_status run_low_rank(hone__exec *e)
     lay_out(e, p, &r);
     const void *second;
     hone_status status = p->inner ? make_inner(e, &r) : HONE_OK;
+    if (!p->gemm && !p->outer) return status;
     if (status == HONE_OK) status = operand(e, 4, r.q, &second);
     if (status != HONE_OK) return status;
     if (p->gemm) {
