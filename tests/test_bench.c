@@ -2,7 +2,7 @@
 #include "program.h"
 
 static const char *const net_workloads[] = {"nodes", "iris", "mlp"};
-static const char *const llm_workloads[] = {"full_f32", "lora_bf16", "prompt", "prompt_q8_0", "generate_bf16", "load"};
+static const char *const llm_workloads[] = {"full_f32", "lora_bf16", "prompt", "prompt_q8_0", "generate_8", "generate_bf16", "load"};
 
 static void is_machine_or_result(const json_t *o, size_t line)
 {

@@ -29,6 +29,16 @@ static bool choose(hone__few_rows *f)
 }
 #endif
 
+bool hone__few_rows_possible(hone_dtype format, int64_t rows, int64_t n, int64_t k)
+{
+#ifdef HONE_X86
+    return choose(&(hone__few_rows){.format = format, .rows = rows, .n = n, .k = k});
+#else
+    (void)format, (void)rows, (void)n, (void)k;
+    return false;
+#endif
+}
+
 hone__few_rows *hone__few_rows_new(hone_ctx *ctx, hone_dtype format, int64_t rows, int64_t n, int64_t k, const void *w)
 {
 #ifdef HONE_X86

@@ -10,6 +10,7 @@ typedef struct hone__few_rows hone__few_rows;
 
 /* y [rows, n] = x [rows, k] w^T, w [n, k] in `format`. NULL without an error: this CPU or format or that many rows have no
    such kernel. */
+bool hone__few_rows_possible(hone_dtype format, int64_t rows, int64_t n, int64_t k);
 hone__few_rows *hone__few_rows_new(hone_ctx *ctx, hone_dtype format, int64_t rows, int64_t n, int64_t k, const void *w);
 void hone__few_rows_free(hone__few_rows *product);
 size_t hone__few_rows_scratch(const hone__few_rows *product); /* bytes, 64-aligned, for run */

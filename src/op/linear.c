@@ -143,6 +143,23 @@ static bool may_be_rough(const hone__exec *e, const hone__variable *w, int64_t r
     return !hone__is_blocks(w->stored) || rows <= 8 || e->call->graph->mode != HONE_TRAIN;
 }
 
+/* A weight in another format, generating: one plain copy in bf16, which products of few rows read as they do a stored one. */
+static bool reads_half(const hone__exec *e, const hone__variable *w, const hone__matmul_desc *d)
+{
+    const struct linear_attr *t = e->attr;
+    return d->ab == HONE_BF16 && e->plan && !t->transposed && !w->by_hand && e->call->graph->mode != HONE_TRAIN &&
+           hone__few_rows_possible(HONE_BF16, d->m, d->n, d->k);
+}
+
+static hone_status prepare_half(hone__exec *e, prepared *p, hone__variable *w, const hone__matmul_desc *d)
+{
+    hone__derived *half = hone__derive_plain(w, HONE_BF16);
+    if (!half || !hone__plan_uses(e->plan, w, half)) return e->ctx->status;
+    if (!(p->few_rows = hone__few_rows_new(e->ctx, HONE_BF16, d->m, d->n, d->k, half->data))) return e->ctx->status;
+    e->scratch_size = hone__few_rows_scratch(p->few_rows);
+    return HONE_OK;
+}
+
 /* The products with p and q; d is the other one's, which is taken along where our own can do both. */
 static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matmul_desc *d)
 {
@@ -213,6 +230,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     *desc = d;
     if (more && d.b_raw) return HONE_OK;
+    if (derive && reads_half(e, variable, &d)) return prepare_half(e, p, variable, &d);
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);

@@ -29,6 +29,14 @@ static inline __attribute__((always_inline)) __m512i block_values(const block_la
     return _mm512_and_si512(_mm512_srlv_epi16(both, places), _mm512_set1_epi8(15));
 }
 
+/* Scales and minima of 16 blocks from their first four bytes; without minima in the format those that nibbles have, which
+   stand for -8 to 7. */
+static inline __attribute__((always_inline)) void head_scales(const block_layout f, __m512i heads, __m512 *d, __m512 *m)
+{
+    *d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
+    *m = f.minimum ? _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(heads, 16))) : _mm512_mul_ps(*d, _mm512_set1_ps(-8));
+}
+
 /* The first four bytes of one or two blocks, where gathering 16 would be a waste (rows of 576 are 16 blocks and 2). */
 static inline __attribute__((always_inline)) __m512i two_heads(const uint8_t *first, const uint8_t *second)
 {
@@ -38,8 +46,7 @@ static inline __attribute__((always_inline)) __m512i two_heads(const uint8_t *fi
     return _mm512_zextsi128_si512(_mm_insert_epi32(_mm_cvtsi32_si128(head[0]), head[1], 1));
 }
 
-/* Scales and minima of n <= 16 blocks, zeros behind them; without minima in the format those that nibbles have, which stand
-   for -8 to 7. */
+/* Scales and minima of n <= 16 blocks, zeros behind them. */
 static inline __attribute__((always_inline)) void block_scales(const block_layout f, const uint8_t *w, int64_t n, __m512 *d,
                                                                __m512 *m)
 {
@@ -47,8 +54,7 @@ static inline __attribute__((always_inline)) void block_scales(const block_layou
                                               _mm512_set1_epi32(f.bytes));
     __m512i heads = n <= 2 ? two_heads(w, n == 2 ? w + f.bytes : NULL)
                            : _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), first_lanes(n), starts, w, 1);
-    *d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
-    *m = f.minimum ? _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(heads, 16))) : _mm512_mul_ps(*d, _mm512_set1_ps(-8));
+    head_scales(f, heads, d, m);
 }
 
 #endif

@@ -14,7 +14,7 @@
 enum {
     STRIP = HONE__STRIP,
     TILE = 1024,  /* bytes */
-    AHEAD = 8192, /* bytes to fetch ahead */
+    AHEAD = 4096, /* bytes that bf16 fetches ahead */
     DEPTH = 4     /* products in flight */
 };
 
@@ -26,12 +26,11 @@ typedef struct tile_config {
 
 static int64_t pairs_of(int64_t k) { return (k / 32 + 1) / 2; }
 static int64_t groups(int64_t rows, int64_t most) { return (rows + most - 1) / most; }
-/* Scales of a row of the weight: as many as are loaded at once. */
-static int64_t scales_stride(int64_t k) { return (k / 32 + 15) / 16 * 16; }
 
 size_t hone__int8_tiles_values(int64_t rows, int64_t k) { return (size_t)(groups(rows, HONE__INT8_GROUP) * pairs_of(k)) * TILE; }
 size_t hone__int8_tiles_scales(int64_t rows, int64_t k) { return hone__int8_tiles_values(rows, k) / 16; }
-size_t hone__int8_strip_scratch(int64_t k) { return (size_t)pairs_of(k) * TILE + (size_t)(2 * STRIP * scales_stride(k)) * sizeof(float); }
+/* Tiles; scales and minima of each block of each row; and both as they are stored. */
+size_t hone__int8_strip_scratch(int64_t k) { return (size_t)pairs_of(k) * (TILE + 3 * 2 * STRIP * sizeof(float)); }
 
 /* ---- int8 ---- */
 
@@ -64,17 +63,21 @@ void hone__int8_tiles_amx(const hone__tiles *x, const hone__quantized_rows *from
 INLINE void unpack(const block_layout f, const uint8_t *w, int64_t columns, int64_t blocks, int64_t stride, char *a, float *d,
                    float *m)
 {
+    uint32_t *heads = (uint32_t *)(void *)(m + STRIP * stride), *head = heads;
     for (int64_t o = 0; o < STRIP; o++, a += 64) {
         const uint8_t *row = w + HONE_MIN(o, columns - 1) * blocks * f.bytes;
-        for (int64_t i = 0; i < blocks * f.bytes; i += 64) _mm_prefetch((const char *)row + AHEAD + i, _MM_HINT_T0);
-        for (int64_t at = 0; at < stride; at += 16) {
-            __m512 scale, minimum;
-            block_scales(f, row + at * f.bytes, HONE_MIN(blocks - at, 16), &scale, &minimum);
-            _mm512_store_ps(d + o * stride + at, scale);
-            if (f.nibbles) _mm512_store_ps(m + o * stride + at, minimum);
+        for (int64_t p = 0; 2 * p < blocks; p++, row += 2 * f.bytes, head += 2) {
+            const uint8_t *second = 2 * p + 1 < blocks ? row + f.bytes : row;
+            memcpy(head, row, 4);
+            memcpy(head + 1, second, 4);
+            _mm512_store_si512(a + p * TILE, block_values(f, row, second));
         }
-        for (int64_t p = 0; 2 * p < blocks; p++, row += 2 * f.bytes)
-            _mm512_store_si512(a + p * TILE, block_values(f, row, 2 * p + 1 < blocks ? row + f.bytes : row));
+    }
+    for (int64_t i = 0; i < STRIP * stride; i += 16) {
+        __m512 scale, minimum;
+        head_scales(f, _mm512_load_si512(heads + i), &scale, &minimum);
+        _mm512_store_ps(d + i, scale);
+        if (f.nibbles) _mm512_store_ps(m + i, minimum);
     }
 }
 
@@ -99,10 +102,11 @@ INLINE __m512 both(const float *x)
     return _mm512_castpd_ps(_mm512_set1_pd(pair));
 }
 
-/* sum[o]: lane 2 r + i has row r's sum over the blocks i, i + 2, ... */
+/* sum[o]: lane 2 r + i has row r's sum over the blocks i, i + 2, ... Meanwhile what is unpacked next, at `ahead`, is fetched. */
 INLINE void multiply_group(const block_layout f, const char *a, const float *d, const float *m, int64_t stride, const char *b,
-                           const float *scales, const float *sums, int64_t pairs, __m512 sum[STRIP])
+                           const float *scales, const float *sums, int64_t pairs, const uint8_t *ahead, __m512 sum[STRIP])
 {
+    const int share = 2 * STRIP * f.bytes; /* bytes of the weight in a tile */
     _Alignas(64) int32_t products[DEPTH][STRIP][STRIP];
     for (int o = 0; o < STRIP; o++) sum[o] = _mm512_setzero_ps();
     for (int64_t p = 0; p < pairs; p += DEPTH) {
@@ -112,6 +116,7 @@ INLINE void multiply_group(const block_layout f, const char *a, const float *d, 
         if (p + 3 < pairs) MULTIPLY(3, 6, 7);
         for (int64_t i = 0; i < DEPTH && p + i < pairs; i++) {
             const float *di = d + 2 * (p + i), *mi = m + 2 * (p + i);
+            for (int line = 0; line < share && ahead; line += 64) _mm_prefetch((const char *)ahead + (p + i) * share + line, _MM_HINT_T0);
             __m512 scale = _mm512_load_ps(scales + (p + i) * STRIP), total = _mm512_load_ps(sums + (p + i) * STRIP);
 #pragma GCC unroll 16
             for (int o = 0; o < STRIP; o++) {
@@ -133,7 +138,7 @@ INLINE void finish(const hone__tiles_product *p, int64_t r, int64_t c, __mmask16
 INLINE void int8_strips(const block_layout f, const hone__tiles_product *p, int64_t begin, int64_t end, char *a)
 {
     const hone__tiles *x = p->x;
-    int64_t blocks = x->k / 32, pairs = pairs_of(x->k), stride = scales_stride(x->k);
+    int64_t blocks = x->k / 32, pairs = pairs_of(x->k), stride = 2 * pairs;
     float *d = (float *)(void *)(a + pairs * TILE), *m = d + STRIP * stride;
     for (int64_t c = begin * STRIP; c < HONE_MIN(end * STRIP, p->n); c += STRIP) {
         int64_t columns = HONE_MIN(p->n - c, (int64_t)STRIP);
@@ -142,7 +147,7 @@ INLINE void int8_strips(const block_layout f, const hone__tiles_product *p, int6
             __m512 sum[STRIP];
             __m512i t[STRIP];
             multiply_group(f, a, d, m, stride, x->values + g * pairs * TILE, x->scales + g * pairs * STRIP,
-                           x->sums + g * pairs * STRIP, pairs, sum);
+                           x->sums + g * pairs * STRIP, pairs, g ? NULL : p->w + (c + STRIP) * blocks * f.bytes, sum);
             for (int o = 0; o < STRIP; o++) t[o] = _mm512_castps_si512(sum[o]);
             transpose16(t);
             for (int64_t r = 0; r < HONE_MIN(x->rows - g * HONE__INT8_GROUP, HONE__INT8_GROUP); r++)
