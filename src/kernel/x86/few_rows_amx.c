@@ -15,7 +15,8 @@ enum {
     STRIP = HONE__STRIP,
     TILE = 1024,  /* bytes */
     AHEAD = 4096, /* bytes that bf16 fetches ahead */
-    DEPTH = 4     /* products in flight */
+    DEPTH = 2,    /* tiles of the weight a round */
+    MOST_GROUPS = (HONE__TILE_ROWS + HONE__INT8_GROUP - 1) / HONE__INT8_GROUP
 };
 
 typedef struct tile_config {
@@ -29,8 +30,12 @@ static int64_t groups(int64_t rows, int64_t most) { return (rows + most - 1) / m
 
 size_t hone__int8_tiles_values(int64_t rows, int64_t k) { return (size_t)(groups(rows, HONE__INT8_GROUP) * pairs_of(k)) * TILE; }
 size_t hone__int8_tiles_scales(int64_t rows, int64_t k) { return hone__int8_tiles_values(rows, k) / 16; }
-/* Tiles; scales and minima of each block of each row; and both as they are stored. */
-size_t hone__int8_strip_scratch(int64_t k) { return (size_t)pairs_of(k) * (TILE + 3 * 2 * STRIP * sizeof(float)); }
+/* Of a strip: scales and minima of each block of each row, both as they are stored, and sums of each group. A round's
+   tiles and products come first: side by side in 4 KB, so that no store looks like one to what is loaded. */
+size_t hone__int8_strip_scratch(int64_t k)
+{
+    return (size_t)(2 * DEPTH * TILE) + (size_t)pairs_of(k) * (3 * 2 * STRIP * sizeof(float)) + (size_t)MOST_GROUPS * TILE;
+}
 
 /* ---- int8 ---- */
 
@@ -59,40 +64,63 @@ void hone__int8_tiles_amx(const hone__tiles *x, const hone__quantized_rows *from
         }
 }
 
-/* Rows [0, columns) of the weight as tiles, one a pair of blocks; of what is missing, the last row stands in. */
-INLINE void unpack(const block_layout f, const uint8_t *w, int64_t columns, int64_t blocks, int64_t stride, char *a, float *d,
-                   float *m)
+/* A strip of the weight, and what is made of it. */
+typedef struct strip {
+    const uint8_t *row[STRIP]; /* of what is missing, the last row stands in */
+    int64_t blocks, pairs;
+    char *tiles;     /* (DEPTH): of a round */
+    int32_t (*products)[STRIP][16]; /* (DEPTH): and what comes of them */
+    float *d, *m;    /* (pairs, STRIP, 2) */
+    uint32_t *heads; /* the same */
+    float *sums;     /* (groups, STRIP, 16), where there are several groups */
+} strip;
+
+INLINE void read_scales(const block_layout f, const strip *s)
 {
-    uint32_t *heads = (uint32_t *)(void *)(m + STRIP * stride), *head = heads;
-    for (int64_t o = 0; o < STRIP; o++, a += 64) {
-        const uint8_t *row = w + HONE_MIN(o, columns - 1) * blocks * f.bytes;
-        for (int64_t p = 0; 2 * p < blocks; p++, row += 2 * f.bytes, head += 2) {
-            const uint8_t *second = 2 * p + 1 < blocks ? row + f.bytes : row;
+    for (int o = 0; o < STRIP; o++) {
+        const uint8_t *row = s->row[o];
+        uint32_t *head = s->heads + 2 * o;
+        for (int64_t p = 0; p < s->pairs; p++, row += 2 * f.bytes, head += 2 * STRIP) {
             memcpy(head, row, 4);
-            memcpy(head + 1, second, 4);
-            _mm512_store_si512(a + p * TILE, block_values(f, row, second));
+            memcpy(head + 1, 2 * p + 1 < s->blocks ? row + f.bytes : row, 4);
         }
     }
-    for (int64_t i = 0; i < STRIP * stride; i += 16) {
+    for (int64_t i = 0; i < s->pairs * 2 * STRIP; i += 16) {
         __m512 scale, minimum;
-        head_scales(f, _mm512_load_si512(heads + i), &scale, &minimum);
-        _mm512_store_ps(d + i, scale);
-        if (f.nibbles) _mm512_store_ps(m + i, minimum);
+        head_scales(f, _mm512_load_si512(s->heads + i), &scale, &minimum);
+        _mm512_store_ps(s->d + i, scale);
+        if (f.nibbles) _mm512_store_ps(s->m + i, minimum);
     }
 }
 
-/* Tile `to` = the weight's tile p times the activations' tile p. */
-#define MULTIPLY(to, left, right)                          \
-    do {                                                   \
-        _tile_zero(to);                                    \
-        _tile_loadd(left, a + (p + (to)) * TILE, 64);      \
-        _tile_loadd(right, b + (p + (to)) * TILE, 64);     \
-        if (f.nibbles)                                     \
-            _tile_dpbusd(to, left, right);                 \
-        else                                               \
-            _tile_dpbssd(to, left, right);                 \
-        _tile_stored(to, products[to], 64);                \
+/* Pairs [p, p + n) as tiles. */
+INLINE void unpack(const block_layout f, const strip *s, int64_t p, int64_t n, char *to)
+{
+    for (int o = 0; o < STRIP; o++, to += 64) {
+        const uint8_t *row = s->row[o] + 2 * p * f.bytes;
+        for (int64_t i = 0; i < n; i++, row += 2 * f.bytes)
+            _mm512_store_si512(to + i * TILE, block_values(f, row, 2 * (p + i) + 1 < s->blocks ? row + f.bytes : row));
+    }
+}
+
+/* Product i: the weight's tile i times the activations' tile i. */
+#define MULTIPLY(i, left, right)                  \
+    do {                                          \
+        _tile_zero(i);                            \
+        _tile_loadd(left, a + (i) * TILE, 64);    \
+        _tile_loadd(right, b + (i) * TILE, 64);   \
+        if (f.nibbles)                            \
+            _tile_dpbusd(i, left, right);         \
+        else                                      \
+            _tile_dpbssd(i, left, right);         \
+        _tile_stored(i, s->products[i], 64);      \
     } while (0)
+INLINE void multiply(const block_layout f, const strip *s, const char *b, int64_t n)
+{
+    const char *a = s->tiles;
+    MULTIPLY(0, 4, 5);
+    if (n > 1) MULTIPLY(1, 6, 7);
+}
 
 /* The pair of floats at x, eight times. */
 INLINE __m512 both(const float *x)
@@ -102,30 +130,51 @@ INLINE __m512 both(const float *x)
     return _mm512_castpd_ps(_mm512_set1_pd(pair));
 }
 
-/* sum[o]: lane 2 r + i has row r's sum over the blocks i, i + 2, ... Meanwhile what is unpacked next, at `ahead`, is fetched. */
-INLINE void multiply_group(const block_layout f, const char *a, const float *d, const float *m, int64_t stride, const char *b,
-                           const float *scales, const float *sums, int64_t pairs, const uint8_t *ahead, __m512 sum[STRIP])
+/* sum[o] += the products of pairs [p, p + n): lane 2 r + i is row r's, over the blocks i, i + 2, ... */
+INLINE void scale(const block_layout f, const strip *s, const hone__tiles *x, int64_t group, int64_t p, int64_t n,
+                  __m512 sum[STRIP])
 {
-    const int share = 2 * STRIP * f.bytes; /* bytes of the weight in a tile */
-    _Alignas(64) int32_t products[DEPTH][STRIP][STRIP];
-    for (int o = 0; o < STRIP; o++) sum[o] = _mm512_setzero_ps();
-    for (int64_t p = 0; p < pairs; p += DEPTH) {
-        MULTIPLY(0, 4, 5);
-        if (p + 1 < pairs) MULTIPLY(1, 6, 7);
-        if (p + 2 < pairs) MULTIPLY(2, 4, 5);
-        if (p + 3 < pairs) MULTIPLY(3, 6, 7);
-        for (int64_t i = 0; i < DEPTH && p + i < pairs; i++) {
-            const float *di = d + 2 * (p + i), *mi = m + 2 * (p + i);
-            for (int line = 0; line < share && ahead; line += 64) _mm_prefetch((const char *)ahead + (p + i) * share + line, _MM_HINT_T0);
-            __m512 scale = _mm512_load_ps(scales + (p + i) * STRIP), total = _mm512_load_ps(sums + (p + i) * STRIP);
+    const float *scales = x->scales + (group * s->pairs + p) * STRIP, *totals = x->sums + (group * s->pairs + p) * STRIP;
+    const float *d = s->d + p * 2 * STRIP, *m = s->m + p * 2 * STRIP;
+    for (int64_t i = 0; i < n; i++, d += 2 * STRIP, m += 2 * STRIP) {
+        __m512 factor = _mm512_load_ps(scales + i * STRIP), total = _mm512_load_ps(totals + i * STRIP);
 #pragma GCC unroll 16
-            for (int o = 0; o < STRIP; o++) {
-                __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(products[i][o])), scale);
-                sum[o] = _mm512_fmadd_ps(x, both(di + o * stride), sum[o]);
-                if (f.nibbles) sum[o] = _mm512_fmadd_ps(total, both(mi + o * stride), sum[o]);
-            }
+        for (int o = 0; o < STRIP; o++) {
+            __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(s->products[i][o])), factor);
+            sum[o] = _mm512_fmadd_ps(v, both(d + 2 * o), sum[o]);
+            if (f.nibbles) sum[o] = _mm512_fmadd_ps(total, both(m + 2 * o), sum[o]);
         }
     }
+}
+
+/* The same with the group's sums in memory, unless it is the only one. */
+INLINE void scale_group(const block_layout f, const bool one, const strip *s, const hone__tiles *x, int64_t group, int64_t p,
+                        int64_t n, __m512 sum[STRIP])
+{
+    float *kept = s->sums + group * STRIP * 16;
+    for (int o = 0; o < STRIP && !one; o++) sum[o] = p ? _mm512_load_ps(kept + o * 16) : _mm512_setzero_ps();
+    scale(f, s, x, group, p, n, sum);
+    for (int o = 0; o < STRIP && !one; o++) _mm512_store_ps(kept + o * 16, sum[o]);
+}
+
+/* All groups' sums, of one group in registers. A round's products are scaled after the next one's weights are unpacked, and
+   in front of its products: nobody waits for a tile. Meanwhile what lies at `ahead`, the next strip, is fetched. */
+INLINE void multiply_strip(const block_layout f, const bool one, const strip *s, const hone__tiles *x, const uint8_t *ahead,
+                           __m512 sum[STRIP])
+{
+    int64_t n_groups = one ? 1 : groups(x->rows, HONE__INT8_GROUP), last_p = 0, last_g = 0, last_n = 0;
+    for (int64_t p = 0; p < s->pairs; p += DEPTH) {
+        int64_t n = HONE_MIN(s->pairs - p, (int64_t)DEPTH);
+        unpack(f, s, p, n, s->tiles);
+        for (int64_t i = 0; i < n * 2 * STRIP * f.bytes; i += 64)
+            _mm_prefetch((const char *)ahead + p * 2 * STRIP * f.bytes + i, _MM_HINT_T1);
+        for (int64_t g = 0; g < n_groups; g++) {
+            if (last_n) scale_group(f, one, s, x, last_g, last_p, last_n, sum);
+            multiply(f, s, x->values + (g * s->pairs + p) * TILE, n);
+            last_p = p, last_g = g, last_n = n;
+        }
+    }
+    scale_group(f, one, s, x, last_g, last_p, last_n, sum);
 }
 
 /* y's row r from column c on, the lanes of mask. */
@@ -135,23 +184,30 @@ INLINE void finish(const hone__tiles_product *p, int64_t r, int64_t c, __mmask16
     store_real(p->y, p->half, r * p->n + c, mask, sum);
 }
 
-INLINE void int8_strips(const block_layout f, const hone__tiles_product *p, int64_t begin, int64_t end, char *a)
+INLINE void int8_strips(const block_layout f, const hone__tiles_product *p, int64_t begin, int64_t end, char *scratch)
 {
     const hone__tiles *x = p->x;
-    int64_t blocks = x->k / 32, pairs = pairs_of(x->k), stride = 2 * pairs;
-    float *d = (float *)(void *)(a + pairs * TILE), *m = d + STRIP * stride;
+    strip s = {.blocks = x->k / 32, .pairs = pairs_of(x->k), .tiles = scratch, .products = (void *)(scratch + DEPTH * TILE)};
+    s.d = (float *)(void *)(scratch + 2 * DEPTH * TILE);
+    s.m = s.d + s.pairs * 2 * STRIP;
+    s.heads = (uint32_t *)(void *)(s.m + s.pairs * 2 * STRIP);
+    s.sums = (float *)(void *)(s.heads + s.pairs * 2 * STRIP);
     for (int64_t c = begin * STRIP; c < HONE_MIN(end * STRIP, p->n); c += STRIP) {
-        int64_t columns = HONE_MIN(p->n - c, (int64_t)STRIP);
-        unpack(f, p->w + c * blocks * f.bytes, columns, blocks, stride, a, d, m);
-        for (int64_t g = 0; g * HONE__INT8_GROUP < x->rows; g++) {
-            __m512 sum[STRIP];
+        int64_t columns = HONE_MIN(p->n - c, (int64_t)STRIP), row = s.blocks * f.bytes;
+        const uint8_t *ahead = p->w + (c + STRIP) * row;
+        __m512 sum[STRIP];
+        for (int o = 0; o < STRIP; o++) s.row[o] = p->w + (c + HONE_MIN(o, columns - 1)) * row, sum[o] = _mm512_setzero_ps();
+        read_scales(f, &s);
+        bool one = x->rows <= HONE__INT8_GROUP;
+        if (one) multiply_strip(f, true, &s, x, ahead, sum);
+        else multiply_strip(f, false, &s, x, ahead, sum);
+        for (int64_t first = 0; first < x->rows; first += HONE__INT8_GROUP) {
             __m512i t[STRIP];
-            multiply_group(f, a, d, m, stride, x->values + g * pairs * TILE, x->scales + g * pairs * STRIP,
-                           x->sums + g * pairs * STRIP, pairs, g ? NULL : p->w + (c + STRIP) * blocks * f.bytes, sum);
-            for (int o = 0; o < STRIP; o++) t[o] = _mm512_castps_si512(sum[o]);
+            const float *kept = s.sums + first / HONE__INT8_GROUP * STRIP * 16;
+            for (int o = 0; o < STRIP; o++) t[o] = one ? _mm512_castps_si512(sum[o]) : _mm512_load_si512(kept + o * 16);
             transpose16(t);
-            for (int64_t r = 0; r < HONE_MIN(x->rows - g * HONE__INT8_GROUP, HONE__INT8_GROUP); r++)
-                finish(p, g * HONE__INT8_GROUP + r, c, first_lanes(columns),
+            for (int64_t r = 0; r < HONE_MIN(x->rows - first, HONE__INT8_GROUP); r++)
+                finish(p, first + r, c, first_lanes(columns),
                        _mm512_add_ps(_mm512_castsi512_ps(t[2 * r]), _mm512_castsi512_ps(t[2 * r + 1])));
         }
     }
