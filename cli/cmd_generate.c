@@ -278,7 +278,8 @@ const command cmd_generate = {
     .summary = "continues a prompt, or several at once",
     .about =
         "Prints the continuation of a prompt, and nothing else, on stdout. The prompt is taken raw; to talk "
-        "with a model in its own chat format use `hone chat`.",
+        "with a model in its own chat format use `hone chat`. With --prompts each of several is continued, "
+        "as it would be alone.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(generate_args),
