@@ -435,7 +435,7 @@ static void test_batches_generate_what_single_prompts_do(void **state)
 static hone_status try_batch(counting *c, hone_dtype compute)
 {
     hone_allocator allocator = {counting_alloc, counting_free, c};
-    hone_ctx *own = hone_ctx_new(.threads = 2, .allocator = &allocator);
+    hone_ctx *own = hone_ctx_new(.threads = 2, .allocator = allocator);
     if (!own) return HONE_MEMORY;
     hone_llm *llm = hone_llm_open(own, LLAMA_GGUF, .compute = compute);
     hone_session *session = llm ? hone_session_new_rows(llm, 2, 32) : NULL;
