@@ -171,7 +171,7 @@ static hone_status step(batch *b, int64_t *active)
     if (!n) return HONE_OK;
     if (hone_cancelled(b->s->ctx)) return hone__fail_run(b->s->ctx, HONE_CANCELLED, "cancelled");
     hone_status status = hone_session_step(b->s, n, rows, ids, b->logits);
-    for (int64_t i = 0; i < n && status == HONE_OK; i++) {
+    for (int64_t i = 0; i < n && status == HONE_OK && !b->stop; i++) {
         row *w = &b->rows[rows[i]];
         bool go_on;
         status = choose(&w->g, b->logits + i * v, b->s->length[rows[i]], &w->next, &go_on);
