@@ -29,7 +29,9 @@ static const bench_workload
                    .dtype = HONE_BF16},
     generate = {"generate", GENERATE, .about = "generating one sequence, weights as the model's file has them",
                 .model = BENCH_MODEL, .dtype = HONE_BF16},
-    generate_bf16 = {"generate_bf16", GENERATE, .about = "the same, weights stored in bf16", .model = BENCH_MODEL_BF16,
+    generate_8 = {"generate_8", .run = bench_generate, .unit = "tok/s", .batch = 8, .length = 64, .prompt_length = 16,
+                  .about = "the same, eight sequences at once: tokens of all of them", .model = BENCH_MODEL, .dtype = HONE_BF16},
+    generate_bf16 = {"generate_bf16", GENERATE, .about = "generating one sequence, weights stored in bf16", .model = BENCH_MODEL_BF16,
                      .dtype = HONE_BF16},
     load = {"load", .unit = "s", .about = "from a process's start to the model's first token", .model = BENCH_MODEL,
             .less_is_better = true, .whole_process = true, .run = bench_first_token, .dtype = HONE_BF16},
@@ -46,7 +48,7 @@ static const bench_workload
              .run = bench_nodes};
 const bench_workload *const bench_workloads[] = {
     &full_f32, &full_bf16, &full_bf16_8x512, &full_bf16_8bit, &lora_bf16, &lora_checkpointing, &prompt_bf16, &prompt,
-    &prompt_q8_0, &generate, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &iris, &nodes};
+    &prompt_q8_0, &generate, &generate_8, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &iris, &nodes};
 const size_t bench_count = sizeof bench_workloads / sizeof *bench_workloads;
 
 /* ---- measuring ---- */

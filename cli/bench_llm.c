@@ -119,12 +119,12 @@ typedef struct reading {
     hone_llm *llm;
     hone_session *session;
     hone_sampler *sampler;
-    float *logits;    /* [vocabulary] */
-    int32_t *ids;     /* [count] */
-    int64_t count, generated;
+    float *logits;    /* [rows, vocabulary] */
+    int32_t *ids;     /* [rows, count] */
+    int64_t rows, count, generated;
 } reading;
 
-static bool open_reading(bench_run *run, reading *r, int64_t prompt, int64_t generated)
+static bool open_reading(bench_run *run, reading *r, int64_t rows, int64_t prompt, int64_t generated)
 {
     uint64_t state = 1;
     *r = (reading){.llm = open_model(run)};
@@ -133,11 +133,12 @@ static bool open_reading(bench_run *run, reading *r, int64_t prompt, int64_t gen
     if (!fit(run, r->llm, &all)) return false;
     r->count = all < prompt + generated ? all - (generated < all ? generated : 0) : prompt;
     r->generated = all - r->count;
-    r->session = hone_session_new(r->llm, all);
+    r->rows = rows;
+    r->session = hone_session_new_rows(r->llm, rows, all);
     r->sampler = hone_sampler_new(run->ctx);
-    r->logits = cli_alloc((size_t)vocabulary * sizeof *r->logits);
-    r->ids = cli_alloc((size_t)r->count * sizeof *r->ids);
-    for (int64_t i = 0; i < r->count; i++) r->ids[i] = next_id(&state, vocabulary);
+    r->logits = cli_alloc((size_t)(rows * vocabulary) * sizeof *r->logits);
+    r->ids = cli_alloc((size_t)(rows * r->count) * sizeof *r->ids);
+    for (int64_t i = 0; i < rows * r->count; i++) r->ids[i] = next_id(&state, vocabulary);
     return r->session && r->sampler;
 }
 
@@ -153,14 +154,18 @@ static void close_reading(reading *r)
 static bool read_prompt(void *state)
 {
     reading *r = state;
-    return hone_session_rewind(r->session, 0) == HONE_OK &&
-           hone_session_feed(r->session, r->ids, r->count, r->logits) == HONE_OK;
+    bool ok = true;
+    for (int64_t i = 0; i < r->rows && ok; i++)
+        ok = hone_session_row_rewind(r->session, i, 0) == HONE_OK &&
+             hone_session_row_feed(r->session, i, r->ids + i * r->count, r->count,
+                                   r->logits + i * hone_llm_vocabulary(r->llm)) == HONE_OK;
+    return ok;
 }
 
 bool bench_prompt(bench_run *run)
 {
     reading r;
-    bool ok = open_reading(run, &r, run->work->length, 0) && bench_repeat(run, (double)r.count, read_prompt, &r);
+    bool ok = open_reading(run, &r, 1, run->work->length, 0) && bench_repeat(run, (double)r.count, read_prompt, &r);
     close_reading(&r);
     return ok;
 }
@@ -169,11 +174,17 @@ bool bench_prompt(bench_run *run)
 static bool generate(void *state)
 {
     reading *r = state;
-    bool ok = hone_session_rewind(r->session, r->count) == HONE_OK;
-    for (int64_t i = 0; i < r->generated && ok; i++) {
-        int32_t id;
-        ok = hone_sampler_next(r->sampler, r->logits, hone_llm_vocabulary(r->llm), (uint64_t)(r->count + i), &id) == HONE_OK &&
-             hone_session_feed(r->session, &id, 1, r->logits) == HONE_OK;
+    int32_t rows[HONE_SESSION_ROWS], ids[HONE_SESSION_ROWS];
+    int64_t vocabulary = hone_llm_vocabulary(r->llm);
+    bool ok = true;
+    for (int64_t i = 0; i < r->rows && ok; i++) {
+        rows[i] = (int32_t)i;
+        ok = hone_session_row_rewind(r->session, i, r->count) == HONE_OK;
+    }
+    for (int64_t t = 0; t < r->generated && ok; t++) {
+        for (int64_t i = 0; i < r->rows && ok; i++)
+            ok = hone_sampler_next(r->sampler, r->logits + i * vocabulary, vocabulary, (uint64_t)(r->count + t), &ids[i]) == HONE_OK;
+        ok = ok && hone_session_step(r->session, r->rows, rows, ids, r->logits) == HONE_OK;
     }
     return ok;
 }
@@ -181,12 +192,8 @@ static bool generate(void *state)
 bool bench_generate(bench_run *run)
 {
     reading r;
-    if (run->work->batch != 1) {
-        cli_fail(run->args, "%s: a session continues one sequence, not %lld", run->work->name, (long long)run->work->batch);
-        return false;
-    }
-    bool ok = open_reading(run, &r, run->work->prompt_length, run->work->length) && read_prompt(&r) &&
-              bench_repeat(run, (double)r.generated, generate, &r);
+    bool ok = open_reading(run, &r, run->work->batch, run->work->prompt_length, run->work->length) && read_prompt(&r) &&
+              bench_repeat(run, (double)(r.rows * r.generated), generate, &r);
     close_reading(&r);
     return ok;
 }
@@ -195,7 +202,7 @@ bool bench_first_token(bench_run *run)
 {
     reading r;
     int32_t id;
-    bool ok = open_reading(run, &r, FIRST_PROMPT, 0) && read_prompt(&r) &&
+    bool ok = open_reading(run, &r, 1, FIRST_PROMPT, 0) && read_prompt(&r) &&
               hone_sampler_next(r.sampler, r.logits, hone_llm_vocabulary(r.llm), 0, &id) == HONE_OK;
     bench_sample(run, 1, cli_now() - run->began);
     run->peak_memory = hone_peak_memory();

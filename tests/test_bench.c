@@ -3,7 +3,7 @@
 
 static const char *const net_workloads[] = {"nodes", "iris", "mlp", "cnn_f32", "cnn_bf16"};
 static const char *const llm_workloads[] = {"full_f32", "full_bf16_8bit", "lora_bf16", "lora_checkpointing", "prompt",
-                                           "prompt_q8_0", "generate_bf16", "load"};
+                                           "prompt_q8_0", "generate_8", "generate_bf16", "load"};
 
 static void is_machine_or_result(const json_t *o, size_t line)
 {

@@ -277,6 +277,45 @@ static void generate_prints_the_continuation_alone(void **state)
     REFUSES(1, "the prompt is empty", GENERATE, "--prompt", "");
 }
 
+static void many_prompts_give_what_each_gives_alone(void **state)
+{
+    (void)state;
+    static const char *const prompts[] = {"Hello", "One, two, three", "x", "The film begins slowly", "Hello"};
+    char lines[200] = "", records[400] = "", all[4000] = "";
+    for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
+        result one = HONE_RUN(NULL, GENERATE, "--prompt", prompts[i]);
+        check(one, 0, NULL);
+        snprintf(lines + strlen(lines), sizeof lines - strlen(lines), "%s%s\n", i == 2 ? "\n" : "", prompts[i]);
+        snprintf(records + strlen(records), sizeof records - strlen(records), "{\"text\": \"%s\"}\n", prompts[i]);
+        for (const char *c = one.out; *c; c++) snprintf(all + strlen(all), sizeof all - strlen(all), *c == '\n' ? "\\n" : "%c", *c);
+        strcat(all, "\n");
+        release(one);
+    }
+    result some = HONE_RUN(lines, GENERATE, "--prompts", "-", "--batch-size", "2");
+    check(some, 0, NULL);
+    assert_string_equal(some.out, all);
+    char path[400];
+    snprintf(path, sizeof path, "%s", place("prompts.jsonl"));
+    write_all(path, records);
+    result json = HONE_RUN(NULL, GENERATE, "--prompts", path, "--json");
+    check(json, 0, NULL);
+    assert_int_equal(json_lines(json.out, NULL), 5);
+    release(some), release(json);
+    /* several of one prompt: those of seeds 7, 8, 9 */
+    result three = HONE_RUN(NULL, GENERATE, WARM, "--seed", "7", "--num-sequences", "3", "--json"),
+           second = HONE_RUN(NULL, GENERATE, WARM, "--seed", "8", "--json");
+    check(three, 0, NULL);
+    assert_int_equal(json_lines(three.out, NULL), 3);
+    json_t *a = json_loads(strchr(three.out, '\n') + 1, JSON_DISABLE_EOF_CHECK, NULL), *b = json_loads(second.out, 0, NULL);
+    assert_true(json_equal(json_object_get(a, "ids"), json_object_get(b, "ids")));
+    json_decref(a), json_decref(b);
+    release(three), release(second);
+    REFUSES(2, "exclude each other", GENERATE, "--prompt", "x", "--prompts", "y");
+    REFUSES(2, "all be the same", GENERATE, "--prompt", "x", "--num-sequences", "2");
+    REFUSES(1, "nowhere", GENERATE, "--prompts", place("nowhere"));
+    REFUSES(1, "no prompts", GENERATE, "--prompts", "/dev/null");
+}
+
 static void a_prompt_longer_than_the_context_is_refused(void **state)
 {
     (void)state;
@@ -476,6 +515,7 @@ int main(void)
         cmocka_unit_test(tokenize_and_decode_are_inverse),
         cmocka_unit_test(forward_writes_logits),
         cmocka_unit_test(generate_prints_the_continuation_alone),
+        cmocka_unit_test(many_prompts_give_what_each_gives_alone),
         cmocka_unit_test(a_prompt_longer_than_the_context_is_refused),
         cmocka_unit_test(chat_answers_every_line),
         cmocka_unit_test(output_that_cannot_be_written_fails_with_1),

@@ -1,4 +1,5 @@
-/* Language models against transformers: logits, sessions, generation, data, evaluation. Files: test_llm_files.c. */
+/* Language models against transformers: logits, sessions, data, evaluation. Generation: test_generate.c; files:
+   test_llm_files.c. */
 #include "llm_tools.h"
 
 #include "llm/data.h"
@@ -201,74 +202,6 @@ static void test_sessions_refuse_what_does_not_fit(void **state)
     assert_null(hone_session_new(llm, 257));
     assert_error(HONE_INVALID, "1 to 256 tokens");
     hone_clear_error(ctx);
-    hone_llm_free(llm);
-}
-
-/* ---- generation ------------------------------------------------------------------------------------------ */
-
-typedef struct heard {
-    char text[2000];
-    size_t size;
-    int pieces, most;
-} heard;
-static bool hear(void *user, const char *text, size_t size)
-{
-    heard *h = user;
-    assert_true(h->size + size < sizeof h->text);
-    memcpy(h->text + h->size, text, size);
-    h->size += size;
-    h->text[h->size] = 0;
-    return ++h->pieces != h->most;
-}
-
-static void test_greedy_generation(void **state)
-{
-    (void)state;
-    int32_t ids[64], want[64];
-    int64_t n = sequence("short", ids, 64), count = integers(json_object_get(numbers, "greedy"), want, 64);
-    hone_llm *llm = open_llm(LLAMA);
-    hone_session *session = hone_session_new(llm, 128);
-    hone_tokens out = {0};
-    heard all = {0};
-    assert_hone_ok(ctx, hone_generate(session, ids, n, &out, .max_tokens = count, .ignore_end = true, .on_text = hear, .user = &all));
-    assert_int_equal(out.count, count);
-    assert_memory_equal(out.ids, want, (size_t)count * sizeof *want);
-    hone_text text = {0};
-    assert_hone_ok(ctx, hone_tokenizer_decode(ctx, hone_llm_tokenizer(llm), want, (size_t)count, HONE_DECODE_SKIP_SPECIAL, &text));
-    assert_non_null(strstr(all.text, "which which"));
-    assert_true(all.size >= text.size); /* the stream writes U+FFFD for bytes that are no character */
-
-    /* stop texts, wherever they begin: the text ends before the first of them, and nothing of it is heard */
-    static const char *const stops[] = {"h wh", "\n\n ", "Cex which", "never"};
-    for (size_t s = 0; s < HONE_ARRAY_LEN(stops); s++) {
-        heard h = {0};
-        const char *both[] = {"neither", stops[s]}, *at = strstr(all.text, stops[s]);
-        assert_hone_ok(ctx, hone_session_rewind(session, 0));
-        assert_hone_ok(ctx, hone_generate(session, ids, n, NULL, .max_tokens = count, .ignore_end = true, .stop = both, .n_stop = 2,
-                                          .on_text = hear, .user = &h));
-        assert_int_equal(h.size, at ? (size_t)(at - all.text) : all.size);
-        assert_memory_equal(h.text, all.text, h.size);
-    }
-    /* the listener stops it; so does a full session */
-    heard h = {.most = 3};
-    out.count = 0;
-    assert_hone_ok(ctx, hone_session_rewind(session, 0));
-    assert_hone_ok(ctx, hone_generate(session, ids, n, &out, .ignore_end = true, .on_text = hear, .user = &h));
-    assert_int_equal(h.pieces, 3);
-    assert_true(out.count < (size_t)count);
-    hone_session_free(session);
-    session = hone_session_new(llm, n + 5);
-    out.count = 0;
-    assert_hone_ok(ctx, hone_generate(session, ids, n, &out, .ignore_end = true));
-    assert_int_equal(out.count, 6); /* five are fed again, the sixth comes from the last logits */
-    assert_int_equal(hone_session_length(session), n + 5);
-    hone_cancel(ctx);
-    assert_hone_ok(ctx, hone_session_rewind(session, 0));
-    assert_int_equal(hone_generate(session, ids, n, NULL), HONE_CANCELLED);
-    hone_clear_cancel(ctx);
-    hone_tokens_free(ctx, &out);
-    hone_text_free(ctx, &text);
-    hone_session_free(session);
     hone_llm_free(llm);
 }
 
@@ -570,7 +503,6 @@ int main(void)
         TEST(test_sessions_equal_whole_sequences),
         TEST(test_long_prompts_are_fed_in_chunks),
         TEST(test_sessions_refuse_what_does_not_fit),
-        TEST(test_greedy_generation),
         TEST(test_examples_are_those_of_transformers),
         TEST(test_tokens_without_a_row_are_refused),
         TEST(test_text_is_cut_into_pieces),

@@ -66,6 +66,8 @@ HONE_API hone_node *hone_assign(hone_node *variable, hone_node *value);
 /* Writes value [B, T, ...] into variable [B, C, ...] in place, row b from index position[b] (i32 [B]) of axis 1
    on: a KV cache. The result stands for the whole new variable. A position outside [0, C - T] is an error of the run. */
 HONE_API hone_node *hone_cache_write(hone_node *variable, hone_node *value, hone_node *position);
+/* The same for some rows of the cache: value [B, T, ...] into variable [R, C, ...], its row b into row rows[b] (i32 [B]). */
+HONE_API hone_node *hone_cache_write_rows(hone_node *variable, hone_node *value, hone_node *position, hone_node *rows);
 
 /* ---- gradients ---------------------------------------------------------------------------------------------------- */
 

@@ -214,6 +214,28 @@ HONE_API hone_status hone_session_rewind(hone_session *session, int64_t length);
 /* Appends tokens; logits [vocabulary] after the last one (NULL: not wanted). INVALID when they do not fit. */
 HONE_API hone_status hone_session_feed(hone_session *session, const int32_t *ids, int64_t count, float *logits);
 
+/* Several sequences that are continued together: a session of `rows` rows, each with a length of its own. A step of all
+   rows reads the weights once, so that eight rows take little longer than one. Rows are prompted one by one, at any time:
+   one that is done takes the next prompt while the others go on. A row's logits do not depend on the others: they are
+   those of a session of one row but for the order of sums (f32: a relative error of 1e-5 or so); with bf16 or weights in
+   blocks the differences are of the size of the rounding that they compute with. The functions above are for row 0.
+   Errors are INVALID, for a row that does not exist among others, and do not stick. */
+enum { HONE_SESSION_ROWS = 64 };
+/* rows: 1 to HONE_SESSION_ROWS; up to `capacity` tokens each. Owned by the caller. */
+HONE_API hone_session *hone_session_new_rows(hone_llm *llm, int64_t rows, int64_t capacity);
+HONE_API int64_t hone_session_rows(const hone_session *session);
+HONE_API int64_t hone_session_row_length(const hone_session *session, int64_t row); /* -1: no such row */
+HONE_API hone_status hone_session_row_rewind(hone_session *session, int64_t row, int64_t length);
+/* Appends a prompt, or a part of one, to one row, as hone_session_feed. */
+HONE_API hone_status hone_session_row_feed(hone_session *session, int64_t row, const int32_t *ids, int64_t count,
+                                           float *logits);
+/* Row `to` becomes the first `length` tokens of row `from`. */
+HONE_API hone_status hone_session_row_copy(hone_session *session, int64_t to, int64_t from, int64_t length);
+/* Appends token ids[i] to row rows[i], i < count, each row at most once; logits [count, vocabulary] after them (NULL: not
+   wanted). */
+HONE_API hone_status hone_session_step(hone_session *session, int64_t count, const int32_t *rows, const int32_t *ids,
+                                       float *logits);
+
 typedef struct hone_generate_opts {
     size_t struct_size;
     int64_t max_tokens;          /* default 256 */
@@ -223,6 +245,8 @@ typedef struct hone_generate_opts {
     bool ignore_end;             /* go on after the end-of-text and end-of-turn tokens */
     /* Text as it comes, whole characters, not NUL-terminated; false stops. */
     bool (*on_text)(void *user, const char *text, size_t size);
+    /* For hone_generate_batch, instead of on_text: item `i` has its results; false stops. */
+    bool (*on_done)(void *user, int64_t i);
     void *user;
 } hone_generate_opts;
 /* Feeds the prompt and generates until an end token, a stop text, max_tokens or the session's capacity. New tokens are
@@ -231,6 +255,23 @@ HONE_API hone_status hone_generate_opt(hone_session *session, const int32_t *pro
                                        const hone_generate_opts *opts);
 #define hone_generate(...)                                                                                   \
     HONE_OPTS4(hone_generate_opt, hone_generate_opts, __VA_ARGS__, .struct_size = sizeof(hone_generate_opts))
+
+/* A prompt of several, and what is generated. */
+typedef struct hone_generation {
+    const int32_t *prompt; /* [count], borrowed */
+    int64_t count;
+    uint64_t seed;         /* added to the options' seed */
+    hone_tokens tokens;    /* as hone_generate's out: appended; the caller frees both */
+    hone_text text;
+} hone_generation;
+/* Generates for each of items[n] as hone_generate does for one, as many at once as the session has rows; a row that is done
+   takes the next item. What the session held is lost. Items with the prompt of the one before it do not read it again.
+   INVALID for a prompt that is empty or does not fit. After an error, or when on_done stops it, unfinished items hold
+   what they have. */
+HONE_API hone_status hone_generate_batch_opt(hone_session *session, hone_generation *items, int64_t n,
+                                             const hone_generate_opts *opts);
+#define hone_generate_batch(...)                                                                             \
+    HONE_OPTS3(hone_generate_batch_opt, hone_generate_opts, __VA_ARGS__, .struct_size = sizeof(hone_generate_opts))
 
 /* ---- data ---------------------------------------------------------------------------------------------- */
 

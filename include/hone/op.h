@@ -214,6 +214,8 @@ typedef struct hone_attention_opts {
     bool causal;      /* query i sees keys j <= i + Tk - Tq */
     hone_node *begin; /* i32 [B, Tq]: query i sees keys j >= begin[i]; default 0 */
     hone_node *end;   /* i32 [B, Tq]: query i sees keys j < end[i]; default Tk */
+    hone_node *rows;  /* i32 [B]: row b of q looks at row rows[b] of k and v, whose first axis may then be of any length;
+                         default b. Has no gradient; a row that does not exist is an error of the run */
 } hone_attention_opts;
 /* softmax(scale q k^T) v a head: q [B, Tq, H, D], k and v [B, Tk, Hkv, D] -> [B, Tq, H, D]. H is a multiple
    of Hkv: head h reads key head h / (H / Hkv). A query that sees no key gives 0. Never a whole Tq x Tk matrix

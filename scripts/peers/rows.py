@@ -4,12 +4,15 @@ import collections, json, os, pathlib, statistics, subprocess, sys, time
 
 # options: of torch_peer.py
 Peer = collections.namedtuple("Peer", "label case model options bar")
-# name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says. memory: the most that Hone may take, bytes; most: the largest value allowed, in the workload's own unit. None: no bar
+# name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says. memory: the most that Hone may take, bytes; most: the
+# largest value allowed, in the workload's own unit. None: no bar
 Row = collections.namedtuple("Row", "name peers memory most", defaults=(None, None))
 
 FOLDER, FILE, Q8_0 = "folder", "file", "q8_0"  # which form of the model a peer reads
+HONE = "hone"  # the peer is another workload of our own
 EAGER, COMPILED = "PyTorch eager, fused AdamW", "PyTorch compiled, fused AdamW"
 LLAMA = "llama.cpp without AMX"  # scripts/peers/environment says why
+ONE_SEQUENCE = "Hone, one sequence"
 EAGER_ADAM, COMPILED_ADAM = "PyTorch eager, fused Adam", "PyTorch compiled, fused Adam"
 
 
@@ -29,6 +32,7 @@ ROWS = [
     Row("prompt", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=FILE)]),
     Row("prompt_q8_0", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=Q8_0)]),
     Row("generate", [torch(LLAMA, "llama_generate", 2.4, "--length", "64", model=FILE)]),
+    Row("generate_8", [Peer(ONE_SEQUENCE, "generate", HONE, (), 5.0)]),
     Row("generate_bf16", [torch("PyTorch", "generate_bf16", 3.0, "--length", "64")]),
     Row("load", [torch("PyTorch", "load", None)], most=0.3),
     Row("gpt2_f32", [torch(EAGER, "gpt2_f32", 1.4, *SHORT, model=None)]),
@@ -87,6 +91,8 @@ class Bench:
                     f"Hone {machine['hone']}: {machine['hardware']}")
 
     def run_peer(self, name, peer):
+        if peer.model == HONE:
+            return self.run_hone(peer.case)
         script = pathlib.Path(__file__).with_name("torch_peer.py")
         out, seconds = run(self.python, "-W", "ignore", script, peer.case, self.model(peer.model), *peer.options,
                            "--repeats", self.repeats, name=name)

@@ -98,6 +98,13 @@ typedef void (*hone__range_fn)(void *arg, int64_t begin, int64_t end);
    nothing). Ranges depend on n, grain and the thread count only. fn must not fail and not call back. */
 void hone__parallel_for(const hone_ctx *ctx, int64_t n, int64_t grain, hone__range_fn fn, void *arg);
 
+/* The same for work of which each piece gives the same result whoever does it: up to `threads` threads begin with a share
+   each, take up to `chunk` from its front at a time, and when it is done from the end of others' shares, so that nobody
+   waits for a thread that was late. fn is called with its thread's number, below HONE_MIN(threads, HONE__SHARES). */
+enum { HONE__SHARES = 64 };
+typedef void (*hone__share_fn)(void *arg, int thread, int64_t begin, int64_t end);
+void hone__parallel_share(int64_t n, int64_t chunk, int64_t threads, hone__share_fn fn, void *arg);
+
 /* ---- what the CPU can do, read once ------------------------------------------------------------------------ */
 
 typedef enum hone__isa { HONE__ISA_REF, HONE__ISA_AVX2, HONE__ISA_AVX512, HONE__ISA_AMX } hone__isa;

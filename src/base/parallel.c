@@ -23,6 +23,43 @@ void hone__parallel_for(const hone_ctx *ctx, int64_t n, int64_t grain, hone__ran
     for (int64_t i = 0; i < parts; i++) fn(arg, n * i / parts, n * (i + 1) / parts);
 }
 
+/* What is left of a share: begin in the upper half, end in the lower one. A cache line each. */
+typedef struct share {
+    _Alignas(64) _Atomic uint64_t left;
+} share;
+
+static uint64_t range_of(int64_t begin, int64_t end) { return (uint64_t)begin << 32 | (uint64_t)end; }
+
+static bool take(share *s, int64_t chunk, bool front, int64_t *begin, int64_t *end)
+{
+    uint64_t old = atomic_load_explicit(&s->left, memory_order_relaxed), rest;
+    do {
+        int64_t b = (int64_t)(old >> 32), e = (int64_t)(old & UINT32_MAX);
+        if (b >= e) return false;
+        *begin = front ? b : HONE_MAX(b, e - chunk);
+        *end = front ? HONE_MIN(e, b + chunk) : e;
+        rest = front ? range_of(*end, e) : range_of(b, *begin);
+    } while (!atomic_compare_exchange_weak_explicit(&s->left, &old, rest, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+void hone__parallel_share(int64_t n, int64_t chunk, int64_t threads, hone__share_fn fn, void *arg)
+{
+    share shares[HONE__SHARES];
+    int parts = (int)HONE_MIN(HONE_MIN(threads, (int64_t)HONE__SHARES), n);
+    if (parts <= 1 || n > INT32_MAX) {
+        if (n > 0) fn(arg, 0, 0, n);
+        return;
+    }
+    for (int i = 0; i < parts; i++) atomic_init(&shares[i].left, range_of(n * i / parts, n * (i + 1) / parts));
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+#endif
+    for (int i = 0; i < parts; i++)
+        for (int k = 0; k < parts; k++)
+            for (int64_t b, e; take(&shares[(i + k) % parts], chunk, k == 0, &b, &e);) fn(arg, i, b, e);
+}
+
 /* ---- what the CPU can do ---- */
 
 static hone__isa detect(void)

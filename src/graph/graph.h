@@ -199,6 +199,9 @@ struct hone_op {
     /* Optional, once a plan: chooses kernels, asks for scratch (hone__exec.scratch_size), prepares primitives. */
     hone_status (*prepare)(hone__exec *exec);
     hone_status (*run)(hone__exec *exec);
+    /* Optional: may run(first) make the outputs of `next` too, which takes the same input 0 and follows it (behind
+       first->joined others that said yes already)? Then it does so, for first + 1 to first + first->joined. */
+    bool (*join)(const hone__exec *first, const hone__exec *next);
     /* Appends nodes for the inputs' gradients: d_in[i] stays NULL where there is none. d_out[i] is NULL where output i
        has no gradient (at least one has). wanted[i]: someone needs d_in[i]. false after an error. */
     bool (*vjp)(hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d_in);
@@ -258,6 +261,7 @@ struct hone__exec {
     size_t scratch_size;  /* set by prepare */
     bool accumulate;      /* HONE__ACCUMULATE: add to output 0 */
     bool first_write;     /* accumulate is set per run: micro_batch > 0 */
+    int joined;           /* execs behind this one that its run makes as well (hone_op.join) */
     void *state;          /* prepared primitive, freed with the plan */
     void (*free_state)(void *state);
     const hone__run_info *info;

@@ -420,6 +420,33 @@ static bool build(planner *p, int n, hone_node *const *outputs)
     return true;
 }
 
+/* ---- calls that run together ---- */
+
+static hone_status run_nothing(hone__exec *exec)
+{
+    (void)exec;
+    return HONE_OK;
+}
+
+static void join_execs(planner *p)
+{
+    hone__plan *plan = p->plan;
+    for (size_t e = 0; e < plan->n_execs; e += (size_t)plan->execs[e].joined + 1) {
+        hone__exec *first = &plan->execs[e], *next = first + 1;
+        for (; next < plan->execs + plan->n_execs; next++) {
+            bool same = next->call && first->call && next->call->op == first->call->op && first->call->op->join &&
+                        p->at[e][0] >= 0 && p->at[next - plan->execs][0] == p->at[e][0] && next->in[0].data == first->in[0].data;
+            if (!same || !first->call->op->join(first, next)) break;
+            first->joined++;
+            next->run = run_nothing;
+            for (int o = 0; o < next->n_out; o++) { /* written earlier than planned */
+                int buffer = p->at[next - plan->execs][next->n_in + o];
+                if (buffer >= 0) p->buffers[buffer].begin = HONE_MIN(p->buffers[buffer].begin, (int)e);
+            }
+        }
+    }
+}
+
 /* ---- addresses ---- */
 
 static void *address(const planner *p, int buffer, void *offset)
@@ -430,6 +457,7 @@ static void *address(const planner *p, int buffer, void *offset)
 static bool settle(planner *p)
 {
     hone__plan *plan = p->plan;
+    join_execs(p);
     if (hone__place(p->ctx, p->buffers, (int)p->n_buffers, &plan->arena_bytes) != HONE_OK) return false;
     if (!(plan->arena = hone__alloc(p->ctx, plan->arena_bytes))) return false;
     for (size_t e = 0; e < plan->n_execs; e++) {

@@ -70,14 +70,21 @@ hone_status hone_llm_evaluate(hone_llm *llm, const hone_llm_data *data, hone_llm
 
 /* ---- labels ---- */
 
+/* So many records are worked on together: each step reads the weights once for all of them. */
+enum { TOGETHER = 8 };
+
 typedef struct labelled {
     hone_llm *llm;
-    hone_session *session;
+    hone_session *session; /* a row a record */
     int64_t n;
     const char *const *labels;
     hone_tokens *ids; /* of each label; with the end of the turn where one label begins another */
-    float *logits, *first;
+    float *logits, *first; /* [TOGETHER, vocabulary]; first: after the prompts */
     int64_t *confusion; /* [n, n]: right label, chosen label */
+    int64_t count;      /* records at work, and of each: */
+    int64_t length[TOGETHER], right[TOGETHER], best[TOGETHER];
+    double score[TOGETHER], highest[TOGETHER];
+    hone_text text[TOGETHER];
 } labelled;
 
 /* log softmax(logits)[id] */
@@ -89,17 +96,24 @@ static double log_probability(const float *logits, int64_t n, int32_t id)
     return (double)logits[id] - most - log(sum);
 }
 
-/* The session holds the prompt, and first its logits; afterwards again. */
-static hone_status likelihood(labelled *l, const hone_tokens *label, double *result)
+static void rewind_rows(labelled *l)
 {
-    int64_t length = hone_session_length(l->session), v = l->llm->config.vocab_size;
-    *result = log_probability(l->first, v, label->ids[0]);
+    for (int64_t r = 0; r < l->count; r++) hone_session_row_rewind(l->session, r, l->length[r]);
+}
+
+/* The label's logarithmic likelihood after each prompt. The session holds the prompts, before and afterwards. */
+static hone_status likelihoods(labelled *l, const hone_tokens *label)
+{
+    int64_t v = l->llm->config.vocab_size;
+    int32_t rows[TOGETHER], ids[TOGETHER];
     hone_status status = HONE_OK;
-    for (size_t i = 1; i < label->count && status == HONE_OK; i++) {
-        status = hone_session_feed(l->session, &label->ids[i - 1], 1, l->logits);
-        if (status == HONE_OK) *result += log_probability(l->logits, v, label->ids[i]);
+    for (size_t i = 0; i < label->count && status == HONE_OK; i++) {
+        for (int64_t r = 0; r < l->count; r++) rows[r] = (int32_t)r, ids[r] = label->ids[i ? i - 1 : 0];
+        if (i) status = hone_session_step(l->session, l->count, rows, ids, l->logits);
+        for (int64_t r = 0; r < l->count && status == HONE_OK; r++)
+            l->score[r] = (i ? l->score[r] : 0) + log_probability((i ? l->logits : l->first) + r * v, v, label->ids[i]);
     }
-    hone_session_rewind(l->session, length);
+    rewind_rows(l);
     return status;
 }
 
@@ -110,56 +124,79 @@ static bool same_answer(const char *text, size_t size, const char *label)
     return size == strlen(label) && !strncasecmp(text, label, size);
 }
 
-/* The greedy answer, from the logits after the prompt; no longer than the longest label could be. */
-static hone_status generate(labelled *l, int64_t most, hone_text *text)
+/* The greedy answers, from the logits after the prompts; no longer than the longest label could be. */
+static hone_status generate(labelled *l, int64_t most)
 {
     hone_ctx *ctx = l->llm->ctx;
+    int64_t v = l->llm->config.vocab_size, n = l->count;
+    int32_t rows[TOGETHER], ids[TOGETHER];
     hone_sampler *greedy = hone_sampler_new(ctx);
     hone_status status = greedy ? HONE_OK : ctx->status;
-    memcpy(l->logits, l->first, (size_t)l->llm->config.vocab_size * sizeof(float));
-    text->size = 0;
-    for (int64_t i = 0; i < most && status == HONE_OK; i++) {
-        int32_t id;
-        status = hone_sampler_next(greedy, l->logits, l->llm->config.vocab_size, (uint64_t)i, &id);
-        if (status != HONE_OK || hone_tokenizer_is_end(l->llm->tokenizer, id)) break;
-        status = hone_tokenizer_decode(ctx, l->llm->tokenizer, &id, 1, HONE_DECODE_SKIP_SPECIAL, text);
-        if (status == HONE_OK && i + 1 < most) status = hone_session_feed(l->session, &id, 1, l->logits);
+    memcpy(l->logits, l->first, (size_t)(n * v) * sizeof(float));
+    for (int64_t r = 0; r < n; r++) rows[r] = (int32_t)r, l->text[r].size = 0;
+    for (int64_t i = 0; i < most && n && status == HONE_OK; i++) {
+        int64_t left = 0;
+        for (int64_t k = 0; k < n && status == HONE_OK; k++) {
+            int32_t id;
+            status = hone_sampler_next(greedy, l->logits + k * v, v, (uint64_t)i, &id);
+            if (status != HONE_OK || hone_tokenizer_is_end(l->llm->tokenizer, id)) continue;
+            status = hone_tokenizer_decode(ctx, l->llm->tokenizer, &id, 1, HONE_DECODE_SKIP_SPECIAL, &l->text[rows[k]]);
+            ids[left] = id;
+            rows[left++] = rows[k];
+        }
+        n = left;
+        if (status == HONE_OK && n && i + 1 < most) status = hone_session_step(l->session, n, rows, ids, l->logits);
     }
     hone_sampler_free(greedy);
     return status;
 }
 
-static hone_status one_record(labelled *l, const hone_record *r, int64_t i, hone_llm_labels *result, hone_tokens *prompt,
-                              hone_text *text)
+/* Reads record i's prompt into row r. */
+static hone_status read_record(labelled *l, const hone_record *record, int64_t i, int64_t r, hone_tokens *prompt)
 {
     hone_ctx *ctx = l->llm->ctx;
-    hone_message user = {"user", r->text};
-    bool chat = r->kind == HONE_RECORD_MESSAGES;
-    const char *answer = r->label;
-    size_t count = chat ? r->n_messages : 1;
-    if (chat && count && !strcmp(r->messages[count - 1].role, "assistant")) answer = r->messages[--count].content;
-    int64_t right = -1, best = -1, most = 0;
-    for (int64_t k = 0; k < l->n; k++) {
-        if (answer && same_answer(answer, strlen(answer), l->labels[k])) right = k;
-        most = HONE_MAX(most, (int64_t)l->ids[k].count + 1); /* and the end of the turn */
-    }
-    if (right < 0)
+    hone_message user = {"user", record->text};
+    bool chat = record->kind == HONE_RECORD_MESSAGES;
+    const char *answer = record->label;
+    size_t count = chat ? record->n_messages : 1;
+    if (chat && count && !strcmp(record->messages[count - 1].role, "assistant")) answer = record->messages[--count].content;
+    l->right[r] = l->best[r] = -1;
+    l->highest[r] = -INFINITY;
+    for (int64_t k = 0; k < l->n; k++)
+        if (answer && same_answer(answer, strlen(answer), l->labels[k])) l->right[r] = k;
+    if (l->right[r] < 0)
         return hone__fail_run(ctx, HONE_INVALID, "record %lld: its answer '%.40s' is none of the labels", (long long)i + 1,
                               answer ? answer : "(none)");
     prompt->count = 0;
-    hone_status status = hone_chat_encode(ctx, l->llm->tokenizer, chat ? r->messages : &user, count, true, prompt);
-    if (status == HONE_OK) status = hone_session_rewind(l->session, 0);
-    if (status == HONE_OK) status = hone_session_feed(l->session, prompt->ids, (int64_t)prompt->count, l->first);
-    double score = 0, highest = -INFINITY;
+    hone_status status = hone_chat_encode(ctx, l->llm->tokenizer, chat ? record->messages : &user, count, true, prompt);
+    if (status == HONE_OK) status = hone_session_row_rewind(l->session, r, 0);
+    if (status == HONE_OK)
+        status = hone_session_row_feed(l->session, r, prompt->ids, (int64_t)prompt->count, l->first + r * l->llm->config.vocab_size);
+    l->length[r] = (int64_t)prompt->count;
+    return status;
+}
+
+/* Records i to i + l->count - 1. */
+static hone_status some_records(labelled *l, const hone_records *records, int64_t i, hone_llm_labels *result, hone_tokens *prompt)
+{
+    hone_status status = HONE_OK;
+    int64_t most = 0;
+    for (int64_t r = 0; r < l->count && status == HONE_OK; r++)
+        status = read_record(l, hone_records_get(records, (size_t)(i + r)), i + r, r, prompt);
     for (int64_t k = 0; k < l->n && status == HONE_OK; k++) {
-        status = likelihood(l, &l->ids[k], &score);
-        if (score > highest) highest = score, best = k;
+        most = HONE_MAX(most, (int64_t)l->ids[k].count + 1); /* and the end of the turn */
+        status = likelihoods(l, &l->ids[k]);
+        for (int64_t r = 0; r < l->count; r++)
+            if (l->score[r] > l->highest[r]) l->highest[r] = l->score[r], l->best[r] = k;
     }
-    if (status == HONE_OK) status = generate(l, most, text);
+    if (status == HONE_OK) status = generate(l, most);
     if (status != HONE_OK) return status;
-    result->generated_accuracy += text->size && same_answer(text->data, text->size, l->labels[right]);
-    if (best >= 0) l->confusion[right * l->n + best]++;
-    result->examples++;
+    for (int64_t r = 0; r < l->count; r++) {
+        const hone_text *text = &l->text[r];
+        result->generated_accuracy += text->size && same_answer(text->data, text->size, l->labels[l->right[r]]);
+        if (l->best[r] >= 0) l->confusion[l->right[r] * l->n + l->best[r]]++;
+        result->examples++;
+    }
     return HONE_OK;
 }
 
@@ -227,24 +264,24 @@ hone_status hone_llm_classify(hone_llm *llm, const hone_records *records, int64_
     if (n_labels < 2 || n_labels > 1000) return hone__fail_run(ctx, HONE_INVALID, "classify: 2 to 1000 labels");
     labelled l = {.llm = llm, .n = n_labels, .labels = labels};
     size_t v = (size_t)llm->config.vocab_size;
-    l.session = hone_session_new(llm, HONE_MIN(llm->config.max_position_embeddings, longest_prompt(records)));
+    l.session = hone_session_new_rows(llm, TOGETHER, HONE_MIN(llm->config.max_position_embeddings, longest_prompt(records)));
     l.ids = hone__calloc(ctx, (size_t)n_labels, sizeof *l.ids);
-    l.logits = hone__alloc(ctx, v * sizeof(float));
-    l.first = hone__alloc(ctx, v * sizeof(float));
+    l.logits = hone__alloc(ctx, TOGETHER * v * sizeof(float));
+    l.first = hone__alloc(ctx, TOGETHER * v * sizeof(float));
     l.confusion = hone__calloc(ctx, (size_t)(n_labels * n_labels), sizeof *l.confusion);
     hone_status status = l.session && l.ids && l.logits && l.first && l.confusion ? HONE_OK : ctx->status;
     if (status == HONE_OK) status = encode_labels(&l);
     hone_tokens prompt = {0};
-    hone_text text = {0};
     int64_t all = (int64_t)hone_records_count(records);
-    for (int64_t i = 0; i < all && status == HONE_OK; i++) {
-        status = one_record(&l, hone_records_get(records, (size_t)i), i, result, &prompt, &text);
-        if (hone_cancelled(ctx) || (status == HONE_OK && progress && !progress(user, i + 1, all)))
+    for (int64_t i = 0; i < all && status == HONE_OK; i += l.count) {
+        l.count = HONE_MIN(all - i, (int64_t)TOGETHER);
+        status = some_records(&l, records, i, result, &prompt);
+        if (hone_cancelled(ctx) || (status == HONE_OK && progress && !progress(user, i + l.count, all)))
             status = hone__fail_run(ctx, HONE_CANCELLED, "cancelled");
     }
     if (status == HONE_OK) finish(&l, result);
     hone_tokens_free(ctx, &prompt);
-    hone_text_free(ctx, &text);
+    for (int r = 0; r < TOGETHER; r++) hone_text_free(ctx, &l.text[r]);
     for (int64_t k = 0; l.ids && k < n_labels; k++) hone_tokens_free(ctx, &l.ids[k]);
     hone__free(ctx, l.ids);
     hone__free(ctx, l.logits);

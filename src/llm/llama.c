@@ -96,10 +96,10 @@ static hone_node *attention(llama *l, const block *b, int64_t i, const hone__lla
     q = hone_rope(q, in->positions, .theta = c->rope_theta, .factors = factors);
     k = hone_rope(k, in->positions, .theta = c->rope_theta, .factors = factors);
     if (in->session) {
-        k = hone_cache_write(hone_variable(graph, in->session->keys[i]), k, in->cache_position);
-        v = hone_cache_write(hone_variable(graph, in->session->values[i]), v, in->cache_position);
+        k = hone_cache_write_rows(hone_variable(graph, in->session->keys[i]), k, in->cache_position, in->cache_rows);
+        v = hone_cache_write_rows(hone_variable(graph, in->session->values[i]), v, in->cache_position, in->cache_rows);
     }
-    hone_node *y = hone_attention(q, k, v, .begin = in->begin, .end = in->end, .causal = !in->end);
+    hone_node *y = hone_attention(q, k, v, .begin = in->begin, .end = in->end, .rows = in->cache_rows, .causal = !in->end);
     hone_shape s = hone_node_shape(x);
     y = hone_apply(b->o_proj, hone_reshape(y, HONE_SHAPE(s.dim[0], s.dim[1], c->num_attention_heads * c->head_dim)));
     hone__scope_pop(graph, before);

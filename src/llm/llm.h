@@ -80,6 +80,7 @@ typedef struct hone__llama_inputs {
     hone_node *tokens, *positions; /* i32 [B, T] */
     hone_node *begin, *end;        /* i32 [B, T]: the keys that a token may see; NULL: from 0, up to itself */
     hone_node *cache_position;     /* i32 [B]: where in the cache the first token goes; NULL: no cache */
+    hone_node *cache_rows;         /* i32 [B]: and in which of its rows */
     hone_session *session;         /* whose cache */
 } hone__llama_inputs;
 hone_layer *hone__llama_new(hone_ctx *ctx, const hone__llm_config *config);
@@ -92,8 +93,9 @@ hone_node *hone__llama_head(hone_layer *root, hone_graph *graph);
 struct hone_session {
     hone_llm *llm;
     hone_ctx *ctx;
-    int64_t capacity, length;
-    hone_tensor **keys, **values; /* a layer: [1, capacity, kv heads, head size], in the compute dtype */
+    int64_t rows, capacity;
+    int64_t *length;              /* [rows]: tokens fed */
+    hone_tensor **keys, **values; /* a layer: [rows, capacity, kv heads, head size], in the compute dtype */
     hone_function *step;          /* plans look at this session's cache */
 };
 

@@ -2,6 +2,7 @@
 #include "base/base.h"
 #include "hone/llm.h"
 
+#include <float.h>
 #include <math.h>
 
 struct hone_sampler {
@@ -83,6 +84,34 @@ static int64_t draw(const hone_sampler *s, int64_t count, double total, uint64_t
     return count - 1;
 }
 
+/* The first of the largest logits; -1 when one is not finite. Lanes, and a whole vocabulary at once, let the compiler use
+   vectors. */
+static int64_t largest(const float *logits, int64_t count)
+{
+    enum { LANES = 16 };
+    float most[LANES], top = -INFINITY;
+    uint32_t bad[LANES] = {0}, any = 0;
+    int64_t whole = count / LANES * LANES;
+    for (int k = 0; k < LANES; k++) most[k] = -INFINITY;
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            float x = logits[i + k];
+            most[k] = x > most[k] ? x : most[k];
+            bad[k] |= !(fabsf(x) <= FLT_MAX);
+        }
+    for (int k = 0; k < LANES; k++) {
+        top = most[k] > top ? most[k] : top;
+        any |= bad[k];
+    }
+    for (int64_t i = whole; i < count; i++) {
+        top = logits[i] > top ? logits[i] : top;
+        any |= !(fabsf(logits[i]) <= FLT_MAX);
+    }
+    int64_t best = 0;
+    while (!any && logits[best] < top) best++;
+    return any ? -1 : best;
+}
+
 hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t count, uint64_t position,
                               int32_t *id)
 {
@@ -90,14 +119,14 @@ hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t coun
     if (!hone__ok(ctx)) return ctx->status;
     if (count <= 0 || count > INT32_MAX)
         return hone__fail_run(ctx, HONE_INVALID, "sampler: %lld logits", (long long)count);
-    int32_t best = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(logits[i]))
-            return hone__fail_run(ctx, HONE_NUMERIC, "sampler: logit %lld of position %llu is %g",
-                                  (long long)i, (unsigned long long)position, (double)logits[i]);
-        if (logits[i] > logits[best]) best = (int32_t)i;
+    int64_t best = largest(logits, count);
+    if (best < 0) {
+        int64_t i = 0;
+        while (isfinite(logits[i])) i++;
+        return hone__fail_run(ctx, HONE_NUMERIC, "sampler: logit %lld of position %llu is %g", (long long)i,
+                              (unsigned long long)position, (double)logits[i]);
     }
-    *id = best;
+    *id = (int32_t)best;
     if (!(s->opts.temperature > 0) || s->opts.top_k == 1) return HONE_OK;
 
     bool cut_p = s->opts.top_p > 0 && s->opts.top_p < 1;

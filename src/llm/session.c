@@ -1,6 +1,5 @@
-/* Running language models: logits and losses of whole sequences, and sessions with a cache of keys and values. */
+/* Running language models: logits of whole sequences, and sessions with a cache of keys and values. */
 #include "llm/llm.h"
-#include "llm/tokenizer.h"
 
 /* ---- whole sequences ---- */
 
@@ -57,21 +56,27 @@ hone_tensor *hone_llm_logits(hone_llm *llm, const int32_t *ids, int64_t count)
 
 /* ---- sessions ---- */
 
+/* inputs: tokens, positions, end [B, T]; cache positions, cache rows [B]; the last token that is no padding [1]. One of B
+   and T is 1: the tokens of a prompt, or one token of each of some rows. */
+enum { INPUTS = 6 };
 static void record_step(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
     hone_session *session = user;
     hone_llm *llm = session->llm;
-    int64_t t = hone_node_shape(in[0]).dim[1];
-    hone__llama_inputs inputs = {.tokens = in[0], .positions = in[1], .end = in[2], .cache_position = in[3], .session = session};
+    hone_shape shape = hone_node_shape(in[0]);
+    hone__llama_inputs inputs = {.tokens = in[0], .positions = in[1], .end = in[2], .cache_position = in[3],
+                                 .cache_rows = in[4], .session = session};
     hone_node *x = hone__llama_hidden(llm->model->root, graph, &inputs);
     hone_node *head = x ? hone__llama_head(llm->model->root, graph) : NULL;
     if (!head) return;
-    x = hone_reshape(x, HONE_SHAPE(t, llm->config.hidden_size));
-    if (t > 1) x = hone_gather(x, in[4], 0); /* the last token that is no padding */
+    x = hone_reshape(x, HONE_SHAPE(shape.dim[0] * shape.dim[1], llm->config.hidden_size));
+    if (shape.dim[1] > 1) x = hone_gather(x, in[5], 0);
     out[0] = hone_linear(x, head, NULL);
 }
 
-hone_session *hone_session_new(hone_llm *llm, int64_t capacity)
+hone_session *hone_session_new(hone_llm *llm, int64_t capacity) { return hone_session_new_rows(llm, 1, capacity); }
+
+hone_session *hone_session_new_rows(hone_llm *llm, int64_t rows, int64_t capacity)
 {
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return NULL;
@@ -81,17 +86,22 @@ hone_session *hone_session_new(hone_llm *llm, int64_t capacity)
                    (long long)capacity);
         return NULL;
     }
+    if (rows < 1 || rows > HONE_SESSION_ROWS) {
+        hone__fail(ctx, HONE_INVALID, "session: 1 to %d rows, not %lld", HONE_SESSION_ROWS, (long long)rows);
+        return NULL;
+    }
     hone_session *s = hone__calloc(ctx, 1, sizeof *s);
     if (!s) return NULL;
-    *s = (hone_session){.llm = llm, .ctx = ctx, .capacity = capacity};
+    *s = (hone_session){.llm = llm, .ctx = ctx, .rows = rows, .capacity = capacity};
+    s->length = hone__calloc(ctx, (size_t)rows, sizeof *s->length);
     s->keys = hone__calloc(ctx, (size_t)c->num_hidden_layers, sizeof *s->keys);
     s->values = hone__calloc(ctx, (size_t)c->num_hidden_layers, sizeof *s->values);
-    hone_shape shape = HONE_SHAPE(1, capacity, c->num_key_value_heads, c->head_dim);
+    hone_shape shape = HONE_SHAPE(rows, capacity, c->num_key_value_heads, c->head_dim);
     for (int64_t i = 0; i < c->num_hidden_layers && s->keys && s->values; i++) {
         s->keys[i] = hone_tensor_new(ctx, llm->compute, shape);
         s->values[i] = hone_tensor_new(ctx, llm->compute, shape);
     }
-    s->step = hone_function_new(ctx, 5, 1, record_step, s, .compute = llm->compute);
+    s->step = hone_function_new(ctx, INPUTS, 1, record_step, s, .compute = llm->compute);
     hone__function_use_model(s->step, llm->model);
     if (hone__ok(ctx)) return s;
     hone_session_free(s);
@@ -108,17 +118,49 @@ void hone_session_free(hone_session *s)
     }
     hone__free(s->ctx, s->keys);
     hone__free(s->ctx, s->values);
+    hone__free(s->ctx, s->length);
     hone__free(s->ctx, s);
 }
 
-int64_t hone_session_length(const hone_session *s) { return s->length; }
+int64_t hone_session_rows(const hone_session *s) { return s->rows; }
+int64_t hone_session_length(const hone_session *s) { return hone_session_row_length(s, 0); }
+int64_t hone_session_row_length(const hone_session *s, int64_t row) { return row >= 0 && row < s->rows ? s->length[row] : -1; }
 
-hone_status hone_session_rewind(hone_session *s, int64_t length)
+static hone_status check_row(const hone_session *s, int64_t row)
 {
-    if (length < 0 || length > s->length)
+    if (row >= 0 && row < s->rows) return HONE_OK;
+    return hone__fail_run(s->ctx, HONE_INVALID, "session: there is no row %lld among %lld", (long long)row, (long long)s->rows);
+}
+
+hone_status hone_session_rewind(hone_session *s, int64_t length) { return hone_session_row_rewind(s, 0, length); }
+
+hone_status hone_session_row_rewind(hone_session *s, int64_t row, int64_t length)
+{
+    hone_status status = check_row(s, row);
+    if (status != HONE_OK) return status;
+    if (length < 0 || length > s->length[row])
         return hone__fail_run(s->ctx, HONE_INVALID, "session: cannot go back to %lld of %lld tokens", (long long)length,
-                              (long long)s->length);
-    s->length = length;
+                              (long long)s->length[row]);
+    s->length[row] = length;
+    return HONE_OK;
+}
+
+hone_status hone_session_row_copy(hone_session *s, int64_t to, int64_t from, int64_t length)
+{
+    hone_status status = check_row(s, to);
+    if (status == HONE_OK) status = check_row(s, from);
+    if (status != HONE_OK) return status;
+    if (length < 0 || length > s->length[from])
+        return hone__fail_run(s->ctx, HONE_INVALID, "session: cannot copy %lld of %lld tokens", (long long)length,
+                              (long long)s->length[from]);
+    const hone__llm_config *c = &s->llm->config;
+    int64_t token = c->num_key_value_heads * c->head_dim * hone__dtypes[s->llm->compute].bytes, row = s->capacity * token;
+    for (int64_t i = 0; i < c->num_hidden_layers && to != from; i++) {
+        char *keys = s->keys[i]->data, *values = s->values[i]->data;
+        memcpy(keys + to * row, keys + from * row, (size_t)(length * token));
+        memcpy(values + to * row, values + from * row, (size_t)(length * token));
+    }
+    s->length[to] = length;
     return HONE_OK;
 }
 
@@ -126,116 +168,94 @@ hone_status hone_session_rewind(hone_session *s, int64_t length)
 enum { CHUNK_TOKENS = 512 };
 
 /* Plans are made for a few lengths only: a run is padded to one of them where the cache has room. What padding writes
-   lies beyond the session's length, and is overwritten before anything looks there. */
-static int64_t padded(const hone_session *s, int64_t t)
+   lies beyond the row's length, and is overwritten before anything looks there. */
+static int64_t padded(int64_t length, int64_t capacity, int64_t t)
 {
     int64_t step = t <= 1 ? 1 : t <= 8 ? 8 : t <= 128 ? 16 : 64, up = (t + step - 1) / step * step;
-    return s->length + up <= s->capacity ? up : t;
+    return length + up <= capacity ? up : t;
 }
 
-static hone_status feed(hone_session *s, const int32_t *ids, int64_t count)
+/* The same for rows: the last one is given several times, and writes the same several times. */
+static int64_t padded_rows(int64_t n) { return n <= 8 ? n : (n + 3) / 4 * 4; }
+
+/* Runs B rows of T tokens, of which `count` are no padding: count <= B where T is 1, else count <= T and B is 1. */
+static hone_status run_step(hone_session *s, int64_t b, int64_t t, int64_t count, const int32_t *rows, const int32_t *ids)
 {
     hone_ctx *ctx = s->ctx;
-    int64_t t = padded(s, count);
-    hone_shape shape = HONE_SHAPE(1, t);
-    hone_tensor *in[5] = {hone_tensor_new(ctx, HONE_I32, shape), hone_tensor_new(ctx, HONE_I32, shape),
-                          hone_tensor_new(ctx, HONE_I32, shape), hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(1)),
-                          hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(1))};
-    hone_status status = ctx->status;
+    hone_tensor *in[INPUTS];
+    hone_status status = HONE_OK;
+    for (int i = 0; i < INPUTS; i++) {
+        in[i] = hone_tensor_new(ctx, HONE_I32, i < 3 ? HONE_SHAPE(b, t) : HONE_SHAPE(i < 5 ? b : 1));
+        if (!in[i]) status = ctx->status;
+    }
     if (status == HONE_OK) {
-        for (int64_t i = 0; i < t; i++) {
-            ((int32_t *)in[0]->data)[i] = i < count ? ids[i] : 0;
-            ((int32_t *)in[1]->data)[i] = (int32_t)(s->length + i);
-            ((int32_t *)in[2]->data)[i] = (int32_t)(s->length + i + 1);
+        int32_t *to[INPUTS];
+        for (int i = 0; i < INPUTS; i++) to[i] = in[i]->data;
+        for (int64_t r = 0; r < b; r++) {
+            int64_t given = HONE_MIN(r, count - 1), length = s->length[rows[t > 1 ? 0 : given]];
+            for (int64_t i = 0; i < t; i++) {
+                to[0][r * t + i] = t == 1 ? ids[given] : i < count ? ids[i] : 0;
+                to[1][r * t + i] = (int32_t)(length + i);
+                to[2][r * t + i] = (int32_t)(length + i + 1);
+            }
+            to[3][r] = (int32_t)length;
+            to[4][r] = rows[t > 1 ? 0 : given];
         }
-        ((int32_t *)in[3]->data)[0] = (int32_t)s->length;
-        ((int32_t *)in[4]->data)[0] = (int32_t)count - 1;
+        to[5][0] = (int32_t)count - 1;
         status = hone_function_call(s->step, in);
     }
-    for (int i = 0; i < 5; i++) hone_tensor_free(in[i]);
-    if (status == HONE_OK) s->length += count;
+    for (int i = 0; i < INPUTS; i++) hone_tensor_free(in[i]);
     return status;
+}
+
+static void take_logits(const hone_session *s, int64_t count, float *logits)
+{
+    if (logits)
+        memcpy(logits, hone_function_output(s->step, 0)->data, (size_t)(count * s->llm->config.vocab_size) * sizeof *logits);
 }
 
 hone_status hone_session_feed(hone_session *s, const int32_t *ids, int64_t count, float *logits)
 {
+    return hone_session_row_feed(s, 0, ids, count, logits);
+}
+
+hone_status hone_session_row_feed(hone_session *s, int64_t row, const int32_t *ids, int64_t count, float *logits)
+{
     hone_ctx *ctx = s->ctx;
     if (!hone__ok(ctx)) return ctx->status;
-    if (count < 1 || count > s->capacity - s->length)
+    hone_status status = check_row(s, row);
+    if (status != HONE_OK) return status;
+    int64_t *length = &s->length[row];
+    if (count < 1 || count > s->capacity - *length)
         return hone__fail_run(ctx, HONE_INVALID, "session: %lld tokens do not fit: %lld of %lld are taken", (long long)count,
-                              (long long)s->length, (long long)s->capacity);
-    hone_status status = check_tokens(s->llm, ids, count);
-    for (int64_t at = 0; at < count && status == HONE_OK; at += CHUNK_TOKENS)
-        status = feed(s, ids + at, HONE_MIN((int64_t)CHUNK_TOKENS, count - at));
-    if (status == HONE_OK && logits)
-        memcpy(logits, hone_function_output(s->step, 0)->data, (size_t)s->llm->config.vocab_size * sizeof *logits);
+                              (long long)*length, (long long)s->capacity);
+    status = check_tokens(s->llm, ids, count);
+    for (int64_t at = 0; at < count && status == HONE_OK; at += CHUNK_TOKENS) {
+        int64_t n = HONE_MIN((int64_t)CHUNK_TOKENS, count - at);
+        status = run_step(s, 1, padded(*length, s->capacity, n), n, &(int32_t){(int32_t)row}, ids + at);
+        if (status == HONE_OK) *length += n;
+    }
+    if (status == HONE_OK) take_logits(s, 1, logits);
     return status;
 }
 
-/* ---- generation ---- */
-
-typedef struct generation {
-    hone_llm *llm;
-    const hone_generate_opts *o;
-    hone_decode_stream stream;
-    hone_text text;  /* decoded and not yet handed out: it may be the beginning of a stop string */
-    size_t longest;  /* stop string */
-    bool stopped;
-} generation;
-
-static const char *find_bytes(const char *text, size_t size, const char *what, size_t n)
+hone_status hone_session_step(hone_session *s, int64_t count, const int32_t *rows, const int32_t *ids, float *logits)
 {
-    for (size_t i = 0; n && i + n <= size; i++)
-        if (!memcmp(text + i, what, n)) return text + i;
-    return NULL;
-}
-
-/* Hands out what is certain not to be part of a stop string; all of it at the end. */
-static bool hand_out(generation *g, bool all)
-{
-    for (size_t i = 0; i < g->o->n_stop && !g->stopped && g->text.size; i++) {
-        const char *at = find_bytes(g->text.data, g->text.size, g->o->stop[i], strlen(g->o->stop[i]));
-        if (!at) continue;
-        g->text.size = (size_t)(at - g->text.data);
-        g->stopped = all = true;
-    }
-    size_t keep = all || !g->longest ? 0 : HONE_MIN(g->longest - 1, g->text.size), ready = g->text.size - keep;
-    bool go_on = !ready || !g->o->on_text || g->o->on_text(g->o->user, g->text.data, ready);
-    if (ready) memmove(g->text.data, g->text.data + ready, keep);
-    g->text.size = keep;
-    return go_on && !g->stopped;
-}
-
-hone_status hone_generate_opt(hone_session *s, const int32_t *prompt, int64_t count, hone_tokens *out,
-                              const hone_generate_opts *opts)
-{
-    static const hone_generate_opts none = {0};
     hone_ctx *ctx = s->ctx;
-    hone_llm *llm = s->llm;
+    bool seen[HONE_SESSION_ROWS] = {false};
     if (!hone__ok(ctx)) return ctx->status;
-    generation g = {.llm = llm, .o = opts ? opts : &none};
-    for (size_t i = 0; i < g.o->n_stop; i++) g.longest = HONE_MAX(g.longest, strlen(g.o->stop[i]));
-    hone_sampler *sampler = hone_sampler_new_opt(ctx, &g.o->sampling);
-    float *logits = hone__alloc(ctx, (size_t)llm->config.vocab_size * sizeof *logits);
-    hone_status status = sampler && logits ? hone_session_feed(s, prompt, count, logits) : ctx->status;
-    int64_t most = g.o->max_tokens ? g.o->max_tokens : 256;
-    for (int64_t i = 0; i < most && status == HONE_OK; i++) {
-        int32_t id;
-        status = hone_sampler_next(sampler, logits, llm->config.vocab_size, (uint64_t)s->length, &id);
-        if (status != HONE_OK || (!g.o->ignore_end && hone_tokenizer_is_end(llm->tokenizer, id))) break;
-        if (out && hone__tokens_add(ctx, out, id) != HONE_OK) status = ctx->status;
-        if (status == HONE_OK)
-            status = hone_decode_stream_add(ctx, llm->tokenizer, id, HONE_DECODE_SKIP_SPECIAL, &g.stream, &g.text);
-        if (status != HONE_OK || !hand_out(&g, false)) break;
-        if (i + 1 == most || s->length == s->capacity) break;
-        if (hone_cancelled(ctx)) status = hone__fail_run(ctx, HONE_CANCELLED, "cancelled");
-        if (status == HONE_OK) status = hone_session_feed(s, &id, 1, logits);
+    if (count < 1 || count > s->rows)
+        return hone__fail_run(ctx, HONE_INVALID, "session: a step of 1 to %lld rows, not %lld", (long long)s->rows, (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        if (check_row(s, rows[i]) != HONE_OK) return HONE_INVALID;
+        if (seen[rows[i]]) return hone__fail_run(ctx, HONE_INVALID, "session: row %d twice in a step", (int)rows[i]);
+        seen[rows[i]] = true;
+        if (s->length[rows[i]] == s->capacity)
+            return hone__fail_run(ctx, HONE_INVALID, "session: row %d is full: %lld tokens", (int)rows[i], (long long)s->capacity);
     }
-    if (status == HONE_OK || status == HONE_CANCELLED) {
-        if (!g.stopped && hone_decode_stream_end(ctx, &g.stream, &g.text) == HONE_OK) hand_out(&g, true);
-    }
-    hone_text_free(ctx, &g.text);
-    hone__free(ctx, logits);
-    hone_sampler_free(sampler);
+    hone_status status = check_tokens(s->llm, ids, count);
+    if (status == HONE_OK) status = run_step(s, padded_rows(count), 1, count, rows, ids);
+    for (int64_t i = 0; i < count && status == HONE_OK; i++) s->length[rows[i]]++;
+    if (status == HONE_OK) take_logits(s, count, logits);
     return status;
 }

@@ -392,7 +392,7 @@ void hone_text_free(hone_ctx *ctx, hone_text *text)
     *text = (hone_text){0};
 }
 
-static bool add_text(hone_ctx *ctx, hone_text *text, const void *data, size_t size)
+bool hone__text_add(hone_ctx *ctx, hone_text *text, const void *data, size_t size)
 {
     hone__buffer buffer = {text->data, text->size, text->capacity};
     bool ok = hone__buffer_add(ctx, &buffer, data, size);
@@ -428,7 +428,7 @@ hone_status hone_tokenizer_decode(hone_ctx *ctx, const hone_tokenizer *t, const 
             if (text->data) text->data[before] = 0;
             return HONE_INVALID;
         }
-        if (!add_text(ctx, text, bytes, size)) return ctx->status;
+        if (!hone__text_add(ctx, text, bytes, size)) return ctx->status;
     }
     return HONE_OK;
 }
@@ -455,13 +455,13 @@ static bool stream_byte(hone_ctx *ctx, hone_decode_stream *stream, unsigned char
     if (hone__utf8_next((const char *)stream->pending, (size_t)stream->count, &code)) {
         int count = stream->count;
         stream->count = 0;
-        return add_text(ctx, text, stream->pending, (size_t)count);
+        return hone__text_add(ctx, text, stream->pending, (size_t)count);
     }
     if (may_become_character(stream->pending, stream->count)) return true;
     /* What came before this byte is a broken character; the byte itself may begin a new one. */
     bool alone = stream->count == 1;
     stream->count = 0;
-    return add_text(ctx, text, replacement, 3) && (alone || stream_byte(ctx, stream, byte, text));
+    return hone__text_add(ctx, text, replacement, 3) && (alone || stream_byte(ctx, stream, byte, text));
 }
 
 hone_status hone_decode_stream_add(hone_ctx *ctx, const hone_tokenizer *t, int32_t id, unsigned flags,
@@ -479,7 +479,7 @@ hone_status hone_decode_stream_add(hone_ctx *ctx, const hone_tokenizer *t, int32
 hone_status hone_decode_stream_end(hone_ctx *ctx, hone_decode_stream *stream, hone_text *text)
 {
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
-    bool ok = !stream->count || add_text(ctx, text, replacement, 3);
+    bool ok = !stream->count || hone__text_add(ctx, text, replacement, 3);
     stream->count = 0;
     return ok ? HONE_OK : ctx->status;
 }

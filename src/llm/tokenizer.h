@@ -126,6 +126,8 @@ pcre2_general_context *hone__pcre_new(hone_ctx *ctx); /* PCRE2's memory comes fr
 
 /* Appends one id, marked as trained. MEMORY (sticky). */
 hone_status hone__tokens_add(hone_ctx *ctx, hone_tokens *tokens, int32_t id);
+/* Appends bytes; false: MEMORY (sticky). */
+bool hone__text_add(hone_ctx *ctx, hone_text *text, const void *data, size_t size);
 
 /* hone_tokenizer_encode, and where each appended token lies in the text: span[2 * i], span[2 * i + 1]
    (begin, end in bytes; room for as many as there are tokens is made). spans NULL: not wanted. */

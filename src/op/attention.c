@@ -12,13 +12,14 @@ struct attention_attr {
 static const hone__attr attrs[] = {HONE__ATTR(struct attention_attr, scale, F64),
                                    HONE__ATTR(struct attention_attr, causal, BOOL), {0}};
 
-/* q, k, v are inputs 0, 1, 2; the limits are inputs `limits` and `limits` + 1. */
+/* q, k, v are inputs 0, 1, 2; the limits are inputs `limits` and `limits` + 1, the rows `limits` + 2. */
 static bool check(hone__call *call, int limits)
 {
     hone_shape q = call->in[0]->shape, k = call->in[1]->shape, v = call->in[2]->shape;
     if (!hone__want_same_real(call, 0, 1) || !hone__want_same_real(call, 0, 2)) return false;
-    bool fits =
-        q.rank == 4 && k.rank == 4 && hone_shape_equal(k, v) && q.dim[0] == k.dim[0] && q.dim[3] == k.dim[3];
+    bool chosen = hone__has(call, limits + 2);
+    bool fits = q.rank == 4 && k.rank == 4 && hone_shape_equal(k, v) && (chosen || q.dim[0] == k.dim[0]) &&
+                q.dim[3] == k.dim[3];
     if (!fits)
         return hone__refuse(call, HONE_SHAPE,
                             "q must be [B, Tq, H, D], k and v [B, Tk, Hkv, D]; they are %s, %s, %s",
@@ -36,6 +37,9 @@ static bool check(hone__call *call, int limits)
             return hone__refuse(call, HONE_DTYPE, "begin and end must be i32, not %s",
                                 hone_dtype_name(call->in[i]->dtype));
     }
+    if (chosen && !hone__want_shape(call, limits + 2, HONE_SHAPE(q.dim[0]), "rows")) return false;
+    if (chosen && call->in[limits + 2]->dtype != HONE_I32)
+        return hone__refuse(call, HONE_DTYPE, "rows must be i32, not %s", hone_dtype_name(call->in[limits + 2]->dtype));
     return true;
 }
 
@@ -122,7 +126,41 @@ typedef struct job {
     const hone__attention *a;
     char *parts, *scratch;
     size_t part_bytes, slot_bytes;
+    int64_t tasks;
 } job;
+
+enum { ROWS = 5 }; /* the input that says whose keys and values a row of q looks at */
+
+static int64_t row_at(const hone__exec *e, int64_t b)
+{
+    return ((const int32_t *)e->in[ROWS].data)[b * e->in[ROWS].stride[0]];
+}
+
+static hone_status check_rows(hone__exec *e)
+{
+    int64_t rows = e->in[1].shape.dim[0];
+    for (int64_t b = 0; hone__data(e, ROWS) && b < e->in[0].shape.dim[0]; b++)
+        if (row_at(e, b) < 0 || row_at(e, b) >= rows)
+            return hone__fail_run(e->ctx, HONE_INVALID, "row %lld of q looks at row %lld of %lld of the keys", (long long)b,
+                                  (long long)row_at(e, b), (long long)rows);
+    return HONE_OK;
+}
+
+static void *moved(const hone__attention_side *x, int64_t rows)
+{
+    return (char *)x->data + rows * x->stride[0] * hone__dtypes[x->dtype].bytes;
+}
+
+/* The call as one of its tasks sees it (a batch row's tasks are neighbours): keys and values where they are for its row. */
+static const hone__attention *of_task(const job *j, int64_t task, hone__attention *own)
+{
+    if (!hone__data(j->e, ROWS)) return j->a;
+    int64_t b = task / (j->tasks / j->a->b), rows = row_at(j->e, b) - b;
+    *own = *j->a;
+    own->k.data = moved(&own->k, rows);
+    own->v.data = moved(&own->v, rows);
+    return own;
+}
 
 /* One query a row, as in generation: keys and values are streamed once, and cut over threads. */
 static bool decodes(const hone__attention *a) { return a->tq == 1; }
@@ -150,15 +188,17 @@ static hone_status prepare(hone__exec *e)
 static void forward(void *arg, int slot, int64_t begin, int64_t end)
 {
     const job *j = arg;
+    hone__attention own;
     for (int64_t t = begin; t < end; t++)
-        j->e->k->attention(j->a, t, j->scratch + (size_t)slot * j->slot_bytes);
+        j->e->k->attention(of_task(j, t, &own), t, j->scratch + (size_t)slot * j->slot_bytes);
 }
 
 static void decode(void *arg, int slot, int64_t begin, int64_t end)
 {
     const job *j = arg;
+    hone__attention own;
     for (int64_t t = begin; t < end; t++)
-        j->e->k->attention_decode(j->a, t, j->parts + (size_t)t * j->part_bytes,
+        j->e->k->attention_decode(of_task(j, t, &own), t, j->parts + (size_t)t * j->part_bytes,
                                   j->scratch + (size_t)slot * j->slot_bytes);
 }
 
@@ -166,6 +206,7 @@ static hone_status run(hone__exec *e)
 {
     hone__attention a = describe(e, 3);
     if (a.b == 0 || a.tq == 0 || (!e->out[0].data && !e->out[1].data)) return HONE_OK;
+    if (check_rows(e) != HONE_OK) return HONE_INVALID;
     char *scratch = e->scratch;
     gather_side(e, 0, &a.q, &scratch);
     gather_side(e, 1, &a.k, &scratch);
@@ -175,7 +216,7 @@ static hone_status run(hone__exec *e)
     for (int i = 0; i < 3; i++) a.lse_stride[i] = e->out[1].stride[i];
     job j = {.e = e, .a = &a};
     if (decodes(&a)) {
-        int64_t tasks = e->k->attention_decode_tasks(&a);
+        int64_t tasks = j.tasks = e->k->attention_decode_tasks(&a);
         j.part_bytes = e->k->attention_decode_part(&a);
         j.slot_bytes = hone__align(e->k->attention_decode_scratch(&a));
         j.parts = hone__take(&scratch, (size_t)tasks * j.part_bytes);
@@ -184,7 +225,7 @@ static hone_status run(hone__exec *e)
         e->k->attention_decode_merge(&a, j.parts);
         return HONE_OK;
     }
-    int64_t tasks = e->k->attention_tasks(&a);
+    int64_t tasks = j.tasks = e->k->attention_tasks(&a);
     j.slot_bytes = hone__align(e->k->attention_scratch(&a));
     j.scratch = scratch;
     hone__slots_run(e->ctx, tasks, grain(&a, tasks), forward, &j);
@@ -193,6 +234,7 @@ static hone_status run(hone__exec *e)
 
 static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d)
 {
+    if (hone__has(call, ROWS)) return hone__refuse(call, HONE_UNSUPPORTED, "chosen rows of keys have no gradient");
     hone_node *in[8] = {call->in[0], call->in[1], call->in[2], &call->out[0], &call->out[1], d_out[0],
                         hone__has(call, 3) ? call->in[3] : NULL, hone__has(call, 4) ? call->in[4] : NULL};
     hone_node *g = hone__record(call->graph, &hone__op_attention_grad,
@@ -262,6 +304,7 @@ static hone_status grad_run(hone__exec *e)
     {                                                                                                        \
         .dtype = HONE_I32, .shape = {2, {__VA_ARGS__}}, .fill = HONE__FILL_INDEX, .low = low_, .high = high_ \
     }
+#define ROW_NUMBERS(high_, n) {.dtype = HONE_I32, .shape = {1, {n}}, .fill = HONE__FILL_INDEX, .low = 0, .high = high_}
 #define ATTENTION(...) .attr = &(struct attention_attr){__VA_ARGS__}
 static const hone__sample samples[] = {
     {.name = "plain", .n_in = 3, .in = {X(2, 3, 2, 4), X(2, 5, 2, 4), X(2, 5, 2, 4)}, ATTENTION(0, false)},
@@ -287,6 +330,11 @@ static const hone__sample samples[] = {
      .n_in = 5,
      .in = {X(2, 1, 6, 4), X(2, 9, 2, 4), X(2, 9, 2, 4), {.absent = true}, LIMIT(3, 9, 2, 1)},
      ATTENTION(0, false)},
+    {.name = "rows_shape",
+     .n_in = 6,
+     .in = {X(2, 3, 2, 4), X(4, 5, 2, 4), X(4, 5, 2, 4), {.absent = true}, {.absent = true}, ROW_NUMBERS(4, 3)},
+     ATTENTION(0, true),
+     .refused = "the rows must be [2]"},
     {.name = "decode_long",
      .no_grad = true,
      .n_in = 3,
@@ -358,7 +406,7 @@ static const hone__sample grad_samples[] = {
 const hone_op hone__op_attention = {
     .name = "attention",
     .doc = "softmax(scale q k^T) v over the keys that a query sees; the logarithm of the sum of exponentials",
-    .n_in = 5,
+    .n_in = 6,
     .n_required = 3,
     .n_out = 2,
     .flags = HONE__STRIDED | HONE__COMPUTE,
@@ -389,7 +437,7 @@ hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const ho
 {
     if (!q || !k || !v) return NULL;
     hone_attention_opts o = opts ? *opts : (hone_attention_opts){0};
-    hone_node *in[5] = {q, k, v, o.begin, o.end};
-    return hone__record(q->call->graph, &hone__op_attention, o.end ? 5 : o.begin ? 4 : 3, in,
+    hone_node *in[6] = {q, k, v, o.begin, o.end, o.rows};
+    return hone__record(q->call->graph, &hone__op_attention, o.rows ? 6 : o.end ? 5 : o.begin ? 4 : 3, in,
                         &(struct attention_attr){o.scale, o.causal});
 }

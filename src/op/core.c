@@ -176,40 +176,52 @@ hone_node *hone_assign(hone_node *variable, hone_node *value)
 static bool cache_write_shape(hone__call *call)
 {
     hone_shape cache = call->variable->shape, value = call->in[0]->shape, position = call->in[1]->shape;
-    bool fits = cache.rank >= 2 && value.rank == cache.rank && value.dim[0] == cache.dim[0] &&
+    hone_node *rows = call->n_in > 2 ? call->in[2] : NULL;
+    bool fits = cache.rank >= 2 && value.rank == cache.rank && (rows || value.dim[0] == cache.dim[0]) &&
                 value.dim[1] <= cache.dim[1] && call->in[0]->dtype == call->variable->dtype;
     for (int d = 2; d < cache.rank && fits; d++) fits = value.dim[d] == cache.dim[d];
     if (!fits)
         return hone__refuse(call, HONE_SHAPE, "a cache of shape %s cannot take a value of shape %s",
                             HONE__SHAPE_STR(cache), HONE__SHAPE_STR(value));
-    if (call->in[1]->dtype != HONE_I32 || position.rank != 1 || position.dim[0] != cache.dim[0])
-        return hone__refuse(call, HONE_SHAPE, "position must be i32 [%lld], not %s %s", (long long)cache.dim[0],
+    if (call->in[1]->dtype != HONE_I32 || position.rank != 1 || position.dim[0] != value.dim[0])
+        return hone__refuse(call, HONE_SHAPE, "position must be i32 [%lld], not %s %s", (long long)value.dim[0],
                             hone_dtype_name(call->in[1]->dtype), HONE__SHAPE_STR(position));
+    if (rows && (rows->dtype != HONE_I32 || !hone_shape_equal(rows->shape, position)))
+        return hone__refuse(call, HONE_SHAPE, "rows must be i32 [%lld], not %s %s", (long long)value.dim[0],
+                            hone_dtype_name(rows->dtype), HONE__SHAPE_STR(rows->shape));
     return hone__set_out(call, 0, call->variable->dtype, cache);
 }
 static hone_status cache_write_run(hone__exec *e)
 {
     hone__view *cache = &e->out[0], *value = &e->in[0];
-    const int32_t *position = e->in[1].data;
-    int64_t batch = cache->shape.dim[0], capacity = cache->shape.dim[1], length = value->shape.dim[1];
-    int64_t row = batch && capacity ? hone_shape_count(cache->shape) / (batch * capacity) : 0;
-    for (int64_t b = 0; b < batch; b++)
+    const int32_t *position = e->in[1].data, *rows = e->n_in > 2 ? e->in[2].data : NULL;
+    int64_t batch = value->shape.dim[0], all = cache->shape.dim[0], capacity = cache->shape.dim[1], length = value->shape.dim[1];
+    int64_t row = batch && all && capacity ? hone_shape_count(cache->shape) / (all * capacity) : 0;
+    for (int64_t b = 0; b < batch; b++) {
+        if (rows && (rows[b] < 0 || rows[b] >= all))
+            return hone__fail_run(e->ctx, HONE_INVALID, "row %d is outside a cache of %lld rows", (int)rows[b], (long long)all);
         if (position[b] < 0 || position[b] > capacity - length)
             return hone__fail_run(e->ctx, HONE_INVALID, "position %d with %lld new entries is outside a cache of %lld",
                                   (int)position[b], (long long)length, (long long)capacity);
+    }
     for (int64_t b = 0; b < batch; b++)
-        e->k->copy(hone__at(cache, (b * capacity + position[b]) * row), cache->dtype,
+        e->k->copy(hone__at(cache, ((rows ? rows[b] : b) * capacity + position[b]) * row), cache->dtype,
                    hone__at(value, b * length * row), value->dtype, 1, length * row);
     e->target->version++;
     return HONE_OK;
 }
-const hone_op hone__op_cache_write = {.name = "cache_write", .doc = "variable[b, position[b] + t] = value[b, t]",
-                                      .n_in = 2, .n_out = 1, .flags = HONE__EFFECT | HONE__FLEX,
+const hone_op hone__op_cache_write = {.name = "cache_write", .doc = "variable[rows[b], position[b] + t] = value[b, t]",
+                                      .n_in = 3, .n_required = 2, .n_out = 1, .flags = HONE__EFFECT | HONE__FLEX,
                                       .shape = cache_write_shape, .run = cache_write_run};
 
 hone_node *hone_cache_write(hone_node *variable, hone_node *value, hone_node *position)
 {
     return effect(variable, &hone__op_cache_write, 2, (hone_node *[]){value, position});
+}
+
+hone_node *hone_cache_write_rows(hone_node *variable, hone_node *value, hone_node *position, hone_node *rows)
+{
+    return effect(variable, &hone__op_cache_write, 3, (hone_node *[]){value, position, rows});
 }
 
 static hone_status grad_store_run(hone__exec *e)

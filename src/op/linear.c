@@ -1,7 +1,7 @@
 /* Products with a weight: packed once for its variable, read from blocks where that is faster. With two factors p and q
    more, a product of low rank is added (Hu et al. 2021, "LoRA"): y = x w^T + scale (x p^T) q^T, rounded after the sum. */
+#include "kernel/few_rows.h"
 #include "kernel/gemm.h"
-#include "kernel/quantized.h"
 #include "op/nn.h"
 
 struct linear_attr {
@@ -56,7 +56,7 @@ typedef struct prepared {
     const void *weight;      /* packed or plain; NULL: in[1] as it lies */
     hone__packer *packer;    /* packs in[1] into scratch at each run */
     size_t packed_bytes;     /* of scratch, in front of the product's own */
-    hone__quantized *quantized;
+    hone__few_rows *few_rows;
     hone__gemm *gemm;        /* of both products at once */
     /* The product of low rank: inner = scale x p, in f32 (f64) and as a product takes it; and outer, inner q. */
     int64_t rank;
@@ -99,7 +99,7 @@ static void free_prepared(void *state)
     prepared *p = state;
     if (!p) return;
     hone__matmul_free(p->matmul);
-    hone__quantized_free(p->quantized);
+    hone__few_rows_free(p->few_rows);
     hone__packer_free(p->packer);
     hone__gemm_free(p->gemm);
     hone__matmul_free(p->inner);
@@ -139,6 +139,29 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
 
 /* A segment that is computed again backwards may want the inner product and not y. */
 static bool only_inner(const hone__exec *e) { return e->n_in > 3 && e->call->in[3] && !e->out[0].shape.rank; }
+
+/* Weights in blocks multiply activations of 8 bits. Generating that is fine; learning, with batches of more rows, it is not. */
+static bool may_be_rough(const hone__exec *e, const hone__variable *w, int64_t rows)
+{
+    return !hone__is_blocks(w->stored) || rows <= 8 || e->call->graph->mode != HONE_TRAIN;
+}
+
+/* A weight in another format, generating: one plain copy in bf16, which products of few rows read as they do a stored one. */
+static bool reads_half(const hone__exec *e, const hone__variable *w, const hone__matmul_desc *d)
+{
+    const struct linear_attr *t = e->attr;
+    return d->ab == HONE_BF16 && e->plan && !t->transposed && !w->by_hand && e->call->graph->mode != HONE_TRAIN &&
+           hone__few_rows_possible(HONE_BF16, d->m, d->n, d->k);
+}
+
+static hone_status prepare_half(hone__exec *e, prepared *p, hone__variable *w, const hone__matmul_desc *d)
+{
+    hone__derived *half = hone__derive_plain(w, HONE_BF16);
+    if (!half || !hone__plan_uses(e->plan, w, half)) return e->ctx->status;
+    if (!(p->few_rows = hone__few_rows_new(e->ctx, HONE_BF16, d->m, d->n, d->k, half->data))) return e->ctx->status;
+    e->scratch_size = hone__few_rows_scratch(p->few_rows);
+    return HONE_OK;
+}
 
 /* The products with p and q; d is the other one's, which is taken along where our own can do both. */
 static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matmul_desc *d)
@@ -188,10 +211,10 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
     bool more = e->n_in > 3 && e->call->in[3];
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
-    if (variable && hone__is_blocks(variable->stored) && x->dtype == HONE_BF16 && !t->transposed && e->plan) {
-        p->quantized = hone__quantized_new(e->ctx, variable->stored, rows, n, k, variable->data);
-        if (p->quantized) {
-            e->scratch_size = hone__quantized_scratch(p->quantized);
+    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && may_be_rough(e, variable, rows)) {
+        p->few_rows = hone__few_rows_new(e->ctx, variable->stored, rows, n, k, variable->data);
+        if (p->few_rows) {
+            e->scratch_size = hone__few_rows_scratch(p->few_rows);
             return HONE_OK;
         }
         if (!hone__ok(e->ctx)) return e->ctx->status;
@@ -212,6 +235,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     *desc = d;
     if (more && d.b_raw) return HONE_OK;
+    if (derive && reads_half(e, variable, &d)) return prepare_half(e, p, variable, &d);
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);
@@ -233,12 +257,29 @@ static void activate_part(void *arg, int64_t begin, int64_t end)
     e->k->unary(f, y, e->out[0].dtype, y, e->out[0].dtype, 1, end - begin, 0, 0);
 }
 
+static const void *bias_of(const hone__exec *e) { return e->n_in > 2 ? e->in[2].data : NULL; }
+
+/* Products of few rows that do nothing else run together: query, key and value; gate and up. */
+static bool join(const hone__exec *first, const hone__exec *next)
+{
+    const prepared *a = first->state, *b = next->state;
+    const struct linear_attr *s = first->attr, *t = next->attr;
+    return first->joined + 1 < HONE__FEW_ROWS_PARTS && a->few_rows && b->few_rows && !a->inner && !b->inner && !s->activation &&
+           !t->activation && hone_shape_count(next->out[0].shape) && hone__few_rows_alike(a->few_rows, b->few_rows);
+}
+
 static hone_status run_product(hone__exec *e, void *y, hone_dtype type)
 {
     const prepared *p = e->state;
-    const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
-    if (p->quantized) {
-        hone__quantized_run(p->quantized, e->in[0].data, e->in[0].dtype, bias, y, type, e->scratch);
+    const void *bias = bias_of(e);
+    if (p->few_rows) {
+        hone__few_rows_part parts[HONE__FEW_ROWS_PARTS] = {{p->few_rows, bias, y, type}};
+        for (int i = 1; i <= e->joined; i++) {
+            const hone__exec *other = e + i;
+            parts[i] = (hone__few_rows_part){((const prepared *)other->state)->few_rows, bias_of(other), other->out[0].data,
+                                             other->out[0].dtype};
+        }
+        hone__few_rows_run(parts, e->joined + 1, e->in[0].data, e->in[0].dtype, e->scratch);
         return HONE_OK;
     }
     const void *w = p->packer ? e->scratch : p->weight ? p->weight : e->in[1].data;
@@ -441,7 +482,7 @@ static const hone__sample samples[] = {
 const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias + scale (x p^T) q^T)", .n_in = 5, .n_required = 2,
                                  .n_out = 2, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2 + 8 + 16,
                                  .attr_size = sizeof(struct linear_attr), .attrs = attrs, .shape = shape,
-                                 .prepare = prepare, .run = run, .vjp = vjp, .samples = samples};
+                                 .prepare = prepare, .run = run, .join = join, .vjp = vjp, .samples = samples};
 
 hone_node *hone_linear_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_linear_opts *opts)
 {

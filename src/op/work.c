@@ -54,7 +54,8 @@ static void count_bytes(const hone__exec *e, hone__work *work, double seen)
     for (int i = 0; i < e->n_in; i++) {
         if (!e->in[i].data) continue;
         double bytes = op->flags & HONE__COMPUTE ? weight_bytes(e, i) : view_bytes(&e->in[i]);
-        if (attends && (i == 1 || i == 2)) bytes *= HONE_MIN(seen, 1.0);
+        if (attends && (i == 1 || i == 2)) /* of a row what is seen; with rows chosen, of each of those */
+            bytes *= HONE_MIN(seen * (double)e->in[0].shape.dim[0] / (double)HONE_MAX(e->in[i].shape.dim[0], (int64_t)1), 1.0);
         if (op == &hone__op_gather && i == 0) bytes = HONE_MIN(bytes, results); /* rows, not the whole table */
         work->bytes += bytes;
         if (outlives(e, e->in[i].data)) work->read += bytes;

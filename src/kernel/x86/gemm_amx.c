@@ -76,24 +76,6 @@ INLINE __m512i load(const void *data, hone_dtype type, int64_t at, int64_t n)
     }
 }
 
-/* 16 x 16 of 32 bits */
-INLINE void transpose(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 4) {
-        __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]), b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        __m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]), d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
-        t[i] = _mm512_unpacklo_epi64(a, c), t[i + 1] = _mm512_unpackhi_epi64(a, c);
-        t[i + 2] = _mm512_unpacklo_epi64(b, d), t[i + 3] = _mm512_unpackhi_epi64(b, d);
-    }
-    for (int i = 0; i < 4; i++) {
-        __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xDD);
-        __m512i c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88), d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xDD);
-        r[i] = _mm512_shuffle_i32x4(a, c, 0x88), r[i + 8] = _mm512_shuffle_i32x4(a, c, 0xDD);
-        r[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88), r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xDD);
-    }
-}
-
 /* 32 of the other axis by 32 of k. Where neighbours lie along k, rows come ready for A; else in pairs, ready for B. */
 INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p, int64_t k,
                         bool pairs)
@@ -105,7 +87,7 @@ INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, 
                 int64_t i = half * 16 + j;
                 r[j] = i < left ? load(x->data, type, (at + i) * x->other + p, k - p) : _mm512_setzero_si512();
             }
-            if (pairs) transpose(r);
+            if (pairs) transpose16(r);
             for (int j = 0; j < 16; j++) _mm512_store_si512(to + half * 1024 + j * 64, r[j]);
         }
         return;
@@ -117,8 +99,8 @@ INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, 
         pair_rows(even, odd, &r[j], &s[j]);
     }
     if (!pairs) {
-        transpose(r);
-        transpose(s);
+        transpose16(r);
+        transpose16(s);
     }
     for (int j = 0; j < 16; j++) {
         _mm512_store_si512(to + j * 64, r[j]);
