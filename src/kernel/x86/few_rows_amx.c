@@ -132,37 +132,33 @@ INLINE __m512 both(const float *x)
 
 /* sum[o] += the products of pairs [p, p + n): lane 2 r + i is row r's, over the blocks i, i + 2, ... */
 INLINE void scale(const block_layout f, const strip *s, const hone__tiles *x, int64_t group, int64_t p, int64_t n,
-                  const uint8_t *ahead, __m512 sum[STRIP])
+                  __m512 sum[STRIP])
 {
     const float *scales = x->scales + (group * s->pairs + p) * STRIP, *totals = x->sums + (group * s->pairs + p) * STRIP;
     const float *d = s->d + p * 2 * STRIP, *m = s->m + p * 2 * STRIP;
-    const int share = 2 * STRIP * f.bytes; /* bytes of the weight a pair */
-    ahead += p * share;
-    for (int64_t i = 0; i < n; i++, d += 2 * STRIP, m += 2 * STRIP, ahead += share) {
+    for (int64_t i = 0; i < n; i++, d += 2 * STRIP, m += 2 * STRIP) {
         __m512 factor = _mm512_load_ps(scales + i * STRIP), total = _mm512_load_ps(totals + i * STRIP);
 #pragma GCC unroll 16
         for (int o = 0; o < STRIP; o++) {
             __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(s->products[i][o])), factor);
             sum[o] = _mm512_fmadd_ps(v, both(d + 2 * o), sum[o]);
             if (f.nibbles) sum[o] = _mm512_fmadd_ps(total, both(m + 2 * o), sum[o]);
-            if (o * 64 < share) _mm_prefetch((const char *)ahead + o * 64, _MM_HINT_T1);
         }
     }
 }
 
 /* The same with the group's sums in memory, unless it is the only one. */
 INLINE void scale_group(const block_layout f, const bool one, const strip *s, const hone__tiles *x, int64_t group, int64_t p,
-                        int64_t n, const uint8_t *ahead, __m512 sum[STRIP])
+                        int64_t n, __m512 sum[STRIP])
 {
     float *kept = s->sums + group * STRIP * 16;
     for (int o = 0; o < STRIP && !one; o++) sum[o] = p ? _mm512_load_ps(kept + o * 16) : _mm512_setzero_ps();
-    scale(f, s, x, group, p, n, ahead, sum);
+    scale(f, s, x, group, p, n, sum);
     for (int o = 0; o < STRIP && !one; o++) _mm512_store_ps(kept + o * 16, sum[o]);
 }
 
 /* All groups' sums, of one group in registers. A round's products are scaled after the next one's weights are unpacked, and
-   in front of its products: nobody waits for a tile. What lies at `ahead`, the next strip, is fetched between the sums: fetched in
-   one go it would fill all buffers, and hold up everything else. */
+   in front of its products: nobody waits for a tile. Meanwhile what lies at `ahead`, the next strip, is fetched. */
 INLINE void multiply_strip(const block_layout f, const bool one, const strip *s, const hone__tiles *x, const uint8_t *ahead,
                            __m512 sum[STRIP])
 {
@@ -170,13 +166,15 @@ INLINE void multiply_strip(const block_layout f, const bool one, const strip *s,
     for (int64_t p = 0; p < s->pairs; p += DEPTH) {
         int64_t n = HONE_MIN(s->pairs - p, (int64_t)DEPTH);
         unpack(f, s, p, n, s->tiles);
+        for (int64_t i = 0; i < n * 2 * STRIP * f.bytes; i += 64)
+            _mm_prefetch((const char *)ahead + p * 2 * STRIP * f.bytes + i, _MM_HINT_T1);
         for (int64_t g = 0; g < n_groups; g++) {
-            if (last_n) scale_group(f, one, s, x, last_g, last_p, last_n, ahead, sum);
+            if (last_n) scale_group(f, one, s, x, last_g, last_p, last_n, sum);
             multiply(f, s, x->values + (g * s->pairs + p) * TILE, n);
             last_p = p, last_g = g, last_n = n;
         }
     }
-    scale_group(f, one, s, x, last_g, last_p, last_n, ahead, sum);
+    scale_group(f, one, s, x, last_g, last_p, last_n, sum);
 }
 
 /* y's row r from column c on, the lanes of mask. */
