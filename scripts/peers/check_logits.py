@@ -1,5 +1,5 @@
 """Logits of `hone forward` against transformers on the same weights: in f32 at every position, in bf16 as a distance
-from f32 beside that of PyTorch's autocast."""
+from f32 beside that of PyTorch's autocast. And of a few tokens, whose products take activations of 8 bits, the perplexity."""
 import numpy as np
 
 from common import Check, quiet, torch_logits
@@ -7,6 +7,8 @@ from common import Check, quiet, torch_logits
 LENGTHS = [16, 24, 48, 64, 96, 128, 192, 256, 384, 512]
 TOLERANCE = 1e-3  # of f32
 BF16 = 1.2  # times PyTorch's own distance
+FEW, SNIPPETS = 8, 80  # tokens that still meet weights in blocks with 8 bits; so many of such texts
+ROUGH = 0.005  # of the perplexity in f32
 
 
 def texts(check):
@@ -22,6 +24,16 @@ def texts(check):
         ids = check.encode("\n".join(parts if n % 2 else parts[1:]))[:length]
         assert len(ids) == length
         yield ids
+
+
+def perplexity(check, snippets, dtype):
+    """Of every token but the first, given those before."""
+    losses = []
+    for ids in snippets:
+        rows = check.logits(ids, dtype=dtype)[:-1].astype(np.float64)
+        top = rows.max(axis=1)
+        losses += list(top + np.log(np.exp(rows - top[:, None]).sum(axis=1)) - rows[np.arange(len(ids) - 1), ids[1:]])
+    return float(np.exp(np.mean(losses)))
 
 
 def rms(x):
@@ -45,6 +57,11 @@ def main():
     check.tell(ratio <= BF16, "logits bf16",
                f"{rms(ours):.4f} from f32, root mean square; PyTorch {rms(theirs):.4f}: {ratio:.2f}x ({BF16}x is allowed), "
                f"worst text {max(a / b for a, b in zip(ours, theirs)):.2f}x")
+    snippets = [ids[:FEW] for ids in map(check.encode, check.reviews[500 : 500 + 2 * SNIPPETS]) if len(ids) >= FEW][:SNIPPETS]
+    exact, rough = (perplexity(check, snippets, dtype) for dtype in ("f32", "bf16"))
+    check.tell(abs(rough / exact - 1) <= ROUGH, "perplexity, 8 bits",
+               f"{rough:.2f} over {len(snippets)} texts of {FEW} tokens, in f32 {exact:.2f}: {100 * (rough / exact - 1):+.2f} % "
+               f"({100 * ROUGH:g} % are allowed)")
     check.finish()
 
 

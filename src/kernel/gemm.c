@@ -38,8 +38,9 @@ static size_t scratch_bytes(const hone__matmul_desc *d) { return (size_t)(panels
 
 bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 {
-    /* Packing costs as much as multiplying with some 30 rows, and more than that beside a copy that is packed already. */
-    const int64_t enough_rows = d->b_passing ? 1 : 64;
+    /* Packing costs as much as multiplying with some 30 rows, but a copy that is packed already costs memory, and as much the
+       first time. Up to eight rows have products of their own (kernel/few_rows.c). */
+    const int64_t enough_rows = d->b_passing ? 1 : 9;
     hone__matmul_desc raw = *d;
     raw.b_raw = true;
     if (!possible(&raw) || d->m < enough_rows || scratch_bytes(d) > MOST_SCRATCH) return false;

@@ -140,10 +140,13 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
 /* A segment that is computed again backwards may want the inner product and not y. */
 static bool only_inner(const hone__exec *e) { return e->n_in > 3 && e->call->in[3] && !e->out[0].shape.rank; }
 
-/* Weights in blocks multiply activations of 8 bits. Generating that is fine; learning, with batches of more rows, it is not. */
-static bool may_be_rough(const hone__exec *e, const hone__variable *w, int64_t rows)
+/* Weights in blocks multiply activations of 8 bits, which is four times as far from f32 as bf16: that is for a few rows, and
+   for one token of each of many sequences, where memory is all that counts; not for what a prompt leaves in the cache. */
+static bool may_be_rough(const hone__exec *e, const hone__variable *w)
 {
-    return !hone__is_blocks(w->stored) || rows <= 8 || e->call->graph->mode != HONE_TRAIN;
+    hone_shape x = e->in[0].shape;
+    bool step = x.rank == 3 && x.dim[1] == 1 && e->call->graph->mode != HONE_TRAIN; /* [sequences, tokens, features] */
+    return !hone__is_blocks(w->stored) || hone__row_count(x) <= 8 || step;
 }
 
 /* A weight in another format, generating: one plain copy in bf16, which products of few rows read as they do a stored one. */
@@ -211,7 +214,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
     bool more = e->n_in > 3 && e->call->in[3];
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
-    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && may_be_rough(e, variable, rows)) {
+    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && may_be_rough(e, variable)) {
         p->few_rows = hone__few_rows_new(e->ctx, variable->stored, rows, n, k, variable->data);
         if (p->few_rows) {
             e->scratch_size = hone__few_rows_scratch(p->few_rows);
