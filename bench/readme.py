@@ -31,7 +31,7 @@ TITLES = {
 WORDS = [
     {"file": "README.md", "head": ["work", "Hone", "peer", "", "ratio", "memory, GB: Hone, peer"],
      "said": {},
-     "where": "Both sides 2 threads, in turn, medians; SmolLM2-135M where nothing else is named. Machine: {cpus} cores of an "
+     "where": "Both sides 2 threads, in turn ({pairs}, medians within); SmolLM2-135M where nothing else is named. Machine: {cpus} cores of an "
               "{cpu} ({instructions}), {memory_gb} GB, {system}. Builds: {builds}. `bench/run --peers` measures it again, "
               "`bench/run --write-readme` writes it here; [docs/performance.md](docs/performance.md) shows how speed and "
               "memory depend on sizes.",
@@ -41,7 +41,7 @@ WORDS = [
      "said": {"images/s": "张/s", "llama.cpp without AMX": "llama.cpp（未启用 AMX）", "Hone, one sequence": "Hone，一个序列",
               "PyTorch eager, fused AdamW": "PyTorch eager，fused AdamW", "PyTorch compiled, fused AdamW": "PyTorch compiled，fused AdamW",
               "PyTorch eager, fused Adam": "PyTorch eager，fused Adam", "PyTorch compiled, fused Adam": "PyTorch compiled，fused Adam"},
-     "where": "双方各 2 线程，轮流运行，取中位数；未注明的任务使用 SmolLM2-135M。机器：{cpu}，{cpus} 核（{instructions}），"
+     "where": "双方各 2 线程，轮流运行（{pairs}，各取中位数）；未注明的任务使用 SmolLM2-135M。机器：{cpu}，{cpus} 核（{instructions}），"
               "{memory_gb} GB，{system}。版本：{builds}。`bench/run --peers` 重新测量，`bench/run --write-readme` 写入此表；"
               "速度和内存如何随规模变化见 [docs/performance.md](docs/performance.md)（英文）。",
      "without_amx": "llama.cpp 编译时未启用 AMX，因为它的 AMX 代码在这台机器上会崩溃；CPU 具有的其他指令集全部启用"
@@ -78,7 +78,9 @@ def write(results, folder=ROOT):
     """results: what bench/run --peers has saved; folder: where both READMEs are."""
     for language, words in enumerate(WORDS):
         text = table(words["head"], [cells(row, language, words) for row in results["rows"]]) + "\n\n"
-        text += words["where"].format(**results["machine"], builds="; ".join(results["builds"]))
+        pairs = min(len(row["pairs"]) for row in results["rows"])
+        said = (f"{pairs} pair{'s' * (pairs > 1)} of processes a row", f"每行 {pairs} 对进程")[language]
+        text += words["where"].format(**results["machine"], builds="; ".join(results["builds"]), pairs=said)
         if any("without AMX" in (row["peer"] or "") for row in results["rows"]):
             text += ("" if language else " ") + words["without_amx"]
         fill(folder / words["file"], "bench/run", text)
