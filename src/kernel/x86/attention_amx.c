@@ -1,17 +1,11 @@
 /* Attention with AMX: TDPBF16PS multiplies a tile of 16 x 32 by one of 32 x 16 (in pairs) into 16 x 16 f32. */
 #include "tensor/tensor.h"
 
-#include <immintrin.h>
+#include "kernel/x86/tiles.h"
 
 #define X86(name) hone__##name##_x86_amx
 
-static const struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} eight_full_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-
-static inline void open_products(void) { _tile_loadconfig(&eight_full_tiles); }
+static inline void open_products(void) { open_full_tiles(); }
 static inline void close_products(void) { _tile_release(); }
 
 /* C[m, n] (+)= A[m, k] B[k, n]: m, n, k multiples of 32; B in pairs (k / 2, n); strides of rows in elements. */
@@ -21,17 +15,7 @@ static void product(int64_t m, int64_t n, int64_t k, const uint16_t *a, int64_t 
     for (int64_t i = 0; i < m; i += 32)
         for (int64_t j = 0; j < n; j += 32) {
             float *to = c + i * c_row + j;
-            if (add) {
-                _tile_loadd(0, to, c_row * 4);
-                _tile_loadd(1, to + 16, c_row * 4);
-                _tile_loadd(2, to + 16 * c_row, c_row * 4);
-                _tile_loadd(3, to + 16 * c_row + 16, c_row * 4);
-            } else {
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
-            }
+            begin_square(to, c_row, add);
             for (int64_t p = 0; p < k; p += 32) {
                 _tile_loadd(4, a + i * a_row + p, a_row * 2);
                 _tile_loadd(6, b + p / 2 * b_row + j, b_row * 4);
@@ -42,10 +26,7 @@ static void product(int64_t m, int64_t n, int64_t k, const uint16_t *a, int64_t 
                 _tile_dpbf16ps(2, 5, 6);
                 _tile_dpbf16ps(3, 5, 7);
             }
-            _tile_stored(0, to, c_row * 4);
-            _tile_stored(1, to + 16, c_row * 4);
-            _tile_stored(2, to + 16 * c_row, c_row * 4);
-            _tile_stored(3, to + 16 * c_row + 16, c_row * 4);
+            store_square(to, c_row);
         }
 }
 

@@ -8,6 +8,7 @@
    bf16: tiles of the weight are loaded where they lie; up to 16 rows of x are the columns. */
 #include "kernel/x86/blocks.h"
 #include "kernel/x86/few_rows.h"
+#include "kernel/x86/tiles.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -18,12 +19,6 @@ enum {
     DEPTH = 2,    /* tiles of the weight a round */
     MOST_GROUPS = (HONE__TILE_ROWS + HONE__INT8_GROUP - 1) / HONE__INT8_GROUP
 };
-
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 static int64_t pairs_of(int64_t k) { return (k / 32 + 1) / 2; }
 static int64_t groups(int64_t rows, int64_t most) { return (rows + most - 1) / most; }
@@ -215,8 +210,7 @@ INLINE void int8_strips(const block_layout f, const hone__tiles_product *p, int6
 
 void hone__int8_strips_amx(const hone__tiles_product *p, int64_t begin, int64_t end, void *scratch)
 {
-    static const tile_config full = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&full);
+    open_full_tiles();
     switch (p->format) {
     case HONE_Q4_0: int8_strips((block_layout)BLOCK_Q4_0, p, begin, end, scratch); break;
     case HONE_Q4_1: int8_strips((block_layout)BLOCK_Q4_1, p, begin, end, scratch); break;

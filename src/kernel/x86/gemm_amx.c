@@ -7,6 +7,7 @@
    buffers from the loads of tiles. */
 #include "kernel/x86/gemm.h"
 #include "kernel/x86/avx512.h"
+#include "kernel/x86/tiles.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -18,12 +19,6 @@ enum {
     STRETCH = 3 << 18, /* bytes of A in the second one, and the most panels that they are */
     MOST_PANELS = HONE__GEMM_SUMS / (PANEL * WIDE * 4)
 };
-
-static const struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} eight_full_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 INLINE __mmask32 first32(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0 : (1u << n) - 1; }
 
@@ -175,22 +170,9 @@ INLINE void multiply(const char *a, const char *b, int64_t squares)
 /* 32 x 32 sums, in rows of WIDE, or what `squares` more add to them. */
 INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t squares, bool add)
 {
-    if (add) {
-        _tile_loadd(0, sums, WIDE * 4);
-        _tile_loadd(1, sums + 16, WIDE * 4);
-        _tile_loadd(2, sums + 16 * WIDE, WIDE * 4);
-        _tile_loadd(3, sums + 16 * WIDE + 16, WIDE * 4);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    begin_square(sums, WIDE, add);
     multiply(a, b, squares);
-    _tile_stored(0, sums, WIDE * 4);
-    _tile_stored(1, sums + 16, WIDE * 4);
-    _tile_stored(2, sums + 16 * WIDE, WIDE * 4);
-    _tile_stored(3, sums + 16 * WIDE + 16, WIDE * 4);
+    store_square(sums, WIDE);
 }
 
 void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m0, int64_t m1, const char *p, int64_t rank,
@@ -199,7 +181,7 @@ void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m
     _Alignas(64) float sums[PANEL * WIDE];
     int64_t squares = (k + 31) / 32;
     __m512 by = _mm512_set1_ps(scale);
-    _tile_loadconfig(&eight_full_tiles);
+    open_full_tiles();
     for (int64_t i = m0 * PANEL; i < m1 * PANEL; i++) {
         char *own = a + (size_t)(i / PANEL - m0) * panel;
         if (i % PANEL == 0) multiply_panels(sums, own, p, squares, false);
@@ -287,7 +269,7 @@ void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t
                              int64_t n1, int64_t start, void *sums)
 {
     int64_t span = (n1 - n0 + 1) & ~1;
-    _tile_loadconfig(&eight_full_tiles);
+    open_full_tiles();
     for (int64_t i = n0; i < n1; i += 2) {
         int64_t n = i + start < n1 ? i + start : i + start - span;
         multiply_columns(g, a, m0, m1, b + (n - n0) * (int64_t)g->panel, n, HONE_MIN(n1 - n, 2), sums);
