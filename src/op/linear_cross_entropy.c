@@ -235,12 +235,6 @@ static const char *from(const job *j, const char *base, int64_t i)
 {
     return base ? base + (size_t)i * j->p->real_bytes : NULL;
 }
-static const char *in_at(const job *j, int o, int64_t i)
-{
-    const char *base = hone__data(j->e, o);
-    return base ? base + (size_t)i * j->p->real_bytes : NULL;
-}
-
 static void begin_part(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
@@ -268,7 +262,7 @@ static void finish_part(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     j->e->k->lse_finish(out_at(j, 0, begin), out_at(j, 1, begin), out_at(j, 2, begin),
                         real_at(j, j->r->max, begin), real_at(j, j->r->sum, begin),
-                        real_at(j, j->r->picked, begin), j->r->target + begin, in_at(j, 3, begin),
+                        real_at(j, j->r->picked, begin), j->r->target + begin, from(j, hone__data(j->e, 3), begin),
                         end - begin);
 }
 
@@ -391,12 +385,12 @@ static hone_status losses(hone__exec *e, job *j)
 }
 
 /* Sums of the weight's rows by powers become the gradient: divided by the sum of the powers, less the target's row. */
-static void dx_part(void *arg, int64_t begin, int64_t end)
+static void dx_part(void *arg, int slot, int64_t begin, int64_t end)
 {
     const job *j = arg;
     const prepared *p = j->p;
     const hone__view *w = &j->e->in[1];
-    char *row = j->r->row + (size_t)((begin * p->ctx->threads + p->n - 1) / p->n * p->d) * p->real_bytes;
+    char *row = j->r->row + (size_t)(slot * p->d) * p->real_bytes;
     for (int64_t i = begin; i < end; i++) {
         float *dx = (float *)hone__at(&j->e->out[3], i * p->d), sum = ((const float *)(const void *)j->r->sum)[i];
         j->e->k->unary(HONE__AFFINE, dx, HONE_F32, dx, HONE_F32, 1, p->d, 1 / (double)sum, 0);
@@ -420,7 +414,7 @@ static hone_status run(hone__exec *e)
     if (status != HONE_OK) return status;
     finish_part(&j, 0, p->n);
     if (at_once) {
-        hone__parallel_for(e->ctx, p->n, HONE_MAX(p->n / p->ctx->threads, 1), dx_part, &j);
+        hone__slots_run(e->ctx, p->n, grain(p->d), dx_part, &j);
     } else if (p->with_dx) {
         for (int64_t i = 0; i < p->n; i++)
             if (p->real == HONE_F64) ((double *)(void *)r.factor)[i] = 1;
