@@ -11,6 +11,8 @@
 #define HONE_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define HONE_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define HONE_ALIGN 64 /* bytes: a cache line, an AVX-512 vector */
+/* bytes, rounded up to whole lines of those */
+static inline size_t hone__align(size_t bytes) { return (bytes + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
 
 struct hone_ctx {
     atomic_int refs;

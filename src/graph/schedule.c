@@ -166,7 +166,7 @@ hone_status hone__place(hone_ctx *ctx, hone__lifetime *buffers, int count, size_
     if (status == HONE_OK) status = order_by_size(ctx, buffers, order, count);
     for (int i = 0; status == HONE_OK && i < count; i++) {
         hone__lifetime *b = &buffers[order[i]];
-        b->size = (b->size + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
+        b->size = hone__align(b->size);
         size_t at = 0;
         for (int j = 0; j < i; j++) {
             const hone__lifetime *p = &buffers[placed[j]];

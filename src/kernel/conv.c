@@ -26,8 +26,6 @@ struct hone__conv {
 /* Gradients of weights are summed over so many pieces of the batch, however many threads there are: the same bits. */
 #define WEIGHT_PARTS 8
 
-static size_t align(size_t n) { return (n + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
-
 static void plan_general(hone__conv *c)
 {
     const hone__conv_desc *d = &c->d;
@@ -40,12 +38,12 @@ static void plan_general(hone__conv *c)
     int64_t row = HONE_MAX(c->taps * c->ci, 1);
     c->rows = HONE_MAX(HONE_MIN(c->out, ROW_ELEMENTS / row), 1);
     c->parts = HONE_MAX(HONE_MIN(d->n, d->kind == HONE__CONV_WEIGHTS ? WEIGHT_PARTS : (int64_t)c->ctx->threads), 1);
-    c->w_bytes = align((size_t)(d->o * row) * real);
-    c->bias_bytes = align((size_t)d->o * real);
-    c->x_bytes = align((size_t)(c->in * d->c) * real);
-    c->y_bytes = align((size_t)(c->out * d->o) * real);
-    c->rows_bytes = align((size_t)(c->rows * row) * real);
-    c->part_bytes = c->x_bytes + c->y_bytes + c->rows_bytes + align((size_t)c->k->gemm_scratch(c->rows, c->oi, row) * real);
+    c->w_bytes = hone__align((size_t)(d->o * row) * real);
+    c->bias_bytes = hone__align((size_t)d->o * real);
+    c->x_bytes = hone__align((size_t)(c->in * d->c) * real);
+    c->y_bytes = hone__align((size_t)(c->out * d->o) * real);
+    c->rows_bytes = hone__align((size_t)(c->rows * row) * real);
+    c->part_bytes = c->x_bytes + c->y_bytes + c->rows_bytes + hone__align((size_t)c->k->gemm_scratch(c->rows, c->oi, row) * real);
     if (d->kind == HONE__CONV_WEIGHTS) c->part_bytes += c->w_bytes + c->bias_bytes;
 }
 
@@ -83,7 +81,7 @@ void hone__conv_free(hone__conv *c)
 #ifdef HONE_HAVE_ONEDNN
 /* Short rows are summed several side by side. */
 static int64_t rows_beside(const hone__conv *c) { return HONE_MAX(512 / c->d.o, 1); }
-static size_t sum_bytes(const hone__conv *c) { return align((size_t)(rows_beside(c) * c->d.o) * sizeof(float)); }
+static size_t sum_bytes(const hone__conv *c) { return hone__align((size_t)(rows_beside(c) * c->d.o) * sizeof(float)); }
 
 typedef struct bias_job {
     const hone__conv *c;

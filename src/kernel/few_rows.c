@@ -64,10 +64,8 @@ bool hone__few_rows_alike(const hone__few_rows *a, const hone__few_rows *b)
 }
 
 #ifdef HONE_X86
-static size_t align(size_t n) { return (n + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
-
 /* A row in 8 bits: k values, then k / 32 scales and k / 32 scaled sums. */
-static size_t row_bytes(const hone__few_rows *f) { return align((size_t)(f->k + f->k / 32 * 8)); }
+static size_t row_bytes(const hone__few_rows *f) { return hone__align((size_t)(f->k + f->k / 32 * 8)); }
 
 /* What the parts of x take in scratch, one behind the other. */
 typedef struct room {

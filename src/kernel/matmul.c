@@ -20,8 +20,6 @@ struct hone__matmul {
 /* Below this many multiply-adds oneDNN's call costs more than the work. */
 #define SMALL_PRODUCT (32 * 1024)
 
-static size_t align(size_t n) { return (n + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
-
 bool hone__matmul_reads(const hone__matmul_desc *d, hone_dtype stored) { return hone__gemm_reads(d, stored); }
 
 hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
@@ -49,12 +47,12 @@ hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
     size_t real = d->ab == HONE_F64 ? 8 : 4;
     m->parts = d->m * d->n * d->k > 2 * SMALL_PRODUCT ? HONE_MIN((int64_t)ctx->threads, (d->m + 15) / 16) : 1;
     m->parts = HONE_MAX(m->parts, 1);
-    m->part_bytes = align((size_t)m->k->gemm_scratch(d->m, d->n, d->k) * real);
+    m->part_bytes = hone__align((size_t)m->k->gemm_scratch(d->m, d->n, d->k) * real);
     if (d->ab == HONE_BF16) {
-        m->a_bytes = align((size_t)(d->m * d->k) * 4);
-        m->b_bytes = align((size_t)(d->k * d->n) * 4);
+        m->a_bytes = hone__align((size_t)(d->m * d->k) * 4);
+        m->b_bytes = hone__align((size_t)(d->k * d->n) * 4);
     }
-    if (d->c == HONE_BF16) m->c_bytes = align((size_t)(d->m * d->n) * 4);
+    if (d->c == HONE_BF16) m->c_bytes = hone__align((size_t)(d->m * d->n) * 4);
     return m;
 }
 

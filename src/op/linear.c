@@ -34,7 +34,7 @@ static bool shape(hone__call *call)
     if (x.dim[x.rank - 1] != k)
         return hone__refuse(call, HONE_SHAPE, "input has %lld features, weight expects %lld (input shape %s)",
                             (long long)x.dim[x.rank - 1], (long long)k, HONE__SHAPE_STR(x));
-    if (call->n_in > 2 && call->in[2]) {
+    if (hone__has(call, 2)) {
         if (!hone__want_same_real(call, 0, 2)) return false;
         hone_shape b = call->in[2]->shape;
         if (b.rank != 1 || b.dim[0] != n)
@@ -138,7 +138,7 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
 }
 
 /* A segment that is computed again backwards may want the inner product and not y. */
-static bool only_inner(const hone__exec *e) { return e->n_in > 3 && e->call->in[3] && !e->out[0].shape.rank; }
+static bool only_inner(const hone__exec *e) { return hone__has(e->call, 3) && !e->out[0].shape.rank; }
 
 /* Weights in blocks multiply activations of 8 bits, which is four times as far from f32 as bf16: that is for a few rows, and
    for one token of each of many sequences, where memory is all that counts; not for what a prompt leaves in the cache. */
@@ -184,7 +184,7 @@ static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matm
     bool made = p->gemm && hone__gemm_makes_inner(p->gemm);
     if (!made && !(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
     if (!p->gemm && !alone && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
-    p->main_bytes = p->gemm ? hone__gemm_scratch(p->gemm) : (e->scratch_size + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
+    p->main_bytes = p->gemm ? hone__gemm_scratch(p->gemm) : hone__align(e->scratch_size);
     room room_;
     e->scratch_size = lay_out(e, p, &room_);
     return HONE_OK;
@@ -201,7 +201,7 @@ static hone_status prepare(hone__exec *e)
     e->free_state = free_prepared;
     hone__matmul_desc d = {.m = hone__row_count(e->in[0].shape), .k = hone__row_length(e->in[0].shape), .ab = e->in[0].dtype};
     hone_status status = only_inner(e) ? HONE_OK : prepare_product(e, p, &d);
-    return status == HONE_OK && e->n_in > 3 && e->call->in[3] ? prepare_low_rank(e, p, &d) : status;
+    return status == HONE_OK && hone__has(e->call, 3) ? prepare_low_rank(e, p, &d) : status;
 }
 
 /* The product with w, and what it is: its C is real where the product of low rank follows. */
@@ -212,7 +212,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     hone_shape xs = x->shape;
     hone__variable *variable = e->variable[1];
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
-    bool more = e->n_in > 3 && e->call->in[3];
+    bool more = hone__has(e->call, 3);
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
     if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && may_be_rough(e, variable)) {
         p->few_rows = hone__few_rows_new(e->ctx, variable->stored, rows, n, k, variable->data);
@@ -224,7 +224,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],
-                           .c_row = n, .bias = e->n_in > 2 && e->call->in[2] != NULL,
+                           .c_row = n, .bias = hone__has(e->call, 2),
                            .b_passing = e->call->graph->mode == HONE_TRAIN};
     /* f32 weights that are trained are read where they lie; others are copied anyway, so into the best layout. An
        eager graph has no plan to keep a packed copy for. */
@@ -243,7 +243,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);
     if (d.pack_b && packs_at_use(variable, rows) && hone__matmul_layout(p->matmul)) {
-        p->packed_bytes = (hone__matmul_packed_bytes(p->matmul) + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
+        p->packed_bytes = hone__align(hone__matmul_packed_bytes(p->matmul));
         e->scratch_size += p->packed_bytes;
         return (p->packer = hone__packer_new(p->matmul)) ? HONE_OK : e->ctx->status;
     }

@@ -26,10 +26,6 @@ void hone__slots_run(const hone_ctx *ctx, int64_t tasks, int64_t grain, hone__sl
 hone_node *hone__pick(hone_node *x, hone_node *index, double fill);
 hone_node *hone__log_loss(hone_node *p, hone_node *t);
 
-static inline size_t hone__align(size_t bytes)
-{
-    return (bytes + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1);
-}
 /* The next piece of scratch. Starting from NULL it measures how much that will be. */
 static inline void *hone__take(char **scratch, size_t bytes)
 {

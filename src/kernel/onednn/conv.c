@@ -65,8 +65,6 @@ static bool conv_desc(dnnl_primitive_desc_t *pd, const hone__conv_desc *d, hone_
 }
 #endif
 
-static size_t align(size_t n) { return (n + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
-
 /* [n, c, spatial...] with the channels innermost. */
 static bool activation(md *to, const hone__conv_desc *d, int64_t channels, const int64_t size[3], hone_dtype type)
 {
@@ -182,7 +180,7 @@ static bool build(hone__dnnl_conv *c)
         MD_HANDLE weights = dnnl_primitive_desc_query_md(
             c->pd, d->kind == HONE__CONV_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
         MD_HANDLE scratch = dnnl_primitive_desc_query_md(c->pd, dnnl_query_scratchpad_md, 0);
-        c->scratch = align(dnnl_memory_desc_get_size(scratch));
+        c->scratch = hone__align(dnnl_memory_desc_get_size(scratch));
         c->packed = dnnl_memory_desc_get_size(weights);
         c->layout = hone__dnnl_md_hash(weights);
         ok = c->layout && md_copy(&c->packed_md, weights) && add_memory(&c->w, weights) &&
@@ -217,7 +215,7 @@ void hone__dnnl_conv_free(hone_ctx *ctx, hone__dnnl_conv *c)
     hone__free(ctx, c);
 }
 
-size_t hone__dnnl_conv_scratch(const hone__dnnl_conv *c) { return c->scratch + (c->reorder ? align(c->packed) : 0); }
+size_t hone__dnnl_conv_scratch(const hone__dnnl_conv *c) { return c->scratch + (c->reorder ? hone__align(c->packed) : 0); }
 uint64_t hone__dnnl_conv_layout(const hone__dnnl_conv *c) { return c->layout; }
 size_t hone__dnnl_conv_packed_bytes(const hone__dnnl_conv *c) { return c->packed; }
 
