@@ -1,5 +1,5 @@
-/* Products of bf16 whose second operand is read as it is stored, against sums in double; and all that such products can be
-   asked for beside. */
+/* Products of bf16, and of f32, whose second operand is read as it is stored, against sums in double; and all that such
+   products can be asked for beside. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,40 +21,42 @@ typedef struct shape {
 static uint64_t drawn;
 static float draw(void) { return (float)((double)hone__random_below(5, drawn++, 2001) / 1000 - 1); }
 
-/* count values that bf16 holds exactly, in that type. */
-static void *stored(hone_dtype type, int64_t count, float *values)
+/* x as a product in that type sees it. */
+static float seen(hone_dtype ab, float x) { return ab == HONE_BF16 ? hone__bf16_to_f32(hone__f32_to_bf16(x)) : x; }
+
+/* count values for a product in ab, stored in that type. */
+static void *stored(hone_dtype type, hone_dtype ab, int64_t count, float *values)
 {
     float *plain = malloc((size_t)count * 4);
     void *data = malloc(hone__dtype_bytes(type, count));
-    for (int64_t i = 0; i < count; i++) plain[i] = hone__bf16_to_f32(hone__f32_to_bf16(draw()));
+    for (int64_t i = 0; i < count; i++) plain[i] = seen(type == HONE_BF16 ? HONE_BF16 : ab, draw() / 3);
     if (hone__is_blocks(type)) {
         hone__block_format_of(type)->pack(data, plain, count);
         hone__block_format_of(type)->unpack(plain, data, count);
     } else {
         hone__convert(data, type, plain, HONE_F32, count);
     }
-    /* Products round what the blocks hold to bf16. */
-    for (int64_t i = 0; i < count; i++) values[i] = hone__bf16_to_f32(hone__f32_to_bf16(plain[i]));
+    for (int64_t i = 0; i < count; i++) values[i] = seen(ab, plain[i]);
     free(plain);
     return data;
 }
 
 static double at(const float *x, int64_t i, int64_t j, int64_t row, int64_t column) { return (double)x[i * row + j * column]; }
 
-static void check(hone_ctx *ctx, shape s, hone_dtype b_type)
+static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type)
 {
-    hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = HONE_BF16, .c = s.half ? HONE_BF16 : HONE_F32,
+    hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = ab, .c = s.half ? HONE_BF16 : HONE_F32,
                            .a_row = s.transposed_a ? 1 : s.k, .a_col = s.transposed_a ? s.m : 1,
                            .b_row = s.by_columns ? 1 : s.n, .b_col = s.by_columns ? s.k : 1, .c_row = s.n, .bias = s.bias,
                            .accumulate = s.add, .b_passing = s.m < 64};
-    if (b_type != HONE_BF16) {
+    if (b_type != ab) {
         if (!hone__matmul_reads(&d, b_type)) return;
         d.b_raw = true;
         d.b_stored = b_type;
     }
     size_t count = (size_t)(s.m * s.n);
     float *a = malloc((size_t)(s.m * s.k) * 4), *b = malloc((size_t)(s.n * s.k) * 4), *c = malloc(count * 4), *bias = malloc((size_t)s.n * 4);
-    void *a_data = stored(HONE_BF16, s.m * s.k, a), *b_data = stored(b_type, s.n * s.k, b), *c_data = stored(d.c, s.m * s.n, c);
+    void *a_data = stored(ab, ab, s.m * s.k, a), *b_data = stored(b_type, ab, s.n * s.k, b), *c_data = stored(d.c, d.c, s.m * s.n, c);
     for (int64_t j = 0; j < s.n; j++) bias[j] = draw();
     hone__matmul *product = hone__matmul_new(ctx, &d);
     assert_non_null(product);
@@ -70,7 +72,7 @@ static void check(hone_ctx *ctx, shape s, hone_dtype b_type)
             }
             float got;
             hone__convert(&got, HONE_F32, (char *)c_data + hone__dtype_bytes(d.c, i * s.n + j), d.c, 1);
-            if (!(fabs((double)got - sum) <= 1e-5 * (1 + size) + (s.half ? 0.004 * fabs(sum) : 0)))
+            if (!(fabs((double)got - sum) <= 2e-7 * (1 + size) + (s.half ? 0.004 * fabs(sum) : 0)))
                 fail_msg("%lld x %lld x %lld of %s, row %lld, column %lld: %g, not %g", (long long)s.m, (long long)s.n,
                          (long long)s.k, hone_dtype_name(b_type), (long long)i, (long long)j, (double)got, sum);
         }
@@ -86,8 +88,10 @@ static const shape shapes[] = {
     {64, 33, 64, false, true, false, true, true},     {65, 160, 31, true, false, true, false, true},
     {640, 64, 1600, false, true, false, false, true}, {64, 288, 576, false, true, true, false, false},
     {32, 32, 32, true, true, false, false, false},    {700, 96, 1100, true, false, false, false, false},
+    {300, 520, 64, false, true, true, true, false},   {250, 260, 96, false, false, false, false, true},
     {2, 96, 64, false, true, false, false, false},    {17, 130, 96, false, false, true, true, false}, /* few rows */
     {40, 700, 96, false, true, true, false, true},    {257, 320, 64, false, false, false, false, false},
+    {250, 260, 2090, false, true, false, true, true}, {320, 240, 1100, true, false, false, true, false}, /* terms in passes */
 };
 
 static void test_products_equal_sums_in_double(void **state)
@@ -97,7 +101,8 @@ static void test_products_equal_sums_in_double(void **state)
     for (int threads = 1; threads <= 3; threads++) {
         hone_ctx *ctx = hone_ctx_new(.threads = threads);
         for (size_t i = 0; i < HONE_ARRAY_LEN(shapes); i++)
-            for (size_t t = 0; t < HONE_ARRAY_LEN(types); t++) check(ctx, shapes[i], types[t]);
+            for (size_t t = 0; t < 2 * HONE_ARRAY_LEN(types); t++)
+                check(ctx, shapes[i], t & 1 ? HONE_F32 : HONE_BF16, types[t / 2]);
         hone_ctx_release(ctx);
     }
 }
@@ -125,8 +130,9 @@ static void check_second_product(hone_ctx *ctx, int64_t m, int64_t rank, hone_dt
     more.q_row = by_columns ? 1 : N, more.q_col = by_columns ? rank : 1;
     float x[MOST * K], w[N * K], *u = malloc((size_t)(m * rank) * 4), *q = malloc((size_t)(N * rank) * 4), y[MOST * N];
     float *p = malloc((size_t)(K * rank) * 4);
-    void *x_data = stored(HONE_BF16, m * K, x), *w_data = stored(HONE_Q4_1, N * K, w), *y_data = malloc(sizeof y);
-    void *u_data = stored(HONE_BF16, m * rank, u), *q_data = stored(type, N * rank, q), *p_data = stored(type, K * rank, p);
+    void *x_data = stored(HONE_BF16, HONE_BF16, m * K, x), *w_data = stored(HONE_Q4_1, HONE_BF16, N * K, w), *y_data = malloc(sizeof y);
+    void *u_data = stored(HONE_BF16, HONE_BF16, m * rank, u), *q_data = stored(type, HONE_BF16, N * rank, q),
+         *p_data = stored(type, HONE_BF16, K * rank, p);
     hone__gemm *g = hone__gemm_new(ctx, &d, &more);
     assert_non_null(g);
     assert_int_equal(hone__gemm_makes_inner(g), rank <= 32 && m > 32); /* if there are rows enough for all threads */
@@ -153,6 +159,31 @@ static void check_second_product(hone_ctx *ctx, int64_t m, int64_t rank, hone_dt
     hone__gemm_free(g);
     free(scratch);
     free(u), free(q), free(p), free(x_data), free(w_data), free(u_data), free(q_data), free(p_data), free(y_data);
+}
+
+/* Each sum is one product of two f32 with all their 24 bits, of sizes that f32 has room for: nothing of it may be lost. */
+static void test_products_of_f32_keep_all_bits(void **state)
+{
+    (void)state;
+    enum { SIZE = 256 };
+    hone_ctx *ctx = hone_ctx_new(.threads = 2);
+    hone__matmul_desc d = {.batch = 1, .m = SIZE, .n = SIZE, .k = SIZE, .ab = HONE_F32, .c = HONE_F32, .a_row = SIZE, .a_col = 1,
+                           .b_row = 1, .b_col = SIZE, .c_row = SIZE};
+    float *a = calloc(SIZE * SIZE, 4), *b = malloc(SIZE * SIZE * 4), *c = malloc(SIZE * SIZE * 4);
+    for (int i = 0; i < SIZE; i++) a[i * SIZE + i * 7 % SIZE] = ldexpf(1 + draw() / 3, i / 2 - SIZE / 4);
+    for (int i = 0; i < SIZE * SIZE; i++) b[i] = ldexpf(1 + draw() / 3, i % 40 - 20);
+    hone__matmul *product = hone__matmul_new(ctx, &d);
+    assert_non_null(product);
+    void *scratch = aligned_alloc(64, (hone__matmul_scratch(product) + 127) / 64 * 64);
+    assert_int_equal(hone__matmul_run(product, a, b, NULL, c, scratch), HONE_OK);
+    for (int i = 0; i < SIZE; i++)
+        for (int j = 0; j < SIZE; j++) {
+            double want = (double)a[i * SIZE + i * 7 % SIZE] * (double)b[j * SIZE + i * 7 % SIZE];
+            assert_true(fabs((double)c[i * SIZE + j] - want) <= 1.2e-7 * fabs(want));
+        }
+    hone__matmul_free(product);
+    free(scratch), free(a), free(b), free(c);
+    hone_ctx_release(ctx);
 }
 
 static void test_a_second_product_is_added_before_rounding(void **state)
@@ -182,9 +213,16 @@ static void test_what_cannot_be_read_is_refused(void **state)
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
     d.b_passing = true; /* but a copy would not last either */
     assert_int_equal(hone__matmul_reads(&d, HONE_Q4_1), amx);
-    d.m = 256, d.ab = HONE_F32;
+    d.m = 256, d.n = 256, d.ab = HONE_F32; /* in f32, too */
+    assert_int_equal(hone__matmul_reads(&d, HONE_Q4_1), amx);
+    d.m = 64; /* but not for few rows and columns */
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
-    d.ab = HONE_BF16, d.k = 40, d.a_row = 40, d.b_col = 40; /* blocks that go across rows */
+    d.m = 3, d.b_raw = true, d.b_stored = HONE_Q4_1; /* unless they are the last of many */
+    hone__matmul *last = amx ? hone__matmul_new(ctx, &d) : NULL;
+    assert_int_equal(last != NULL, amx);
+    hone__matmul_free(last);
+    d.b_raw = false;
+    d.m = 256, d.ab = HONE_BF16, d.k = 40, d.a_row = 40, d.b_col = 40; /* blocks that go across rows */
     assert_false(hone__matmul_reads(&d, HONE_Q4_1));
     assert_int_equal(hone_ctx_status(ctx), HONE_OK);
     hone_ctx_release(ctx);
@@ -194,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products_equal_sums_in_double),
+        cmocka_unit_test(test_products_of_f32_keep_all_bits),
         cmocka_unit_test(test_a_second_product_is_added_before_rounding),
         cmocka_unit_test(test_what_cannot_be_read_is_refused),
     };

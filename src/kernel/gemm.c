@@ -4,8 +4,10 @@
 enum {
     PANEL = HONE__GEMM_PANEL,
     FEWEST = 16,           /* rows, columns and terms below which there is too little work in a tile */
+    FEWEST_F32 = 128,      /* half the harmonic mean of rows and columns that pay for packing three parts of f32 */
+    MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
     GROUP = 8,             /* panels of B at once where there is but one of A */
-    MOST_SCRATCH = 1 << 26, /* bytes */
+    MOST_PACKED = 1 << 26, /* bytes of B that are packed at once, if A's rows fit into */
     CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
 };
 
@@ -14,27 +16,44 @@ struct hone__gemm {
     hone__matmul_desc d;
     hone__gemm_more more; /* k 0: none */
     hone_dtype b_type;
+    int parts; /* bf16 values that an element is made of */
     int64_t row_panels, column_panels, row_parts, column_parts;
+    int64_t pass; /* column panels that are packed at once */
     size_t panel; /* bytes */
 };
 
 static bool one_step(int64_t a, int64_t b) { return a == 1 || b == 1; }
 
+/* Is there enough to multiply for what is to be packed? */
+static bool pays(const hone__matmul_desc *d)
+{
+    if (d->ab == HONE_BF16) return d->m >= FEWEST && d->n >= FEWEST && d->k >= FEWEST;
+    return d->m * d->n >= FEWEST_F32 * (d->m + d->n) && d->k >= 2 * PANEL;
+}
+
 static bool possible(const hone__matmul_desc *d)
 {
 #ifdef HONE_X86
-    bool large = d->b_raw || (d->m >= FEWEST && d->n >= FEWEST && d->k >= FEWEST);
-    return hone__isa_level() == HONE__ISA_AMX && d->ab == HONE_BF16 && d->batch == 1 && !d->pack_b && large && one_step(d->a_row, d->a_col) && one_step(d->b_row, d->b_col);
+    bool real = d->ab == HONE_BF16 || d->ab == HONE_F32;
+    return hone__isa_level() == HONE__ISA_AMX && real && d->batch == 1 && !d->pack_b && (d->b_raw || pays(d)) &&
+           one_step(d->a_row, d->a_col) && one_step(d->b_row, d->b_col);
 #else
-    (void)d, (void)one_step;
+    (void)d, (void)one_step, (void)pays;
     return false;
 #endif
 }
 
 static int64_t panels(int64_t n) { return (n + PANEL - 1) / PANEL; }
 static int64_t pairs(int64_t panels_) { return (panels_ + 1) / 2; }
-static size_t panel_bytes(const hone__matmul_desc *d) { return (size_t)panels(d->k) * PANEL * PANEL * 2; }
-static size_t scratch_bytes(const hone__matmul_desc *d) { return (size_t)(panels(d->m) + panels(d->n)) * panel_bytes(d); }
+static int parts_of(const hone__matmul_desc *d) { return d->ab == HONE_F32 ? 3 : 1; }
+/* Terms that are summed at once. */
+static int64_t terms(const hone__matmul_desc *d)
+{
+    int64_t passes = parts_of(d) == 1 ? 1 : (d->k + MOST_TERMS_F32 - 1) / MOST_TERMS_F32;
+    return passes > 1 ? panels((d->k + passes - 1) / passes) * PANEL : d->k;
+}
+static size_t bytes_of(const hone__matmul_desc *d, int64_t k) { return (size_t)(panels(k) * PANEL * PANEL * 2 * parts_of(d)); }
+static size_t panel_bytes(const hone__matmul_desc *d) { return bytes_of(d, terms(d)); }
 
 bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 {
@@ -43,7 +62,7 @@ bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
     const int64_t enough_rows = d->b_passing ? 1 : 9;
     hone__matmul_desc raw = *d;
     raw.b_raw = true;
-    if (!possible(&raw) || d->m < enough_rows || scratch_bytes(d) > MOST_SCRATCH) return false;
+    if (!possible(&raw) || d->m < enough_rows || (d->ab == HONE_F32 && !pays(d))) return false;
 #ifdef HONE_X86
     int64_t row = d->b_row == 1 ? d->b_col : d->b_row, length = d->b_row == 1 ? d->k : d->n;
     return hone__gemm_reads_amx(stored) && (!hone__is_blocks(stored) || (row % 32 == 0 && length % 32 == 0));
@@ -55,11 +74,11 @@ bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 
 hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone__gemm_more *more)
 {
-    if (!possible(d) || scratch_bytes(d) > MOST_SCRATCH) return NULL;
+    if (!possible(d) || (more && d->ab != HONE_BF16)) return NULL;
     hone__gemm *g = hone__calloc(ctx, 1, sizeof *g);
     if (!g) return NULL;
-    *g = (hone__gemm){.ctx = ctx, .d = *d, .b_type = d->b_raw ? d->b_stored : HONE_BF16, .row_panels = panels(d->m),
-                      .column_panels = panels(d->n), .panel = panel_bytes(d)};
+    *g = (hone__gemm){.ctx = ctx, .d = *d, .b_type = d->b_raw ? d->b_stored : d->ab, .parts = parts_of(d),
+                      .row_panels = panels(d->m), .column_panels = panels(d->n), .panel = panel_bytes(d)};
     if (more) {
         g->more = *more;
         g->panel += (size_t)panels(more->k) * PANEL * PANEL * 2;
@@ -67,6 +86,7 @@ hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone
     /* Each thread has rows of its own, so that no packed A moves between caches. */
     g->row_parts = HONE_MIN(g->row_panels, (int64_t)ctx->threads);
     g->column_parts = HONE_MIN(ctx->threads / g->row_parts, pairs(g->column_panels));
+    g->pass = HONE_MIN(g->column_panels, HONE_MAX(MOST_PACKED / (int64_t)g->panel & ~1, 2));
     return g;
 }
 
@@ -93,7 +113,7 @@ static int64_t stretch_of(const hone__gemm *g)
 /* What all threads pack: B and P. */
 static size_t packed_bytes(const hone__gemm *g)
 {
-    return (once(g) ? 0 : (size_t)g->column_panels * g->panel) + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
+    return (once(g) ? 0 : (size_t)g->pass * g->panel) + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
 }
 
 /* Of a thread: sums, a stretch of A, and a group of B where that is used once. */
@@ -111,6 +131,8 @@ typedef struct job {
     hone__gemm_product product;
     char *packed_b, *packed_p, *parts;
     void *made; /* the inner product's result, or NULL */
+    int64_t begin, end; /* of B's panels: the pass */
+    int64_t k;          /* terms of the pass */
 } job;
 
 /* `count` panels from the first-th on. */
@@ -119,24 +141,26 @@ static void pack_operand(const job *j, char *to, const hone__gemm_operand *x, co
 {
     const hone__gemm *g = j->g;
     int64_t at = first * PANEL;
-    hone__gemm_pack_amx(to, g->panel, x, at, all - at, g->d.k, count, is_b);
-    if (x2->data) hone__gemm_pack_amx(to + panel_bytes(&g->d), g->panel, x2, at, all - at, g->more.k, count, is_b);
+    hone__gemm_pack_amx(to, j->product.panel, x, g->parts, at, all - at, j->k, count, is_b);
+    if (x2->data) hone__gemm_pack_amx(to + panel_bytes(&g->d), j->product.panel, x2, g->parts, at, all - at, g->more.k, count, is_b);
 }
 
-/* The part-th of as many shares of B's panels as there are parts: whole pairs. */
-static int64_t share_of_b(const hone__gemm *g, int64_t part)
+/* Where the i-th of `parts` shares of the pass begins: whole pairs of panels. */
+static int64_t share(const job *j, int64_t i, int64_t parts)
 {
-    int64_t parts = g->row_parts * g->column_parts;
-    return HONE_MIN(pairs(g->column_panels) * part / parts * 2, g->column_panels);
+    return HONE_MIN(j->begin + pairs(j->end - j->begin) * i / parts * 2, j->end);
 }
+static int64_t share_to_pack(const job *j, int64_t part) { return share(j, part, j->g->row_parts * j->g->column_parts); }
+/* A panel of B, packed. */
+static char *packed(const job *j, int64_t n) { return j->packed_b + (size_t)(n - j->begin) * j->product.panel; }
 
 static void pack(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
     const hone__gemm *g = j->g;
-    int64_t n = share_of_b(g, begin);
-    if (!once(g)) pack_operand(j, j->packed_b + (size_t)n * g->panel, &j->b, &j->q, g->d.n, n, share_of_b(g, end) - n, true);
-    if (begin == 0 && j->p.data) hone__gemm_pack_amx(j->packed_p, 0, &j->p, 0, g->more.k, g->d.k, 1, true);
+    int64_t n = share_to_pack(j, begin);
+    if (!once(g)) pack_operand(j, packed(j, n), &j->b, &j->q, g->d.n, n, share_to_pack(j, end) - n, true);
+    if (begin == 0 && j->p.data) hone__gemm_pack_amx(j->packed_p, 0, &j->p, 1, 0, g->more.k, j->k, 1, true);
 }
 
 static void multiply(void *arg, int64_t begin, int64_t end)
@@ -146,18 +170,18 @@ static void multiply(void *arg, int64_t begin, int64_t end)
     for (int64_t part = begin; part < end; part++) {
         char *sums = j->parts + (size_t)part * part_bytes(g), *a = sums + HONE__GEMM_SUMS;
         int64_t r = part / g->column_parts, m0 = g->row_panels * r / g->row_parts, m1 = g->row_panels * (r + 1) / g->row_parts;
-        int64_t c = part % g->column_parts, all = pairs(g->column_panels), step = stretch_of(g);
-        int64_t n0 = all * c / g->column_parts * 2, n1 = HONE_MIN(all * (c + 1) / g->column_parts * 2, g->column_panels);
+        int64_t c = part % g->column_parts, step = stretch_of(g);
+        int64_t n0 = share(j, c, g->column_parts), n1 = share(j, c + 1, g->column_parts);
         /* What this thread packed is in its own cache still. */
-        int64_t own = share_of_b(g, part), start = own > n0 && own < n1 ? own - n0 : 0;
+        int64_t own = share_to_pack(j, part), start = own > n0 && own < n1 ? own - n0 : 0;
         for (int64_t m = m0; m < m1; m += step) {
             int64_t to = HONE_MIN(m + step, m1), group = once(g) ? GROUP : n1 - n0;
             pack_operand(j, a, &j->a, &j->inner, g->d.m, m, to - m, false);
             if (j->p.data)
-                hone__gemm_inner_amx(a, g->panel, g->d.k, g->d.m, m, to, j->packed_p, g->more.k, (float)g->more.scale, j->made);
+                hone__gemm_inner_amx(a, j->product.panel, j->k, g->d.m, m, to, j->packed_p, g->more.k, (float)g->more.scale, j->made);
             for (int64_t n = n0; n < n1; n += group) {
                 int64_t end_ = HONE_MIN(n + group, n1);
-                char *b = once(g) ? a + (size_t)step * g->panel : j->packed_b + (size_t)n * g->panel;
+                char *b = once(g) ? a + (size_t)step * j->product.panel : packed(j, n);
                 if (once(g)) pack_operand(j, b, &j->b, &j->q, g->d.n, n, end_ - n, true);
                 hone__gemm_multiply_amx(&j->product, a, m, to, b, n, end_, once(g) ? 0 : start, sums);
             }
@@ -174,12 +198,13 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     const hone__matmul_desc *d = &g->d;
     const hone__gemm_more *more = &g->more;
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
-    bool stream = !d->accumulate && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
-    job j = {.g = g, .a = {a, HONE_BF16, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
-             .product = {d->m, d->n, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
+    bool once_written = !d->accumulate && terms(d) == d->k;
+    bool stream = once_written && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
+    job j = {.g = g, .a = {a, d->ab, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
+             .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
     j.parts = j.packed_b + packed_bytes(g);
-    j.packed_p = j.packed_b + (once(g) ? 0 : (size_t)g->column_panels * g->panel);
+    j.packed_p = j.packed_b + (once(g) ? 0 : (size_t)g->pass * g->panel);
     if (f) j.q = (hone__gemm_operand){f->q, more->q_stored, more->q_row, more->q_col};
     if (f && hone__gemm_makes_inner(g)) {
         j.p = (hone__gemm_operand){f->p, more->p_stored, more->p_row, more->p_col};
@@ -187,8 +212,19 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     } else if (f) {
         j.inner = (hone__gemm_operand){f->inner, HONE_BF16, 1, more->k};
     }
-    if (!once(g) || j.p.data) hone__parallel_for(g->ctx, parts, 1, pack, &j);
-    hone__parallel_for(g->ctx, parts, 1, multiply, &j);
+    for (int64_t k = 0; k < d->k; k += j.k) {
+        j.k = HONE_MIN(terms(d), d->k - k);
+        if (j.k < terms(d)) j.product.panel = bytes_of(d, j.k);
+        for (j.begin = 0; j.begin < g->column_panels; j.begin = j.end) {
+            j.end = HONE_MIN(j.begin + (once(g) ? g->column_panels : g->pass), g->column_panels);
+            if (!once(g) || j.p.data) hone__parallel_for(g->ctx, parts, 1, pack, &j);
+            hone__parallel_for(g->ctx, parts, 1, multiply, &j);
+        }
+        j.a.data = (const char *)j.a.data + hone__dtype_bytes(j.a.type, j.k * j.a.along);
+        j.b.data = (const char *)j.b.data + hone__dtype_bytes(j.b.type, j.k * j.b.along);
+        j.product.add = true;
+        j.product.bias = NULL;
+    }
 #else
     (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)f, (void)take, (void)arg;
 #endif
@@ -200,7 +236,10 @@ void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const voi
     run(g, a, b, bias, c, scratch, factors, NULL, NULL);
 }
 
-bool hone__gemm_hands_over(const hone__gemm *g) { return g->column_parts == 1 && !g->d.bias && !g->d.accumulate; }
+bool hone__gemm_hands_over(const hone__gemm *g) 
+{
+    return g->column_parts == 1 && !g->d.bias && !g->d.accumulate && terms(&g->d) == g->d.k;
+}
 
 void hone__gemm_hand_over(const hone__gemm *g, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch)
 {

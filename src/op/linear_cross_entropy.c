@@ -161,18 +161,20 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
     size_t n = (size_t)p->n, block = (size_t)(p->rows * p->classes);
     *r = (room){.target = hone__take(&at, n * sizeof(int32_t))};
     if (!p->handed_over) r->logits = hone__take(&at, block * p->real_bytes);
-    r->dlogits = r->logits;
+    if (p->compute == HONE_BF16 || !r->logits) {
+        if (backward || p->with_dx) r->dlogits = hone__take(&at, hone__dtype_bytes(p->compute, p->rows * p->classes));
+    } else {
+        r->dlogits = r->logits;
+    }
     if (p->convert) r->weight = hone__take(&at, hone__dtype_bytes(p->compute, p->classes * p->d));
     if (!backward) {
         r->max = hone__take(&at, n * p->real_bytes);
         r->sum = hone__take(&at, n * p->real_bytes);
         r->picked = hone__take(&at, n * p->real_bytes);
     } else if (p->compute == HONE_BF16) {
-        r->dlogits = hone__take(&at, block * 2);
         r->dx = hone__take(&at, (size_t)(p->rows * p->d) * p->real_bytes);
     }
     if (p->with_dx) {
-        if (!backward && p->compute == HONE_BF16) r->dlogits = hone__take(&at, block * 2);
         r->factor = hone__take(&at, n * p->real_bytes);
         r->row = hone__take(&at, (size_t)(p->ctx->threads * p->d) * p->real_bytes);
     }

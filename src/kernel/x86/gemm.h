@@ -1,4 +1,4 @@
-/* Products of bf16 matrices with f32 sums, in two steps: A and B are packed into panels; panels are multiplied. */
+/* Products of bf16 and f32 matrices with f32 sums, in two steps: A and B are packed into panels; panels are multiplied. */
 #ifndef HONE_SRC_X86_GEMM_H
 #define HONE_SRC_X86_GEMM_H
 
@@ -21,12 +21,14 @@ typedef struct hone__gemm_operand {
 bool hone__gemm_reads_amx(hone_dtype type);
 
 /* `count` panels, `panel` bytes apart, of 32 of `left` rows or columns each, from the at-th on, k long; with zeros to full
-   size, which is k rounded up to 32, times 64 bytes. In pairs of k: B; else A. `to` is aligned to 64. */
-void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k, int64_t count,
-                         bool pairs);
+   size, which is k rounded up to 32, times 64 bytes, times `parts`: 1, in bf16, or 3, for products as exact as f32's. In pairs
+   of k: B; else A. `to` is aligned to 64. */
+void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int parts, int64_t at, int64_t left, int64_t k,
+                         int64_t count, bool pairs);
 
 typedef struct hone__gemm_product {
     int64_t m, n;
+    int parts;      /* of an element, as packed */
     size_t panel;   /* bytes of one of A or B: what of a second product is added lies behind the first */
     void *c;        /* rows of n neighbours, c_row elements apart */
     int64_t c_row;
