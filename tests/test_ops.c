@@ -491,6 +491,7 @@ static const struct {
     {"attention_grad", "runs in those of attention"},
     {"softmax_cross_entropy_grad", "runs in those of softmax_cross_entropy"},
     {"linear_cross_entropy_grad", "runs in those of linear_cross_entropy"},
+    {"linear_cross_entropy_dweight", "runs in those of linear_cross_entropy"},
     {"loss_term_grad", "runs in those of loss_term"},
     {"pick_grad", "runs in those of pick"},
     {"conv_input_grad", "runs in those of conv"},

@@ -2,11 +2,14 @@
    tokens of a vocabulary of 49152 would be 200 MB, and as much again for its gradient). Logits are made in
    blocks of rows and of classes, used while they are in the cache (piece by piece as the product makes them,
    where it can), and made again by the backward pass (Wijmans et al., "Cut Your Losses", ICLR 2025).
-   Where the weight is frozen, the forward pass has made the gradient of x already: for each row the sum of the
-   weight's rows by their probabilities needs only to be scaled by what comes back, and can be gathered while the
-   normalizer is not known yet, as in attention (Dao et al., "FlashAttention", 2022). */
+   Where the weight is frozen, or few rows are read, the forward pass has made the gradient of x already: for each
+   row the sum of the weight's rows by their probabilities needs only to be scaled by what comes back, and can be
+   gathered while the normalizer is not known yet, as in attention (Dao et al., "FlashAttention", 2022). With few
+   rows it also keeps the gradient of the logits, less that scale, from which one product makes the weight's. */
 #include "kernel/matmul.h"
 #include "op/nn.h"
+
+#include <math.h>
 
 enum {
     BLOCK_ROWS = 1024,
@@ -32,17 +35,24 @@ static bool check(hone__call *call, int weights, hone_shape *rows)
 }
 
 struct loss_attr {
-    bool with_dx; /* offer dx, per row and unit of loss, as output 3; else that is empty */
+    bool with_grads; /* offer outputs 3 and 4, else they are empty: dx and dlogits by what output 2 scales them with */
 };
-static const hone__attr attrs[] = {HONE__ATTR(struct loss_attr, with_dx, BOOL), {0}};
+static const hone__attr attrs[] = {HONE__ATTR(struct loss_attr, with_grads, BOOL), {0}};
+
+/* What lies between rows of kept gradients: an odd number of lines of 64 bytes in bf16, so that a column's are in different
+   sets of a cache. */
+static int64_t row_of_logits(int64_t v) { return ((v + 31) / 32 | 1) * 32; }
 
 static bool shape(hone__call *call)
 {
     const struct loss_attr *t = call->attr;
     hone_shape rows;
     if (!check(call, 3, &rows)) return false;
+    hone_shape x = call->in[0]->shape, logits = x;
+    logits.dim[logits.rank - 1] = row_of_logits(call->in[1]->shape.dim[0]);
     for (int i = 0; i < 3; i++) hone__set_out(call, i, call->in[0]->dtype, rows);
-    return hone__set_out(call, 3, call->in[0]->dtype, t->with_dx ? call->in[0]->shape : HONE_SHAPE(0));
+    return hone__set_out(call, 3, call->in[0]->dtype, t->with_grads ? x : HONE_SHAPE(0)) &&
+           hone__set_out(call, 4, call->in[0]->dtype, t->with_grads ? logits : HONE_SHAPE(0));
 }
 
 /* Products of each kind for whole blocks and for the last, smaller ones: [last rows][last classes][adding].
@@ -58,7 +68,7 @@ typedef struct prepared {
     bool raw;                  /* ... and they read it as it is stored */
     hone_dtype stored;
     bool handed_over;          /* the logits come in pieces */
-    bool with_dx;              /* dx is output 3 of the forward pass */
+    bool with_dx, with_dlogits; /* are outputs 3 and 4 of the forward pass */
     products logits, dx, dw;
     size_t product_bytes;
     size_t real_bytes;
@@ -90,7 +100,7 @@ static hone__matmul_desc describe(const prepared *p, kind which, int64_t r, int6
         m.m = r, m.n = c, m.k = d, m.a_row = d, m.a_col = 1, m.b_row = 1, m.b_col = d, m.c_row = c;
         break;
     case DX: /* (r, d) = dlogits (r, c) weight (c, d) */
-        m.m = r, m.n = d, m.k = c, m.a_row = c, m.a_col = 1, m.b_row = d, m.b_col = 1, m.c_row = d;
+        m.m = r, m.n = d, m.k = c, m.a_row = p->with_dlogits ? row_of_logits(p->v) : c, m.a_col = 1, m.b_row = d, m.b_col = 1, m.c_row = d;
         break;
     case DW: /* (c, d) = dlogits (r, c)^T x (r, d) */
         m.m = c, m.n = d, m.k = r, m.a_row = 1, m.a_col = c, m.b_row = d, m.b_col = 1, m.c_row = d;
@@ -125,8 +135,8 @@ static prepared *begin(hone__exec *e)
     p->n = hone__row_count(x->shape);
     p->d = w->shape.dim[1];
     p->v = w->shape.dim[0];
-    p->rows = HONE_MAX(HONE_MIN(p->n, BLOCK_ROWS), 1);
     p->compute = x->dtype;
+    p->rows = HONE_MAX(HONE_MIN(p->n, BLOCK_ROWS), 1);
     int64_t most = p->compute == HONE_BF16 ? BLOCK_LOGITS / 2 : BLOCK_LOGITS;
     p->classes = HONE_MIN(HONE_MIN(most / p->rows, BLOCK_CLASSES), p->v);
     p->real = e->k->real;
@@ -145,12 +155,10 @@ typedef struct room {
     char *max, *sum, *picked;   /* (n) reals; forward alone */
     char *logits;               /* (rows, classes) reals; NULL: handed over */
     void *weight;               /* (classes, d) in the compute type; NULL: the weight as it lies */
-    void
-        *dlogits; /* (rows, classes) in the compute type: logits itself unless that is bf16; backward alone */
-    char *dx;                   /* (rows, d) reals where dx is bf16; backward alone */
-    char *factor;               /* (n) reals: what exps so far must be multiplied by; ones where
-                                   logits are not handed over; only with dx as output 3 */
-    char *row;                  /* (d) reals a thread: a row of the weight */
+    void *dlogits; /* (rows, classes) in the compute type: logits itself unless that is bf16 */
+    char *dx;      /* (rows, d) reals where dx is bf16; backward alone */
+    char *factor;  /* (n) reals: what powers so far must be multiplied by; forward alone */
+    char *row;     /* (d) reals a thread: a row of the weight; forward alone */
     void *product;
 } room;
 
@@ -159,13 +167,13 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
 {
     char *at = scratch;
     size_t n = (size_t)p->n, block = (size_t)(p->rows * p->classes);
+    bool in_place = !p->handed_over && p->compute == p->real;
     *r = (room){.target = hone__take(&at, n * sizeof(int32_t))};
     if (!p->handed_over) r->logits = hone__take(&at, block * p->real_bytes);
-    if (p->compute == HONE_BF16 || !r->logits) {
-        if (backward || p->with_dx) r->dlogits = hone__take(&at, hone__dtype_bytes(p->compute, p->rows * p->classes));
-    } else {
+    if (in_place)
         r->dlogits = r->logits;
-    }
+    else if ((backward || p->with_dx) && !p->with_dlogits)
+        r->dlogits = hone__take(&at, hone__dtype_bytes(p->compute, (int64_t)block));
     if (p->convert) r->weight = hone__take(&at, hone__dtype_bytes(p->compute, p->classes * p->d));
     if (!backward) {
         r->max = hone__take(&at, n * p->real_bytes);
@@ -174,7 +182,7 @@ static size_t lay_out(const prepared *p, bool backward, char *scratch, room *r)
     } else if (p->compute == HONE_BF16) {
         r->dx = hone__take(&at, (size_t)(p->rows * p->d) * p->real_bytes);
     }
-    if (p->with_dx) {
+    if (p->with_dx || p->with_dlogits) {
         r->factor = hone__take(&at, n * p->real_bytes);
         r->row = hone__take(&at, (size_t)(p->ctx->threads * p->d) * p->real_bytes);
     }
@@ -201,7 +209,9 @@ static hone_status prepare(hone__exec *e)
     room r;
     prepared *p = begin(e);
     if (!p || !make_logits(p)) return e->ctx->status;
-    p->with_dx = is_wanted(&e->out[3]) && e->out[3].shape.dim[0] > 0;
+    const struct loss_attr *t = e->attr;
+    p->with_dx = t->with_grads && is_wanted(&e->out[3]);
+    p->with_dlogits = t->with_grads && is_wanted(&e->out[4]);
     if (p->with_dx && !make(p, DX, p->dx, true, p->v > p->classes)) return e->ctx->status;
     e->scratch_size = lay_out(p, false, NULL, &r);
     return HONE_OK;
@@ -223,7 +233,7 @@ typedef struct job {
     const hone__exec *e;
     const prepared *p;
     const room *r;
-    int64_t r0, v0, count; /* the block's first row, first class, and classes */
+    int64_t r0, v0, rows, count; /* the block's first row, first class, rows and classes */
     const char *lse, *dloss, *weights; /* of all rows; gradients alone */
     bool dweight;                      /* is output 0 */
 } job;
@@ -272,7 +282,7 @@ static int64_t grain(int64_t count) { return HONE_MAX(HONE__GRAIN / 4 / count, 1
 static bool is_last(int64_t size, int64_t block) { return size != block; }
 
 /* The block's logits, which `piece` or `part` (a range of rows) uses. */
-static hone_status with_logits(job *j, hone__matmul *product, int64_t rows, const void *x, const void *w, hone__sums_fn piece,
+static hone_status with_logits(job *j, hone__matmul *product, const void *x, const void *w, hone__sums_fn piece,
                                hone__range_fn part)
 {
     if (j->p->handed_over) {
@@ -280,17 +290,26 @@ static hone_status with_logits(job *j, hone__matmul *product, int64_t rows, cons
         return HONE_OK;
     }
     hone_status status = hone__matmul_run(product, x, w, NULL, j->r->logits, j->r->product);
-    if (status == HONE_OK) hone__parallel_for(j->e->ctx, rows, grain(j->count), part, j);
+    if (status == HONE_OK) hone__parallel_for(j->e->ctx, j->rows, grain(j->count), part, j);
     return status;
 }
 
 /* ---- the gradient of logits ---- */
 
+/* What a product makes from logits: a block's, or, kept, those of all classes. */
+static int64_t dlogits_row(const job *j) { return j->p->with_dlogits ? row_of_logits(j->p->v) : j->count; }
+static void *dlogits_at(const job *j, int64_t row, int64_t column)
+{
+    const prepared *p = j->p;
+    if (!p->with_dlogits) return (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count + column);
+    return hone__at(&j->e->out[4], (j->r0 + row) * dlogits_row(j) + j->v0 + column);
+}
+
 static void take_grad(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
 {
     const prepared *p = j->p;
     int64_t i = j->r0 + row;
-    void *to = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count + column);
+    void *to = dlogits_at(j, row, column);
     j->e->k->cross_entropy_grad(to, p->compute, j->count, x, stride, from(j, j->lse, i), from(j, j->dloss, i), j->r->target + i,
                                 from(j, j->weights, i), j->v0 + column, rows, columns);
 }
@@ -304,64 +323,88 @@ static void grad_part(void *arg, int64_t begin, int64_t end)
     take_grad(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
 }
 
-/* A piece's powers instead of its probabilities, whose sum is not known yet. */
-static void exp_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+static double get(const prepared *p, const void *reals, int64_t i)
 {
-    const job *j = arg;
+    return p->real == HONE_F64 ? ((const double *)reals)[i] : (double)((const float *)reals)[i];
+}
+static void set(const prepared *p, void *reals, int64_t i, double value)
+{
+    if (p->real == HONE_F64)
+        ((double *)reals)[i] = value;
+    else
+        ((float *)reals)[i] = (float)value;
+}
+static void scale(const job *j, void *x, hone_dtype type, int64_t n, double by)
+{
+    j->e->k->unary(HONE__AFFINE, x, type, x, type, 1, n, by, 0);
+}
+
+/* What a row has so far, but for the columns that were made with the new shift already. It is this thread's. */
+static void rescale(const job *j, int64_t row, int64_t column, int64_t columns, double by)
+{
+    const prepared *p = j->p;
+    int64_t before = p->with_dlogits ? j->v0 : 0;
+    scale(j, dlogits_at(j, row, -before), p->compute, before + column, by);
+    scale(j, dlogits_at(j, row, column + columns), p->compute, j->count - column - columns, by);
+    if (j->v0 > 0 && p->with_dx) scale(j, hone__at(&j->e->out[3], (j->r0 + row) * p->d), p->real, p->d, by);
+}
+
+/* Powers instead of probabilities, whose sum is not known yet. */
+static void take_powers(const job *j, int64_t row, int64_t column, int64_t rows, int64_t columns, const void *x, int64_t stride)
+{
     const prepared *p = j->p;
     int64_t i = j->r0 + row;
-    float *factor = (float *)(void *)j->r->factor + i;
-    char *powers = (char *)j->r->dlogits + hone__dtype_bytes(p->compute, row * j->count);
-    for (int64_t r = 0; r < rows; r++) factor[r] = 1;
-    j->e->k->exp_block(powers + hone__dtype_bytes(p->compute, column), p->compute, j->count, real_at(j, j->r->max, i),
-                       real_at(j, j->r->sum, i), real_at(j, j->r->picked, i), factor, x, stride, j->r->target + i,
-                       j->v0 + column, rows, columns);
-    for (int64_t r = 0; r < rows; r++) { /* hardly ever: the row is this thread's, the block's powers and dx alike */
-        if (factor[r] == 1) continue;
-        char *own = powers + hone__dtype_bytes(p->compute, r * j->count);
-        float *dx = (float *)hone__at(&j->e->out[3], (i + r) * p->d);
-        for (int64_t from_ = 0, end; from_ < j->count; from_ = end) {
-            end = from_ < column ? column : from_ < column + columns ? column + columns : j->count;
-            void *at = own + hone__dtype_bytes(p->compute, from_);
-            if (from_ != column) j->e->k->unary(HONE__AFFINE, at, p->compute, at, p->compute, 1, end - from_, (double)factor[r], 0);
-        }
-        if (j->v0 > 0) j->e->k->unary(HONE__AFFINE, dx, HONE_F32, dx, HONE_F32, 1, p->d, (double)factor[r], 0);
-    }
+    void *factor = real_at(j, j->r->factor, i);
+    for (int64_t r = 0; r < rows; r++) set(p, factor, r, 1);
+    j->e->k->exp_block(dlogits_at(j, row, column), p->compute, dlogits_row(j), real_at(j, j->r->max, i), real_at(j, j->r->sum, i),
+                       real_at(j, j->r->picked, i), factor, x, stride, j->r->target + i, j->v0 + column, rows, columns);
+    for (int64_t r = 0; r < rows; r++) /* hardly ever */
+        if (get(p, factor, r) != 1) rescale(j, row + r, column, columns, get(p, factor, r));
+}
+static void powers_piece(void *arg, int64_t row, int64_t column, int64_t rows, int64_t columns, const float *x, int64_t stride)
+{
+    take_powers(arg, row, column, rows, columns, x, stride);
+}
+static void powers_part(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    take_powers(j, begin, 0, end - begin, j->count, real_at(j, j->r->logits, begin * j->count), j->count);
 }
 
 /* One block: logits, what `piece` or `part` makes of them (dlogits), and what that adds to dx (rows of the block, reals)
    and to dweight. */
-static hone_status grad_block(hone__exec *e, job *j, int64_t rows, void *dx, hone__sums_fn piece)
+static hone_status grad_block(hone__exec *e, job *j, void *dx, hone__sums_fn piece, hone__range_fn part)
 {
     const prepared *p = j->p;
     const void *x = hone__at(&e->in[0], j->r0 * p->d), *w;
-    int last_rows = is_last(rows, p->rows), last_classes = is_last(j->count, p->classes);
+    int last_rows = is_last(j->rows, p->rows), last_classes = is_last(j->count, p->classes);
     hone_status status = weight_block(e, p, j->r, j->v0, j->count, &w);
     if (status == HONE_OK)
-        status = with_logits(j, p->logits[last_rows][last_classes][0], rows, x, w, piece, grad_part);
+        status = with_logits(j, p->logits[last_rows][last_classes][0], x, w, piece, part);
+    const void *dlogits = dlogits_at(j, 0, 0);
     if (status == HONE_OK && dx)
-        status = hone__matmul_run(p->dx[last_rows][last_classes][j->v0 > 0], j->r->dlogits, w, NULL, dx, j->r->product);
+        status = hone__matmul_run(p->dx[last_rows][last_classes][j->v0 > 0], dlogits, w, NULL, dx, j->r->product);
     if (status == HONE_OK && j->dweight)
-        status = hone__matmul_run(p->dw[last_rows][last_classes][e->accumulate || j->r0 > 0], j->r->dlogits, x, NULL,
+        status = hone__matmul_run(p->dw[last_rows][last_classes][e->accumulate || j->r0 > 0], dlogits, x, NULL,
                                   hone__at(&e->out[0], j->v0 * p->d), j->r->product);
     return status;
 }
 
 /* All blocks. dx NULL: not wanted; of its dtype's rows those that are not reals come by way of r->dx. */
-static hone_status grad_blocks(hone__exec *e, job *j, const hone__view *dx, hone__sums_fn piece)
+static hone_status grad_blocks(hone__exec *e, job *j, const hone__view *dx, hone__sums_fn piece, hone__range_fn part)
 {
     const prepared *p = j->p;
     hone_status status = HONE_OK;
-    for (int64_t r0 = 0; r0 < p->n && status == HONE_OK; r0 += p->rows) {
-        int64_t rows = HONE_MIN(p->rows, p->n - r0);
+    for (j->r0 = 0; j->r0 < p->n && status == HONE_OK; j->r0 += p->rows) {
         bool aside = dx->data && dx->dtype != p->real;
-        void *dx_rows = !dx->data ? NULL : aside ? j->r->dx : hone__at(dx, r0 * p->d);
-        j->r0 = r0;
+        void *dx_rows = !dx->data ? NULL : aside ? j->r->dx : hone__at(dx, j->r0 * p->d);
+        j->rows = HONE_MIN(p->rows, p->n - j->r0);
         for (j->v0 = 0; j->v0 < p->v && status == HONE_OK; j->v0 += p->classes) {
             j->count = HONE_MIN(p->classes, p->v - j->v0);
-            status = grad_block(e, j, rows, dx_rows, piece);
+            status = grad_block(e, j, dx_rows, piece, part);
         }
-        if (aside && status == HONE_OK) e->k->copy(hone__at(dx, r0 * p->d), dx->dtype, j->r->dx, p->real, 1, rows * p->d);
+        if (aside && status == HONE_OK)
+            e->k->copy(hone__at(dx, j->r0 * p->d), dx->dtype, j->r->dx, p->real, 1, j->rows * p->d);
     }
     return status;
 }
@@ -373,32 +416,42 @@ static hone_status losses(hone__exec *e, job *j)
     const prepared *p = j->p;
     hone_status status = HONE_OK;
     for (j->r0 = 0; j->r0 < p->n && status == HONE_OK; j->r0 += p->rows) {
-        int64_t rows = HONE_MIN(p->rows, p->n - j->r0);
+        j->rows = HONE_MIN(p->rows, p->n - j->r0);
         for (j->v0 = 0; j->v0 < p->v && status == HONE_OK; j->v0 += p->classes) {
             j->count = HONE_MIN(p->classes, p->v - j->v0);
-            hone__matmul *product = p->logits[is_last(rows, p->rows)][is_last(j->count, p->classes)][0];
+            hone__matmul *product = p->logits[is_last(j->rows, p->rows)][is_last(j->count, p->classes)][0];
             const void *w;
             status = weight_block(e, p, j->r, j->v0, j->count, &w);
             if (status == HONE_OK)
-                status = with_logits(j, product, rows, hone__at(&e->in[0], j->r0 * p->d), w, take_piece, block_part);
+                status = with_logits(j, product, hone__at(&e->in[0], j->r0 * p->d), w, take_piece, block_part);
         }
     }
     return status;
 }
 
-/* Sums of the weight's rows by powers become the gradient: divided by the sum of the powers, less the target's row. */
-static void dx_part(void *arg, int slot, int64_t begin, int64_t end)
+/* Powers become gradients by the loss, times the sum of powers: what is left is the target's, whose power is less by that
+   sum. It replaces the one that was rounded before, which would lose the small gradients of what is known already. */
+static void targets_part(void *arg, int slot, int64_t begin, int64_t end)
 {
     const job *j = arg;
     const prepared *p = j->p;
     const hone__view *w = &j->e->in[1];
     char *row = j->r->row + (size_t)(slot * p->d) * p->real_bytes;
     for (int64_t i = begin; i < end; i++) {
-        float *dx = (float *)hone__at(&j->e->out[3], i * p->d), sum = ((const float *)(const void *)j->r->sum)[i];
-        j->e->k->unary(HONE__AFFINE, dx, HONE_F32, dx, HONE_F32, 1, p->d, 1 / (double)sum, 0);
-        if (j->r->target[i] < 0) continue;
-        hone__convert(row, HONE_F32, (const char *)w->data + hone__dtype_bytes(w->dtype, j->r->target[i] * p->d), w->dtype, p->d);
-        j->e->k->axpy(dx, row, HONE_F32, -1, p->d);
+        int64_t t = j->r->target[i];
+        double sum = get(p, j->r->sum, i), less = sum;
+        set(p, j->e->out[2].data, i, get(p, j->e->out[2].data, i) / sum);
+        if (t < 0) continue;
+        if (p->with_dlogits) {
+            void *at = hone__at(&j->e->out[4], i * dlogits_row(j) + t);
+            double power, exact = exp(get(p, j->r->picked, i) - get(p, j->r->max, i)) - sum;
+            hone__convert(&power, HONE_F64, at, p->compute, 1);
+            hone__convert(at, p->compute, &exact, HONE_F64, 1);
+            less = power - exact;
+        }
+        if (!p->with_dx) continue;
+        hone__convert(row, p->real, (const char *)w->data + hone__dtype_bytes(w->dtype, t * p->d), w->dtype, p->d);
+        j->e->k->axpy(hone__at(&j->e->out[3], i * p->d), row, p->real, -less, p->d);
     }
 }
 
@@ -411,34 +464,32 @@ static hone_status run(hone__exec *e)
     job j = {.e = e, .p = p, .r = &r};
     if (status != HONE_OK || p->n == 0) return status;
     begin_part(&j, 0, p->n);
-    bool at_once = p->with_dx && p->handed_over;
-    status = at_once ? grad_blocks(e, &j, &e->out[3], exp_piece) : losses(e, &j);
+    bool grads = p->with_dx || p->with_dlogits;
+    status = grads ? grad_blocks(e, &j, &e->out[3], powers_piece, powers_part) : losses(e, &j);
     if (status != HONE_OK) return status;
     finish_part(&j, 0, p->n);
-    if (at_once) {
-        hone__slots_run(e->ctx, p->n, grain(p->d), dx_part, &j);
-    } else if (p->with_dx) {
-        for (int64_t i = 0; i < p->n; i++)
-            if (p->real == HONE_F64) ((double *)(void *)r.factor)[i] = 1;
-            else ((float *)(void *)r.factor)[i] = 1;
-        e->k->lse_finish(NULL, r.max, NULL, r.max, r.sum, r.picked, r.target, NULL, p->n);
-        j.lse = r.max;
-        j.dloss = r.factor;
-        status = grad_blocks(e, &j, &e->out[3], NULL);
-    }
-    return status;
+    if (grads) hone__slots_run(e->ctx, p->n, grain(p->d), targets_part, &j);
+    return HONE_OK;
+}
+
+/* The gradient of logits is kept where it takes no more than the weight and its gradient do, and nobody asked for less memory. */
+static bool keeps_dlogits(const hone__call *call)
+{
+    return hone__row_count(call->in[0]->shape) <= 2 * call->in[1]->shape.dim[1] && !call->graph->segments;
 }
 
 static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, hone_node **d)
 {
-    hone_node *weights = hone__has(call, 3) ? call->in[3] : NULL;
-    if (wanted[0] && !wanted[1] && ((const struct loss_attr *)call->attr)->with_dx) {
+    hone_node *weights = hone__has(call, 3) ? call->in[3] : NULL, *x = call->in[0], *w = call->in[1];
+    bool made = ((const struct loss_attr *)call->attr)->with_grads && (!wanted[1] || keeps_dlogits(call));
+    if ((wanted[0] || wanted[1]) && made) {
         hone_shape rows = d_out[0]->shape;
         rows.dim[rows.rank++] = 1;
-        d[0] = hone_mul(&call->out[3], hone_reshape(hone_mul(d_out[0], &call->out[2]), rows));
-        if (!d[0]) return false;
+        hone_node *by = hone_reshape(hone_mul(d_out[0], &call->out[2]), rows);
+        if (!by || (wanted[1] && !(d[1] = hone__dweight(&call->out[4], hone_mul(x, by), w->shape.dim[0])))) return false;
+        if (wanted[0] && !(d[0] = hone_mul(&call->out[3], by))) return false;
     } else if (wanted[0] || wanted[1]) {
-        hone_node *in[6] = {call->in[0], call->in[1], call->in[2], &call->out[1], d_out[0], weights};
+        hone_node *in[6] = {x, w, call->in[2], &call->out[1], d_out[0], weights};
         hone_node *g =
             hone__record(call->graph, &hone__op_linear_cross_entropy_grad, weights ? 6 : 5, in, NULL);
         if (!g) return false;
@@ -446,7 +497,7 @@ static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, h
         if (wanted[1]) d[1] = g;
     }
     if (weights && wanted[3]) {
-        d[3] = hone_mul(d_out[0], hone_linear_cross_entropy(call->in[0], call->in[1], call->in[2], NULL));
+        d[3] = hone_mul(d_out[0], hone_linear_cross_entropy(x, w, call->in[2], NULL));
         if (!d[3]) return false;
     }
     return true;
@@ -487,7 +538,7 @@ static hone_status grad_run(hone__exec *e)
     if (p->n == 0 && e->out[0].data && !e->accumulate) hone__fill_view(e, &e->out[0], 0);
     job j = {.e = e, .p = p, .r = &r, .lse = hone__data(e, 3), .dloss = hone__data(e, 4), .weights = hone__data(e, 5),
              .dweight = e->out[0].data != NULL};
-    return status == HONE_OK ? grad_blocks(e, &j, &e->out[1], grad_piece) : status;
+    return status == HONE_OK ? grad_blocks(e, &j, &e->out[1], grad_piece, grad_part) : status;
 }
 
 #define TARGET(low_, high_, ...)                                                                      \
@@ -564,11 +615,11 @@ const hone_op hone__op_linear_cross_entropy = {
     .doc = "softmax_cross_entropy of the logits x weight^T, which are never whole",
     .n_in = 4,
     .n_required = 3,
-    .n_out = 4,
+    .n_out = 5,
     .flags = HONE__COMPUTE,
     .keep_in = 8,
     .keep_out = 15,
-    .aux_out = 14,
+    .aux_out = 30,
     .raw_in = 2,
     .attr_size = sizeof(struct loss_attr),
     .attrs = attrs,
@@ -594,7 +645,7 @@ const hone_op hone__op_linear_cross_entropy_grad = {.name = "linear_cross_entrop
 hone_node *hone_linear_cross_entropy(hone_node *x, hone_node *weight, hone_node *targets, hone_node *weights)
 {
     if (!x || !weight || !targets) return NULL;
-    /* An eager graph would make dx whether it is wanted or not. */
+    /* An eager graph would make gradients whether they are wanted or not. */
     return hone__record(x->call->graph, &hone__op_linear_cross_entropy, weights ? 4 : 3, (hone_node *[]){x, weight, targets, weights},
-                        &(struct loss_attr){.with_dx = !x->call->graph->eager});
+                        &(struct loss_attr){.with_grads = !x->call->graph->eager});
 }

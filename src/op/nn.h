@@ -26,6 +26,9 @@ void hone__slots_run(const hone_ctx *ctx, int64_t tasks, int64_t grain, hone__sl
 hone_node *hone__pick(hone_node *x, hone_node *index, double fill);
 hone_node *hone__log_loss(hone_node *p, hone_node *t);
 
+/* dlogits^T x [classes, d] of inputs x [..., d] and gradients [..., classes or more], of which the first ones count. */
+hone_node *hone__dweight(hone_node *dlogits, hone_node *x, int64_t classes);
+
 /* The next piece of scratch. Starting from NULL it measures how much that will be. */
 static inline void *hone__take(char **scratch, size_t bytes)
 {

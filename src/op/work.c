@@ -159,6 +159,8 @@ void hone__exec_work(const hone__exec *e, hone__work *work)
         seen = attention(e, work, op == &hone__op_attention_grad);
     else if (op == &hone__op_linear_cross_entropy || op == &hone__op_linear_cross_entropy_grad)
         linear_cross_entropy(e, work, op == &hone__op_linear_cross_entropy_grad);
+    else if (op == &hone__op_linear_cross_entropy_dweight)
+        add_product(work, 1, e->out[0].shape.dim[0], e->out[0].shape.dim[1], hone__row_count(e->in[1].shape), e->in[1].dtype, 1);
     else if (op == &hone__op_conv)
         conv(work, &e->out[0], &e->in[1]);
     else if (op == &hone__op_conv_input_grad)
