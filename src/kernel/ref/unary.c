@@ -8,10 +8,8 @@ static inline real softplus(real x) /* log(1 + e^x), without overflow */
     return (x > 0 ? x : 0) + real_log1p(real_exp(-real_abs(x)));
 }
 static inline real gelu(real x) { return (real)0.5 * x * (1 + real_erf(x * (real)0.7071067811865476)); }
-static inline real gelu_tanh(real x)
-{
-    return (real)0.5 * x * (1 + real_tanh(GELU_C * (x + GELU_K * x * x * x)));
-}
+/* 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+static inline real gelu_gate(real x) { return real_sigmoid(2 * GELU_C * (x + GELU_K * x * x * x)); }
 
 #define EACH(expression)                                                                                      \
     do {                                                                                                      \
@@ -42,7 +40,7 @@ static void unary_dense(hone__unary op, real *y, const real *x, int64_t n, real 
     case HONE__RELU: EACH(v < 0 ? 0 : v);
     case HONE__LEAKY_RELU: EACH(v < 0 ? a * v : v);
     case HONE__GELU: EACH(gelu(v));
-    case HONE__GELU_TANH: EACH(gelu_tanh(v));
+    case HONE__GELU_TANH: EACH(v *gelu_gate(v));
     case HONE__SILU: EACH(v *real_sigmoid(v));
     case HONE__SOFTPLUS: EACH(softplus(v));
     case HONE__CLAMP: EACH(v < a ? a : (v > b ? b : v));
@@ -84,8 +82,8 @@ static inline real gelu_slope(real x)
 }
 static inline real gelu_tanh_slope(real x)
 {
-    real t = real_tanh(GELU_C * (x + GELU_K * x * x * x));
-    return (real)0.5 * (1 + t) + (real)0.5 * x * (1 - t * t) * GELU_C * (1 + 3 * GELU_K * x * x);
+    real s = gelu_gate(x);
+    return s + x * s * (1 - s) * 2 * GELU_C * (1 + 3 * GELU_K * x * x);
 }
 static inline real silu_slope(real x)
 {

@@ -59,6 +59,15 @@ static inline __m512 exp2_in(__mmask16 mask, __m512 x)
     return _mm512_maskz_scalef_ps(mask, p, n);
 }
 
+/* 1 / (1 + e^-x); what is below -87 counts as -87. The reciprocal has 14 bits, and 28 after a step of Newton's. */
+static inline __m512 sigmoid(__m512 x)
+{
+    __m512 power = _mm512_min_ps(_mm512_set1_ps(126), _mm512_mul_ps(x, _mm512_set1_ps(-HONE__LOG2_E)));
+    power = _mm512_max_ps(_mm512_set1_ps(-126), power); /* NaN passes both, as their second operand */
+    __m512 d = _mm512_add_ps(_mm512_set1_ps(1), exp2_in(0xFFFF, power)), y = _mm512_rcp14_ps(d);
+    return _mm512_mul_ps(y, _mm512_fnmadd_ps(d, y, _mm512_set1_ps(2)));
+}
+
 /* Two rows of 32 words become pairs of words, one of each row: first[0] second[0] first[1] ... */
 static inline void pair_rows(__m512i first, __m512i second, __m512i *low, __m512i *high)
 {

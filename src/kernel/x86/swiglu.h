@@ -4,15 +4,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* 1 / (1 + e^-x); what is below -87 counts as -87. The reciprocal has 14 bits, and 28 after a step of Newton's. */
-INLINE __m512 sigmoid(__m512 x)
-{
-    __m512 power = _mm512_min_ps(_mm512_set1_ps(126), _mm512_mul_ps(x, _mm512_set1_ps(-HONE__LOG2_E)));
-    power = _mm512_max_ps(_mm512_set1_ps(-126), power); /* NaN passes both, as their second operand */
-    __m512 d = _mm512_add_ps(_mm512_set1_ps(1), exp2_in(0xFFFF, power)), y = _mm512_rcp14_ps(d);
-    return _mm512_mul_ps(y, _mm512_fnmadd_ps(d, y, _mm512_set1_ps(2)));
-}
-
 /* Elements [at, at + 16) that mask keeps. */
 INLINE void forward16(void *y, const void *gate, const void *up, bool bf16, int64_t at, __mmask16 mask)
 {

@@ -1,0 +1,73 @@
+/* x sigmoid(g(x)), the activations of language models, and their slopes, where everything lies dense and has one type, f32 or
+   bf16. Included by unary_<isa>.c, which define X86(name). */
+#include "kernel/x86/avx512.h"
+#include "kernel/x86/x86.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* g(x) = c x + k x^3: silu has (1, 0); gelu by tanh has 2 sqrt(2 / pi) (1, 0.044715), as 1 + tanh(u) is 2 sigmoid(2 u). */
+typedef struct gate {
+    __m512 c, k, three_k;
+} gate;
+
+static gate gate_of(hone__unary op)
+{
+    bool silu = op == HONE__SILU;
+    float c = silu ? 1 : 1.5957691216f, k = silu ? 0 : c * 0.044715f;
+    return (gate){_mm512_set1_ps(c), _mm512_set1_ps(k), _mm512_set1_ps(3 * k)};
+}
+
+INLINE void forward16(gate g, void *y, const void *x, bool bf16, int64_t at, __mmask16 mask)
+{
+    __m512 v = load_real(x, bf16, at, mask), s = sigmoid(_mm512_mul_ps(v, _mm512_fmadd_ps(g.k, _mm512_mul_ps(v, v), g.c)));
+    store_real(y, bf16, at, mask, _mm512_mul_ps(v, s));
+}
+
+INLINE void forward(gate g, void *y, const void *x, bool bf16, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) forward16(g, y, x, bf16, i, 0xFFFF);
+    if (i < n) forward16(g, y, x, bf16, i, first_lanes(n - i));
+}
+
+/* dx = dy (s + x s (1 - s) g'(x)) */
+INLINE void backward16(gate g, void *dx, const void *x, const void *dy, bool bf16, int64_t at, __mmask16 mask)
+{
+    __m512 v = load_real(x, bf16, at, mask), d = load_real(dy, bf16, at, mask), square = _mm512_mul_ps(v, v);
+    __m512 s = sigmoid(_mm512_mul_ps(v, _mm512_fmadd_ps(g.k, square, g.c))), slope = _mm512_fmadd_ps(g.three_k, square, g.c);
+    __m512 rise = _mm512_mul_ps(_mm512_mul_ps(v, slope), _mm512_fnmadd_ps(s, s, s)); /* x g' s (1 - s) */
+    store_real(dx, bf16, at, mask, _mm512_mul_ps(d, _mm512_add_ps(s, rise)));
+}
+
+INLINE void backward(gate g, void *dx, const void *x, const void *dy, bool bf16, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) backward16(g, dx, x, dy, bf16, i, 0xFFFF);
+    if (i < n) backward16(g, dx, x, dy, bf16, i, first_lanes(n - i));
+}
+
+static bool made_here(hone__unary op, hone_dtype y, hone_dtype x)
+{
+    return (op == HONE__SILU || op == HONE__GELU_TANH) && y == x && (x == HONE_F32 || x == HONE_BF16);
+}
+
+void X86(unary)(hone__unary op, void *y, hone_dtype yt, const void *x, hone_dtype xt, int64_t sx, int64_t n, double a, double b)
+{
+    if (!made_here(op, yt, xt) || sx != 1)
+        hone__kernels_avx512_f32.unary(op, y, yt, x, xt, sx, n, a, b);
+    else if (xt == HONE_BF16)
+        forward(gate_of(op), y, x, true, n);
+    else
+        forward(gate_of(op), y, x, false, n);
+}
+
+void X86(unary_grad)(hone__unary op, void *dx, hone_dtype dxt, const void *x, hone_dtype xt, const void *dy, hone_dtype dyt,
+                     int64_t n, double a, double b)
+{
+    if (!made_here(op, dxt, xt) || dyt != xt)
+        hone__kernels_avx512_f32.unary_grad(op, dx, dxt, x, xt, dy, dyt, n, a, b);
+    else if (xt == HONE_BF16)
+        backward(gate_of(op), dx, x, dy, true, n);
+    else
+        backward(gate_of(op), dx, x, dy, false, n);
+}
