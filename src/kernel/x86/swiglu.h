@@ -4,6 +4,20 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* What comes next, of streams that end at each page for the CPU: `at` is the first of 32 elements. */
+INLINE void fetch(const void *x, bool bf16, int64_t at, bool write)
+{
+    enum { AHEAD = 32 }; /* lines */
+    const char *line = (const char *)x + at * (bf16 ? 2 : 4) + AHEAD * 64;
+    if (!x) return;
+    if (write)
+        __builtin_prefetch(line, 1);
+    else
+        __builtin_prefetch(line, 0);
+    if (!bf16 && write) __builtin_prefetch(line + 64, 1);
+    if (!bf16 && !write) __builtin_prefetch(line + 64, 0);
+}
+
 /* Elements [at, at + 16) that mask keeps. */
 INLINE void forward16(void *y, const void *gate, const void *up, bool bf16, int64_t at, __mmask16 mask)
 {
@@ -14,6 +28,13 @@ INLINE void forward16(void *y, const void *gate, const void *up, bool bf16, int6
 INLINE void forward(void *y, const void *gate, const void *up, bool bf16, int64_t n)
 {
     int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        fetch(gate, bf16, i, false);
+        fetch(up, bf16, i, false);
+        fetch(y, bf16, i, true);
+        forward16(y, gate, up, bf16, i, 0xFFFF);
+        forward16(y, gate, up, bf16, i + 16, 0xFFFF);
+    }
     for (; i + 16 <= n; i += 16) forward16(y, gate, up, bf16, i, 0xFFFF);
     if (i < n) forward16(y, gate, up, bf16, i, first_lanes(n - i));
 }
@@ -42,6 +63,15 @@ INLINE void backward16(void *dgate, void *dup, const void *gate, const void *up,
 INLINE void backward(void *dgate, void *dup, const void *gate, const void *up, const void *dy, bool bf16, int64_t n)
 {
     int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        fetch(gate, bf16, i, false);
+        fetch(up, bf16, i, false);
+        fetch(dy, bf16, i, false);
+        fetch(dgate, bf16, i, true);
+        fetch(dup, bf16, i, true);
+        backward16(dgate, dup, gate, up, dy, bf16, i, 0xFFFF);
+        backward16(dgate, dup, gate, up, dy, bf16, i + 16, 0xFFFF);
+    }
     for (; i + 16 <= n; i += 16) backward16(dgate, dup, gate, up, dy, bf16, i, 0xFFFF);
     if (i < n) backward16(dgate, dup, gate, up, dy, bf16, i, first_lanes(n - i));
 }
