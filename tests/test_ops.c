@@ -497,6 +497,7 @@ static const struct {
     {"conv_weight_grad", "runs in those of conv"},
     {"max_pool_grad", "runs in those of max_pool"},
     {"average_pool_grad", "runs in those of average_pool"},
+    {"recurrent_grad", "runs in those of recurrent"},
 };
 
 static bool needs_golden(const hone_op *op)

@@ -191,6 +191,36 @@ def attention(x, a):
     return (p @ v).transpose(1, 2)
 
 
+CELL = ["tanh", "relu", "gru", "lstm"]  # in the order of hone__cell_kind (src/kernel/list_nn.h)
+
+
+def recurrent(x, a):
+    """torch.nn's formulas step by step; PyTorch's own layers know neither dropout on the state nor rows of no length."""
+    sums, w, bias, h0, c0, lengths, mask = (x + [None] * 7)[:7]
+    steps, rows, units, kind = sums.shape[0], sums.shape[1], w.shape[1], CELL[a["kind"]]
+    h = torch.zeros(rows, units, dtype=sums.dtype) if h0 is None else h0
+    c = torch.zeros_like(h) if c0 is None else c0
+    y = [None] * steps
+    for t in reversed(range(steps)) if a["reverse"] else range(steps):
+        z = (h if mask is None else h * mask * a["scale"]) @ w.mT
+        if kind == "lstm":
+            i, f, g, o = (sums[t] + z).chunk(4, -1)
+            new_c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            new_h = o.sigmoid() * new_c.tanh()
+        elif kind == "gru":
+            (xr, xu, xn), (zr, zu, zn) = sums[t].chunk(3, -1), z.chunk(3, -1)
+            r, u = (xr + zr).sigmoid(), (xu + zu).sigmoid()
+            n = (xn + r * (zn if bias is None else zn + bias)).tanh()
+            new_h, new_c = (1 - u) * n + u * h, c
+        else:
+            new_h, new_c = (sums[t] + z).tanh() if kind == "tanh" else F.relu(sums[t] + z), c
+        runs = torch.ones(rows, 1, dtype=torch.bool) if lengths is None else (t < lengths)[:, None]
+        h, c = torch.where(runs, new_h, h), torch.where(runs, new_c, c)
+        y[t] = torch.where(runs, new_h, torch.zeros_like(h))
+    y = torch.stack(y) if steps else torch.zeros(0, rows, units, dtype=sums.dtype)
+    return y, h, c if kind == "lstm" else torch.zeros(0, dtype=y.dtype), None, None, None
+
+
 def cross_entropy(logits, target, weight):
     losses = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.long().reshape(-1).clamp(min=-1),
                              ignore_index=-1, reduction="none").reshape(target.shape)
@@ -251,6 +281,7 @@ OPS = {
     "swiglu": lambda x, a: F.silu(x[0]) * x[1],
     "rope": rope,
     "attention": attention,
+    "recurrent": recurrent,
     "softmax_cross_entropy": lambda x, a: cross_entropy(x[0], x[1], x[2] if len(x) > 2 else None),
     "linear_cross_entropy": lambda x, a: cross_entropy(x[0] @ x[1].mT, x[2], x[3] if len(x) > 3 else None),
     "loss_term": lambda x, a: LOSS[a["kind"]](x[0], x[1]),

@@ -50,6 +50,41 @@ typedef struct hone__attention {
 enum { HONE__ADAM8_BLOCK = 256 }; /* elements that share a scale */
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
+/* One step of a recurrent layer and its backward pass (kernel/ref/recurrent.c). Gates lie in PyTorch's order, `units` of each. */
+typedef enum hone__cell_kind {
+    HONE__CELL_TANH, /* 1 gate: Elman's */
+    HONE__CELL_RELU,
+    HONE__CELL_GRU, /* r, z, n: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch */
+    HONE__CELL_LSTM /* i, f, g, o: Hochreiter and Schmidhuber 1997, Gers et al. 2000 */
+} hone__cell_kind;
+typedef struct hone__cell_rows {
+    void *data; /* NULL: not there, or not wanted */
+    hone_dtype dtype;
+} hone__cell_rows;
+typedef struct hone__cell {
+    hone__cell_kind kind;
+    int64_t units;
+    const int32_t *lengths; /* (rows): from step lengths[r] on a row's state stays and its output is 0; NULL: no end */
+    int64_t step;
+    const uint8_t *mask; /* (rows, units): of dropout on the state that the product reads; NULL: none */
+    double scale;        /* of what the mask keeps */
+    hone__cell_rows gates; /* (rows, saved, units): LSTM i, f, g, o; GRU r, z, n and n's part from the state; else the new h */
+    /* forward */
+    hone__cell_rows x; /* (rows, gates, units): the gates' sums over the input, biases in them; NULL: no step, only `operand` */
+    const void *z;     /* reals (rows, gates, units): their sums over the state */
+    const void *bias;  /* reals (units): GRU: of n's part from the state; NULL: 0 */
+    void *h, *c;       /* reals (rows, units): the state, replaced by the new one; c: LSTM */
+    hone__cell_rows y, next, operand; /* (rows, units): the output; the new h, masked: what the next product reads, twice */
+    hone__cell_rows cells;            /* (rows, units): LSTM the new c, GRU the new h; backward: read */
+    /* backward: gates.data NULL: only dh gathers what comes to it */
+    const void *before; /* reals (rows, units): LSTM the old c, GRU the old h; NULL: 0 */
+    hone__cell_rows dy;
+    const void *p; /* reals (rows, units): the gradient of what the product read; NULL: 0 */
+    void *dh, *dc; /* reals (rows, units): of the new state, replaced by what goes to the old one past the product */
+    hone__cell_rows dx, dz; /* (rows, gates, units): of x; GRU: of z */
+    /* operand: (rows, gates, units) the gradient of z, for the product */
+} hone__cell;
+
 /* Max and average pooling, channels last, and their backward pass (kernel/ref/pool.c). */
 typedef struct hone__pool {
     hone__window w;
@@ -119,6 +154,8 @@ typedef struct hone__pool {
     /* one batch row and kv head a task: b * hkv tasks */                                                     \
     K(size_t, attention_grad_scratch, (const hone__attention *a))                                             \
     K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \
+    K(void, cell, (const hone__cell *a, int64_t begin, int64_t end))                                          \
+    K(void, cell_grad, (const hone__cell *a, int64_t begin, int64_t end))                                     \
     K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
     K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
     /* the same where windows do not overlap */                                                               \
