@@ -199,6 +199,64 @@ HONE_API hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const
 #define hone_self_attention(...)                                                                             \
     HONE_OPTS2(hone_self_attention_opt, hone_self_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_self_attention_opts))
 
+/* ---- recurrent layers ---- */
+
+typedef struct hone_recurrent_opts {
+    size_t struct_size;
+    int layers;             /* default 1: one on the other */
+    bool bidirectional;     /* a second one reads from the end; features [forward, backward] */
+    bool return_sequences;  /* all steps: [B, T, units]; default the last one: [B, units] */
+    bool no_bias;
+    hone_activation activation; /* of hone_rnn and hone_rnn_cell: HONE_TANH, the default, or HONE_RELU */
+    double dropout;             /* in training, between layers; in [0, 1) */
+    double recurrent_dropout;   /* in training, on the state that the gates read, one mask for all steps: Gal and Ghahramani 2016 */
+    hone_initializer initializer;           /* of weight_ih; default HONE_INIT_GLOROT_UNIFORM; biases start at zero */
+    hone_initializer recurrent_initializer; /* of weight_hh; default HONE_INIT_TORCH_LINEAR */
+} hone_recurrent_opts;
+/* x [B, T, in] -> [B, units], or all steps; twice the features when bidirectional. With PyTorch's formulas and order of
+   gates, W x = weight_ih x + bias_ih and U h = weight_hh h + bias_hh:
+     rnn   h' = tanh(W x + U h), or relu: Elman 1990
+     gru   r = sigmoid(Wr x + Ur h), z = sigmoid(Wz x + Uz h), n = tanh(Wn x + r Un h), h' = (1 - z) n + z h: Cho et al. 2014
+     lstm  i, f, o = sigmoid(W x + U h), g = tanh(Wg x + Ug h), c' = f c + i g, h' = o tanh(c'); order i, f, g, o: Hochreiter
+           and Schmidhuber 1997
+   Parameters of layer k, gates 1, 3 or 4: weight_ih_lk [gates units, in], weight_hh_lk [gates units, units], bias_ih_lk and
+   bias_hh_lk [gates units]; those of the second direction end in _reverse. */
+HONE_API hone_layer *hone_rnn_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_gru_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_lstm_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+#define hone_rnn(...)                                                                                        \
+    HONE_OPTS2(hone_rnn_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_gru(...)                                                                                        \
+    HONE_OPTS2(hone_gru_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_lstm(...)                                                                                       \
+    HONE_OPTS2(hone_lstm_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+/* One step: x [B, in] -> h [B, units]. Parameters weight_ih, weight_hh, bias_ih, bias_hh. Options of several layers, directions
+   or steps are refused. */
+HONE_API hone_layer *hone_rnn_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_gru_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_lstm_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+#define hone_rnn_cell(...)                                                                                   \
+    HONE_OPTS2(hone_rnn_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_gru_cell(...)                                                                                   \
+    HONE_OPTS2(hone_gru_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_lstm_cell(...)                                                                                  \
+    HONE_OPTS2(hone_lstm_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+
+typedef struct hone_recurrent_states {
+    size_t struct_size;
+    hone_node *lengths; /* integers [B] in [0, T], layers only: the steps of each row that count. Later outputs are 0, the state
+                           stays, and the second direction begins at the row's end, as with PyTorch's pack_padded_sequence */
+    hone_node *h, *c;   /* the states before the first step; default 0. [layers x directions, B, units], of a cell [B, units]; c of
+                           an LSTM alone */
+    hone_node **h_after, **c_after; /* where to put the states after the last step, of the same shapes; NULL: nowhere */
+} hone_recurrent_states;
+/* Applies a recurrent layer or cell with states of your own: hone_recurrent_apply(lstm, x, .h = h, .c = c, .h_after = &h). For
+   functions and the forward of a Module; a functional model may read the output alone. hone_apply_n takes the same inputs behind
+   x: lengths, h, c. */
+HONE_API hone_node *hone_recurrent_apply_opt(hone_layer *layer, hone_node *x, const hone_recurrent_states *states);
+#define hone_recurrent_apply(...)                                                                            \
+    HONE_OPTS2(hone_recurrent_apply_opt, hone_recurrent_states, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_states))
+
 /* ---- models --------------------------------------------------------------------------------------------------------- */
 
 /* A model over a layer, which it owns from now on (also when this fails); owned by the caller. */
