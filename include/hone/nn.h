@@ -91,6 +91,10 @@ typedef enum hone_initializer {
    but the first. SHAPE when an existing one has another shape. For use in a layer's forward. */
 HONE_API hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
                                 hone_initializer initializer);
+/* The same for a state of the layer, which no optimizer trains: running statistics, counters. hone_assign(state, value) in the
+   layer's forward changes it when the graph runs. It is a parameter to everything else: its name, reading and writing, files. */
+HONE_API hone_node *hone_state(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
+                               hone_initializer initializer);
 /* The same parameter under the name of another layer's: one memory, one gradient (tied weights). */
 HONE_API hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name);
 
@@ -179,6 +183,33 @@ HONE_API hone_layer *hone_layer_norm_layer_opt(hone_ctx *ctx, const hone_norm_op
 HONE_API hone_layer *hone_rms_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts *opts);
 #define hone_rms_norm_layer(...)                                                                             \
     HONE_OPTS1(hone_rms_norm_layer_opt, hone_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_norm_opts))
+
+typedef struct hone_batch_norm_opts {
+    size_t struct_size;
+    double epsilon;   /* default 1e-5 */
+    double momentum;  /* the share of the batch in the running statistics; default 0.1 (PyTorch's; 1 - 0.1 is what Keras calls so);
+                         HONE_ZERO: they stay */
+    bool no_affine;   /* no weight and bias */
+} hone_batch_norm_opts;
+/* hone_batch_norm of x [N, C, ...] with up to 3 spatial axes. In training by the batch's own mean and variance, which move the
+   states running_mean and running_var [C] (the latter by the unbiased variance), at first 0 and 1, by `momentum`; in evaluation by
+   those states. Parameters weight, bias [C]. A training batch needs more than one value a channel. */
+HONE_API hone_layer *hone_batch_norm_layer_opt(hone_ctx *ctx, const hone_batch_norm_opts *opts);
+#define hone_batch_norm_layer(...)                                                                           \
+    HONE_OPTS1(hone_batch_norm_layer_opt, hone_batch_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_norm_opts))
+
+typedef struct hone_group_norm_opts {
+    size_t struct_size;
+    double epsilon; /* default 1e-5 */
+    bool no_affine; /* no weight and bias; instance norm in PyTorch has none, here it has */
+} hone_group_norm_opts;
+/* hone_group_norm and hone_instance_norm of x [N, C, ...] with up to 3 spatial axes. Parameters weight, bias [C]. */
+HONE_API hone_layer *hone_group_norm_layer_opt(hone_ctx *ctx, int64_t groups, const hone_group_norm_opts *opts);
+#define hone_group_norm_layer(...)                                                                           \
+    HONE_OPTS2(hone_group_norm_layer_opt, hone_group_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_group_norm_opts))
+HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_group_norm_opts *opts);
+#define hone_instance_norm_layer(...)                                                                        \
+    HONE_OPTS1(hone_instance_norm_layer_opt, hone_group_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_group_norm_opts))
 
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);

@@ -199,6 +199,14 @@ HONE_API hone_node *hone_log_softmax(hone_node *x); /* x - log sum e^x over the 
 HONE_API hone_node *hone_layer_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
 /* x / sqrt(mean(x^2) + eps) * gain over the last axis; gain [n] or NULL. Zhang and Sennrich, NeurIPS 2019. */
 HONE_API hone_node *hone_rms_norm(hone_node *x, hone_node *gain, double eps);
+/* (x - mean) / sqrt(var + eps) * gain + bias of x [N, C, ...] with up to 3 spatial axes; gain and bias [C], or NULL. var is the mean
+   square about the mean. Batch norm (Ioffe and Szegedy, 2015): mean and var of each channel over the batch, or `mean` and
+   `variance` [C] where they are given (both or neither). Group norm (Wu and He, 2018): of each sample's `groups` groups of
+   neighbouring channels. Instance norm (Ulyanov et al., 2016): of each sample's each channel. */
+HONE_API hone_node *hone_batch_norm(hone_node *x, hone_node *gain, hone_node *bias, hone_node *mean, hone_node *variance,
+                                    double eps);
+HONE_API hone_node *hone_group_norm(hone_node *x, int64_t groups, hone_node *gain, hone_node *bias, double eps);
+HONE_API hone_node *hone_instance_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
 /* Each element with probability 1 - rate as x / (1 - rate), else 0; rate in [0, 1). x itself in a graph of
    mode HONE_EVALUATE. Which elements stay is a function of seed, step, micro-batch, layer and index alone. */
 HONE_API hone_node *hone_dropout(hone_node *x, double rate);

@@ -119,6 +119,21 @@ def rms_norm(x, a):
     return F.rms_norm(x[0], x[0].shape[-1:], x[1] if len(x) > 1 else None, a["eps"])
 
 
+def channel_norm(x, a):
+    x0, gain, bias, mean, variance = (x + [None] * 5)[:5]
+    if not x0.numel():  # PyTorch refuses it
+        return x0.clone(), None, None
+    if a["per_sample"]:
+        y = F.group_norm(x0, a["groups"] or x0.shape[1], gain, bias, a["eps"])
+    elif mean is None:
+        y = F.batch_norm(x0, None, None, gain, bias, True, 0, a["eps"])
+    else:  # PyTorch's own has no gradient for mean and variance
+        shape = (1, -1) + (1,) * (x0.ndim - 2)
+        y = (x0 - mean.view(shape)) / (variance.view(shape) + a["eps"]).sqrt()
+        y = y * (1 if gain is None else gain.view(shape)) + (0 if bias is None else bias.view(shape))
+    return y, None, None
+
+
 def padded(x, a, value):
     """x with the window's padding, of any sizes before and after, around its spatial axes."""
     axes = x.ndim - 2
@@ -278,6 +293,7 @@ OPS = {
     "log_softmax": lambda x, a: x[0].log_softmax(-1),
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "channel_norm": channel_norm,
     "swiglu": lambda x, a: F.silu(x[0]) * x[1],
     "rope": rope,
     "attention": attention,

@@ -21,6 +21,24 @@ typedef struct hone__norm {
     bool centre; /* layer norm subtracts the mean, RMS norm does not */
 } hone__norm;
 
+/* Norms of channels, values channels last: `segments` (1, or one a sample) of `rows` rows of n channels; in a segment each of
+   `groups` groups of neighbouring channels has a mean and a variance (kernel/ref/channel_norm.c). A segment is cut into `pieces`. */
+typedef struct hone__channel_norm {
+    int64_t segments, rows, n, groups, pieces;
+    double eps;
+    bool given; /* mean and variance are constants, not those of x */
+    const void *x, *dy;
+    hone_dtype xt, dyt;
+    void *y; /* backward: dx; NULL: not wanted */
+    hone_dtype yt;
+    const void *gain, *bias;    /* reals (n); NULL: 1 and 0 */
+    void *mean, *variance;      /* reals (segments, groups): written, or read when given and backward */
+    void *parts;                /* reals (segments, pieces, 2, n): sums of the pieces */
+    void *coefficients;         /* reals (segments, 4, n): what `apply` multiplies with */
+    void *dgain, *dbias;        /* backward, reals (n), added to; NULL: not wanted */
+    void *dmean, *dvariance;    /* the same, when given */
+} hone__channel_norm;
+
 /* Terms of losses, elementwise in a prediction p and a target t. log is cut at -100 as in PyTorch's BCELoss. */
 typedef enum hone__loss {
     HONE__LOSS_BCE,        /* -(t log p + (1 - t) log(1 - p)) */
@@ -114,6 +132,12 @@ typedef struct hone__pool {
     K(void, norm, (const hone__norm *a, int64_t begin, int64_t end))                                          \
     /* dx of rows [begin, end); their part is added to dgain[n] and dbias[n], reals, unless NULL */           \
     K(void, norm_grad, (const hone__norm *a, int64_t begin, int64_t end, void *dgain, void *dbias))           \
+    /* sums of pieces [begin, end) of all segments; what follows from them for segments [begin, end); y or dx of pieces */ \
+    K(void, channel_norm_sums, (const hone__channel_norm *a, int64_t begin, int64_t end))                     \
+    K(void, channel_norm_finish, (const hone__channel_norm *a, int64_t begin, int64_t end))                   \
+    K(void, channel_norm_apply, (const hone__channel_norm *a, int64_t begin, int64_t end))                    \
+    K(void, channel_norm_grad_sums, (const hone__channel_norm *a, int64_t begin, int64_t end))                \
+    K(void, channel_norm_grad_finish, (const hone__channel_norm *a, int64_t begin, int64_t end))              \
     /* y = x / (1 - rate) where word (index mod 4) of philox(key, index / 4) keeps it; first a multiple of 4 */ \
     K(void, dropout, (void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first, int64_t n, \
                       double rate))                                                                           \

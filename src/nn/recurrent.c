@@ -52,10 +52,11 @@ static bool sort_inputs(recurrent *r, hone_graph *graph, hone_node *const *in, i
     return true;
 }
 
-/* Layer `which`'s part of the states [layers directions, B, units], as [B, units]. */
-static hone_node *state_of(hone_node *states, int which, int64_t rows, int64_t units)
+/* Layer `which`'s part of the states [layers directions, B, units], as [B, units], which a cell's are. */
+static hone_node *state_of(const recurrent *r, hone_node *states, int which)
 {
-    return states ? hone_reshape(hone_slice(states, 0, which, which + 1, 1), HONE_SHAPE(rows, units)) : NULL;
+    if (!states || r->cell) return states;
+    return hone_squeeze(hone_slice(states, 0, which, which + 1, 1), 0);
 }
 
 /* A mask for all steps: Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
@@ -97,8 +98,8 @@ static hone_node *direction(recurrent *r, hone_graph *graph, hone_node *x, int w
     hone_node *bias;
     if (!w_ih || !op.weight || !biases(r, graph, names, &bias, &op.bias)) return NULL;
     op.x = hone_linear(x, w_ih, bias);
-    op.h = state_of(in->h, which, rows, units);
-    op.c = state_of(in->c, which, rows, units);
+    op.h = state_of(r, in->h, which);
+    op.c = state_of(r, in->c, which);
     op.mask = state_mask(graph, x->dtype, rows, units, r->opts.recurrent_dropout);
     if (!hone__ok(graph->ctx)) return NULL;
     hone_node *y = hone__recurrent_node(&op);
