@@ -136,6 +136,28 @@ HONE_API hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t ker
 #define hone_conv3d(...)                                                                                     \
     HONE_OPTS3(hone_conv3d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
 
+typedef struct hone_conv_transpose_layer_opts {
+    size_t struct_size;
+    hone_activation activation;
+    bool no_bias;
+    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    int64_t kernel[3];         /* as of hone_conv_layer_opts, and so are the next two */
+    int64_t stride[3];
+    int64_t dilation[3];
+    hone_padding padding;      /* as of hone_conv_transpose_opts, and so is what follows */
+    int64_t pad_before[3];
+    int64_t pad_after[3];
+    int64_t output_padding[3];
+    int64_t groups;
+} hone_conv_transpose_layer_opts;
+/* hone_conv_transpose over two spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [C, filters / groups,
+   kernel...], bias [filters]. */
+HONE_API hone_layer *hone_conv_transpose2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel,
+                                               const hone_conv_transpose_layer_opts *opts);
+#define hone_conv_transpose2d(...)                                                                           \
+    HONE_OPTS3(hone_conv_transpose2d_opt, hone_conv_transpose_layer_opts, __VA_ARGS__,                       \
+               .struct_size = sizeof(hone_conv_transpose_layer_opts))
+
 /* hone_max_pool and hone_average_pool with windows of `kernel` along each of 1, 2 or 3 spatial axes: [N, C, in...] ->
    [N, C, out...]. The stride defaults to the kernel. */
 HONE_API hone_layer *hone_max_pool1d_opt(hone_ctx *ctx, int64_t kernel, const hone_pool_opts *opts);
@@ -216,6 +238,26 @@ HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
 HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
 /* [B, ...] -> [B, product of the others] */
 HONE_API hone_layer *hone_flatten(hone_ctx *ctx);
+
+/* Shapes are without the batch axis, as in Keras: [B, ...] -> [B, shape...], one of which may be -1; and axis i of the result is axis
+   order.axis[i - 1] of the input, counted from 1. */
+HONE_API hone_layer *hone_reshape_layer(hone_ctx *ctx, hone_shape shape);
+HONE_API hone_layer *hone_permute_layer(hone_ctx *ctx, hone_axes order);
+/* Zeros around the spatial axes of x [N, C, in...], or what is cut off there: as many entries as there are such axes. */
+HONE_API hone_layer *hone_zero_padding(hone_ctx *ctx, hone_shape before, hone_shape after);
+HONE_API hone_layer *hone_cropping(hone_ctx *ctx, hone_shape before, hone_shape after);
+/* In training mode zeroes whole channels of x [N, C, ...], a share `rate` in [0, 1), and scales the others by 1 / (1 - rate):
+   Tompson et al. 2015. */
+HONE_API hone_layer *hone_spatial_dropout(hone_ctx *ctx, double rate);
+/* x > 0 ? x : weight x, a weight [C] for each channel of x [N, C, ...], at first 0 as in Keras: He et al. 2015. */
+HONE_API hone_layer *hone_prelu(hone_ctx *ctx);
+/* Of several inputs (hone_apply_n): along an axis; their sum; their product (broadcast). */
+HONE_API hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis);
+HONE_API hone_layer *hone_add_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_multiply_layer(hone_ctx *ctx);
+/* A function of yours as a layer without parameters: records ops on its inputs and returns a node, or NULL after an error. */
+typedef hone_node *(*hone_lambda_fn)(void *user, hone_graph *graph, hone_node *const *inputs, int n_inputs);
+HONE_API hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user);
 
 typedef struct hone_self_attention_opts {
     size_t struct_size;

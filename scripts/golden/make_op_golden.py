@@ -43,6 +43,7 @@ UNARY = [
     lambda x, a, b: F.softplus(x),
     lambda x, a, b: torch.clamp(x, a, b),
     lambda x, a, b: a * x + b,
+    lambda x, a, b: torch.where(x > 0, x, a * torch.expm1(b * x)),
 ]
 COMPARE = [torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge]
 # hone_activation, those that linear fuses.

@@ -494,6 +494,16 @@ hone_node *hone_activate(hone_node *x, hone_activation activation)
     case HONE_SOFTPLUS: return hone_softplus(x);
     case HONE_LEAKY_RELU: return hone_leaky_relu(x, 0.01);
     case HONE_SOFTMAX: return hone_softmax(x);
+    case HONE_ELU: return hone_elu(x, 1);
+    case HONE_SELU: return hone_selu(x);
+    case HONE_CELU: return hone_celu(x, 1);
+    case HONE_SOFTSIGN: return hone_softsign(x);
+    case HONE_HARD_SIGMOID: return hone_hard_sigmoid(x);
+    case HONE_HARD_SWISH: return hone_hard_swish(x);
+    case HONE_HARD_TANH: return hone_clamp(x, -1, 1);
+    case HONE_MISH: return hone_mish(x);
+    case HONE_RELU6: return hone_clamp(x, 0, 6);
+    case HONE_LOG_SIGMOID: return hone_log_sigmoid(x);
     }
     if (x) hone__fail(x->call->graph->ctx, HONE_INVALID, "activation %d does not exist", (int)activation);
     return NULL;

@@ -149,6 +149,11 @@ static hone_status prepare_step(hone__exec *e, int64_t b, int weight, bool backw
                            .a_row = backward ? sums : h, .a_col = 1, .b_row = backward ? h : 1, .b_col = backward ? 1 : h,
                            .c_row = backward ? h : sums, .pack_b = variable && w->dtype != HONE_F64};
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
+    if (d.pack_b && !hone__matmul_layout(p->matmul)) { /* without oneDNN: a product that packs as it goes */
+        hone__matmul_free(p->matmul);
+        d.pack_b = false;
+        if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
+    }
     bool as_it_lies = !variable || (variable->stored == w->dtype && !hone__matmul_layout(p->matmul));
     if (!as_it_lies && !hone__derive_weight(e, variable, p->matmul, backward, w->dtype, &p->weight)) return e->ctx->status;
     room r;
