@@ -23,6 +23,8 @@ TITLES = {
     "mlp": ("training 784-512-512-10, f32, 128 a step", "训练 784-512-512-10，f32，每步 128 张"),
     "cnn_f32": ("training a small convolutional network, f32", "训练小型卷积网络，f32"),
     "cnn_bf16": ("training a small convolutional network, bf16", "训练小型卷积网络，bf16"),
+    "lstm_f32": ("training an LSTM, 2 x 512 units, f32, 32 x 128", "训练 LSTM，2 层 x 512 单元，f32，32 x 128"),
+    "lstm_bf16": ("training an LSTM, 2 x 512 units, bf16, 32 x 128", "训练 LSTM，2 层 x 512 单元，bf16，32 x 128"),
     "full_f32@avx2": ("full fine-tuning, f32, 4 x 256, everyone limited to AVX2", "全参数微调，f32，4 x 256，双方都限于 AVX2"),
     "mlp@avx2": ("training 784-512-512-10, f32, limited to AVX2", "训练 784-512-512-10，f32，限于 AVX2"),
     "iris": ("iris: start, 100 epochs, test", "iris：启动、100 轮训练、测试"),

@@ -62,6 +62,7 @@ bool bench_generate(bench_run *run);
 bool bench_first_token(bench_run *run);
 bool bench_mlp(bench_run *run); /* bench_net.c */
 bool bench_cnn(bench_run *run);
+bool bench_lstm(bench_run *run);
 bool bench_gpt2(bench_run *run);
 bool bench_iris(bench_run *run);
 bool bench_nodes(bench_run *run);

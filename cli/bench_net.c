@@ -87,6 +87,28 @@ bool bench_cnn(bench_run *run)
     return fit(run, model, x, y, (double)pictures);
 }
 
+static hone_node *letters_loss(void *user, hone_node *logits, hone_node *target)
+{
+    (void)user;
+    return hone_mean(hone_softmax_cross_entropy(logits, target, NULL), HONE_AXES(1), false);
+}
+
+/* A language model of letters: embedding 128, two LSTM layers of 512, 96 letters. */
+bool bench_lstm(bench_run *run)
+{
+    hone_ctx *ctx = run->ctx;
+    const bench_workload *w = run->work;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_embedding_layer(ctx, 96, 128),
+                                                      hone_lstm(ctx, 512, .layers = 2, .return_sequences = true),
+                                                      hone_dense(ctx, 96)));
+    if (model)
+        hone_compile(model, .optimizer = hone_adam(ctx), .custom_loss = letters_loss,
+                     .compute = w->dtype);
+    int64_t rows = w->batch * 4; /* an epoch of 4 steps is a repeat */
+    hone_tensor *x = noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96), *y = noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96);
+    return fit(run, model, x, y, (double)(rows * w->length));
+}
+
 /* ---- GPT-2: Radford et al. 2019; 124M parameters, the embedding is the output layer too ---- */
 
 enum { GPT2_BLOCKS = 12, GPT2_WIDTH = 768, GPT2_HEADS = 12, GPT2_VOCABULARY = 50257, GPT2_CONTEXT = 1024 };

@@ -13,6 +13,9 @@ function(hone_add_kernels isa)
     set(target hone_kernels_${isa}_${real})
     add_library(${target} OBJECT ${HONE_KERNELS})
     target_compile_definitions(${target} PRIVATE HONE_ISA_NAME=${isa} HONE_REAL_NAME=${real})
+    if(ARGN MATCHES "-mfma") # by a property: flags of the target itself come ahead of those of hone_flags, which would win
+      set_target_properties(${target} PROPERTIES HONE_FMA ON)
+    endif()
     # clang warns where it does not vectorize a loop that says `omp simd`; gcc, which builds what is shipped, does.
     target_compile_options(${target} PRIVATE ${ARGN} -O3 -fopenmp-simd $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>)
     list(APPEND HONE_OBJECTS $<TARGET_OBJECTS:${target}>)
@@ -24,9 +27,9 @@ endfunction()
 hone_add_kernels(ref)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_definitions(hone_objects PRIVATE HONE_X86=1)
-  hone_add_kernels(avx2 -mavx2 -mfma -mf16c -ffp-contract=fast)
+  hone_add_kernels(avx2 -mavx2 -mfma -mf16c)
   hone_add_kernels(avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c
-                   -mprefer-vector-width=512 -ffp-contract=fast)
+                   -mprefer-vector-width=512)
   # Hand-written kernels, one instruction set a file: <anything>_<isa>.c
   file(GLOB HONE_X86_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernel/x86/*.c)
   if(HONE_X86_SOURCES)

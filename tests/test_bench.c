@@ -54,7 +54,8 @@ static void sizes_can_be_set(void **state)
     (void)state;
     static const char *const resized[][5] = {{"full_f32", "--batch", "3", "--length", "17"}, {"lora_bf16", "--length", "2"},
                                              {"prompt", "--length", "1"}, {"generate", "--length", "7", "--prompt-length", "33"},
-                                             {"mlp", "--batch", "1"}, {"cnn_f32", "--batch", "2"}, {"cnn_bf16", "--batch", "3"}};
+                                             {"mlp", "--batch", "1"}, {"cnn_f32", "--batch", "2"}, {"cnn_bf16", "--batch", "3"},
+                                             {"lstm_f32", "--batch", "2", "--length", "5"}, {"lstm_bf16", "--batch", "1", "--length", "3"}};
     for (size_t i = 0; i < sizeof resized / sizeof *resized; i++) {
         const char *const *w = resized[i];
         result r = HONE_RUN(NULL, "bench", "--model", TINY, "--json", "--repeats", "2", "--quiet", w[0], w[1], w[2], w[3], w[4]);

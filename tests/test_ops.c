@@ -498,6 +498,9 @@ static const struct {
     {"conv_weight_grad", "runs in those of conv"},
     {"max_pool_grad", "runs in those of max_pool"},
     {"average_pool_grad", "runs in those of average_pool"},
+    {"channel_norm_grad", "runs in those of channel_norm"},
+    {"channel_norm_given_grad", "runs in those of channel_norm"},
+    {"recurrent_grad", "runs in those of recurrent"},
 };
 
 static bool needs_golden(const hone_op *op)

@@ -91,6 +91,10 @@ typedef enum hone_initializer {
    but the first. SHAPE when an existing one has another shape. For use in a layer's forward. */
 HONE_API hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
                                 hone_initializer initializer);
+/* The same for a state of the layer, which no optimizer trains: running statistics, counters. hone_assign(state, value) in the
+   layer's forward changes it when the graph runs. It is a parameter to everything else: its name, reading and writing, files. */
+HONE_API hone_node *hone_state(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
+                               hone_initializer initializer);
 /* The same parameter under the name of another layer's: one memory, one gradient (tied weights). */
 HONE_API hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name);
 
@@ -131,6 +135,28 @@ HONE_API hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t ker
     HONE_OPTS3(hone_conv2d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
 #define hone_conv3d(...)                                                                                     \
     HONE_OPTS3(hone_conv3d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+
+typedef struct hone_conv_transpose_layer_opts {
+    size_t struct_size;
+    hone_activation activation;
+    bool no_bias;
+    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    int64_t kernel[3];         /* as of hone_conv_layer_opts, and so are the next two */
+    int64_t stride[3];
+    int64_t dilation[3];
+    hone_padding padding;      /* as of hone_conv_transpose_opts, and so is what follows */
+    int64_t pad_before[3];
+    int64_t pad_after[3];
+    int64_t output_padding[3];
+    int64_t groups;
+} hone_conv_transpose_layer_opts;
+/* hone_conv_transpose over two spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [C, filters / groups,
+   kernel...], bias [filters]. */
+HONE_API hone_layer *hone_conv_transpose2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel,
+                                               const hone_conv_transpose_layer_opts *opts);
+#define hone_conv_transpose2d(...)                                                                           \
+    HONE_OPTS3(hone_conv_transpose2d_opt, hone_conv_transpose_layer_opts, __VA_ARGS__,                       \
+               .struct_size = sizeof(hone_conv_transpose_layer_opts))
 
 /* hone_max_pool and hone_average_pool with windows of `kernel` along each of 1, 2 or 3 spatial axes: [N, C, in...] ->
    [N, C, out...]. The stride defaults to the kernel. */
@@ -180,11 +206,58 @@ HONE_API hone_layer *hone_rms_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts
 #define hone_rms_norm_layer(...)                                                                             \
     HONE_OPTS1(hone_rms_norm_layer_opt, hone_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_norm_opts))
 
+typedef struct hone_batch_norm_opts {
+    size_t struct_size;
+    double epsilon;   /* default 1e-5 */
+    double momentum;  /* the share of the batch in the running statistics; default 0.1 (PyTorch's; 1 - 0.1 is what Keras calls so);
+                         HONE_ZERO: they stay */
+    bool no_affine;   /* no weight and bias */
+} hone_batch_norm_opts;
+/* hone_batch_norm of x [N, C, ...] with up to 3 spatial axes. In training by the batch's own mean and variance, which move the
+   states running_mean and running_var [C] (the latter by the unbiased variance), at first 0 and 1, by `momentum`; in evaluation by
+   those states. Parameters weight, bias [C]. A training batch needs more than one value a channel. */
+HONE_API hone_layer *hone_batch_norm_layer_opt(hone_ctx *ctx, const hone_batch_norm_opts *opts);
+#define hone_batch_norm_layer(...)                                                                           \
+    HONE_OPTS1(hone_batch_norm_layer_opt, hone_batch_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_norm_opts))
+
+typedef struct hone_group_norm_opts {
+    size_t struct_size;
+    double epsilon; /* default 1e-5 */
+    bool no_affine; /* no weight and bias; instance norm in PyTorch has none, here it has */
+} hone_group_norm_opts;
+/* hone_group_norm and hone_instance_norm of x [N, C, ...] with up to 3 spatial axes. Parameters weight, bias [C]. */
+HONE_API hone_layer *hone_group_norm_layer_opt(hone_ctx *ctx, int64_t groups, const hone_group_norm_opts *opts);
+#define hone_group_norm_layer(...)                                                                           \
+    HONE_OPTS2(hone_group_norm_layer_opt, hone_group_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_group_norm_opts))
+HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_group_norm_opts *opts);
+#define hone_instance_norm_layer(...)                                                                        \
+    HONE_OPTS1(hone_instance_norm_layer_opt, hone_group_norm_opts, __VA_ARGS__, .struct_size = sizeof(hone_group_norm_opts))
+
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
 HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
 /* [B, ...] -> [B, product of the others] */
 HONE_API hone_layer *hone_flatten(hone_ctx *ctx);
+
+/* Shapes are without the batch axis, as in Keras: [B, ...] -> [B, shape...], one of which may be -1; and axis i of the result is axis
+   order.axis[i - 1] of the input, counted from 1. */
+HONE_API hone_layer *hone_reshape_layer(hone_ctx *ctx, hone_shape shape);
+HONE_API hone_layer *hone_permute_layer(hone_ctx *ctx, hone_axes order);
+/* Zeros around the spatial axes of x [N, C, in...], or what is cut off there: as many entries as there are such axes. */
+HONE_API hone_layer *hone_zero_padding(hone_ctx *ctx, hone_shape before, hone_shape after);
+HONE_API hone_layer *hone_cropping(hone_ctx *ctx, hone_shape before, hone_shape after);
+/* In training mode zeroes whole channels of x [N, C, ...], a share `rate` in [0, 1), and scales the others by 1 / (1 - rate):
+   Tompson et al. 2015. */
+HONE_API hone_layer *hone_spatial_dropout(hone_ctx *ctx, double rate);
+/* x > 0 ? x : weight x, a weight [C] for each channel of x [N, C, ...], at first 0 as in Keras: He et al. 2015. */
+HONE_API hone_layer *hone_prelu(hone_ctx *ctx);
+/* Of several inputs (hone_apply_n): along an axis; their sum; their product (broadcast). */
+HONE_API hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis);
+HONE_API hone_layer *hone_add_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_multiply_layer(hone_ctx *ctx);
+/* A function of yours as a layer without parameters: records ops on its inputs and returns a node, or NULL after an error. */
+typedef hone_node *(*hone_lambda_fn)(void *user, hone_graph *graph, hone_node *const *inputs, int n_inputs);
+HONE_API hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user);
 
 typedef struct hone_self_attention_opts {
     size_t struct_size;
@@ -198,6 +271,64 @@ typedef struct hone_self_attention_opts {
 HONE_API hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_self_attention_opts *opts);
 #define hone_self_attention(...)                                                                             \
     HONE_OPTS2(hone_self_attention_opt, hone_self_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_self_attention_opts))
+
+/* ---- recurrent layers ---- */
+
+typedef struct hone_recurrent_opts {
+    size_t struct_size;
+    int layers;             /* default 1: one on the other */
+    bool bidirectional;     /* a second one reads from the end; features [forward, backward] */
+    bool return_sequences;  /* all steps: [B, T, units]; default the last one: [B, units] */
+    bool no_bias;
+    hone_activation activation; /* of hone_rnn and hone_rnn_cell: HONE_TANH, the default, or HONE_RELU */
+    double dropout;             /* in training, between layers; in [0, 1) */
+    double recurrent_dropout;   /* in training, on the state that the gates read, one mask for all steps: Gal and Ghahramani 2016 */
+    hone_initializer initializer;           /* of weight_ih; default HONE_INIT_GLOROT_UNIFORM; biases start at zero */
+    hone_initializer recurrent_initializer; /* of weight_hh; default HONE_INIT_TORCH_LINEAR */
+} hone_recurrent_opts;
+/* x [B, T, in] -> [B, units], or all steps; twice the features when bidirectional. With PyTorch's formulas and order of
+   gates, W x = weight_ih x + bias_ih and U h = weight_hh h + bias_hh:
+     rnn   h' = tanh(W x + U h), or relu: Elman 1990
+     gru   r = sigmoid(Wr x + Ur h), z = sigmoid(Wz x + Uz h), n = tanh(Wn x + r Un h), h' = (1 - z) n + z h: Cho et al. 2014
+     lstm  i, f, o = sigmoid(W x + U h), g = tanh(Wg x + Ug h), c' = f c + i g, h' = o tanh(c'); order i, f, g, o: Hochreiter
+           and Schmidhuber 1997
+   Parameters of layer k, gates 1, 3 or 4: weight_ih_lk [gates units, in], weight_hh_lk [gates units, units], bias_ih_lk and
+   bias_hh_lk [gates units]; those of the second direction end in _reverse. */
+HONE_API hone_layer *hone_rnn_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_gru_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_lstm_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+#define hone_rnn(...)                                                                                        \
+    HONE_OPTS2(hone_rnn_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_gru(...)                                                                                        \
+    HONE_OPTS2(hone_gru_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_lstm(...)                                                                                       \
+    HONE_OPTS2(hone_lstm_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+/* One step: x [B, in] -> h [B, units]. Parameters weight_ih, weight_hh, bias_ih, bias_hh. Options of several layers, directions
+   or steps are refused. */
+HONE_API hone_layer *hone_rnn_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_gru_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+HONE_API hone_layer *hone_lstm_cell_opt(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+#define hone_rnn_cell(...)                                                                                   \
+    HONE_OPTS2(hone_rnn_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_gru_cell(...)                                                                                   \
+    HONE_OPTS2(hone_gru_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+#define hone_lstm_cell(...)                                                                                  \
+    HONE_OPTS2(hone_lstm_cell_opt, hone_recurrent_opts, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_opts))
+
+typedef struct hone_recurrent_states {
+    size_t struct_size;
+    hone_node *lengths; /* integers [B] in [0, T], layers only: the steps of each row that count. Later outputs are 0, the state
+                           stays, and the second direction begins at the row's end, as with PyTorch's pack_padded_sequence */
+    hone_node *h, *c;   /* the states before the first step; default 0. [layers x directions, B, units], of a cell [B, units]; c of
+                           an LSTM alone */
+    hone_node **h_after, **c_after; /* where to put the states after the last step, of the same shapes; NULL: nowhere */
+} hone_recurrent_states;
+/* Applies a recurrent layer or cell with states of your own: hone_recurrent_apply(lstm, x, .h = h, .c = c, .h_after = &h). For
+   functions and the forward of a Module; a functional model may read the output alone. hone_apply_n takes the same inputs behind
+   x: lengths, h, c. */
+HONE_API hone_node *hone_recurrent_apply_opt(hone_layer *layer, hone_node *x, const hone_recurrent_states *states);
+#define hone_recurrent_apply(...)                                                                            \
+    HONE_OPTS2(hone_recurrent_apply_opt, hone_recurrent_states, __VA_ARGS__, .struct_size = sizeof(hone_recurrent_states))
 
 /* ---- models --------------------------------------------------------------------------------------------------------- */
 

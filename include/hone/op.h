@@ -37,7 +37,17 @@ typedef enum hone_activation {
     HONE_SILU,
     HONE_SOFTPLUS,
     HONE_LEAKY_RELU, /* slope 0.01 */
-    HONE_SOFTMAX     /* over the last axis */
+    HONE_SOFTMAX,    /* over the last axis */
+    HONE_ELU,        /* alpha 1 */
+    HONE_SELU,
+    HONE_CELU,       /* alpha 1 */
+    HONE_SOFTSIGN,
+    HONE_HARD_SIGMOID,
+    HONE_HARD_SWISH,
+    HONE_HARD_TANH,  /* clamped to [-1, 1] */
+    HONE_MISH,
+    HONE_RELU6,      /* clamped to [0, 6] */
+    HONE_LOG_SIGMOID
 } hone_activation;
 HONE_API hone_node *hone_activate(hone_node *x, hone_activation activation);
 
@@ -77,6 +87,23 @@ typedef struct hone_conv_opts {
    images in the gradient of w is cut by threads: equal bits need an equal number of them. */
 HONE_API hone_node *hone_conv_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_conv_opts *opts);
 #define hone_conv(...) HONE_OPTS3(hone_conv_opt, hone_conv_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_opts))
+
+typedef struct hone_conv_transpose_opts {
+    size_t struct_size;
+    int64_t stride[3];          /* per spatial axis; entries left 0 take the first one's value, which defaults to 1 */
+    int64_t dilation[3];        /* the same */
+    hone_padding padding;       /* HONE_SAME: an output has in * stride positions */
+    int64_t pad_before[3];      /* positions of the result that are left out ahead of it; for HONE_VALID */
+    int64_t pad_after[3];       /* and behind it */
+    int64_t output_padding[3];  /* positions more, behind it, which the sum may not reach */
+    int64_t groups;             /* default 1 */
+    hone_activation activation; /* applied to the sum */
+} hone_conv_transpose_opts;
+/* The transpose of hone_conv, the gradient of its input: x [N, C, in...], w [C, O / groups, kernel...] as PyTorch lays it, bias [O]
+   or NULL -> [N, O, out...], out = (in - 1) stride - pad_before - pad_after + dilation (kernel - 1) + output_padding + 1. */
+HONE_API hone_node *hone_conv_transpose_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_conv_transpose_opts *opts);
+#define hone_conv_transpose(...)                                                                             \
+    HONE_OPTS3(hone_conv_transpose_opt, hone_conv_transpose_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_transpose_opts))
 
 typedef struct hone_pool_opts {
     size_t struct_size;
@@ -128,6 +155,14 @@ HONE_API hone_node *hone_gelu(hone_node *x);      /* x Phi(x): Hendrycks and Gim
 HONE_API hone_node *hone_gelu_tanh(hone_node *x); /* its tanh approximation */
 HONE_API hone_node *hone_silu(hone_node *x);      /* x sigmoid(x) */
 HONE_API hone_node *hone_softplus(hone_node *x);  /* log(1 + e^x) */
+HONE_API hone_node *hone_elu(hone_node *x, double alpha);  /* x > 0 ? x : alpha (e^x - 1): Clevert et al., 2015 */
+HONE_API hone_node *hone_celu(hone_node *x, double alpha); /* x > 0 ? x : alpha (e^(x / alpha) - 1), alpha not 0: Barron, 2017 */
+HONE_API hone_node *hone_selu(hone_node *x); /* 1.0507 elu(x, 1.6733), so that values stay normal: Klambauer et al., 2017 */
+HONE_API hone_node *hone_softsign(hone_node *x);     /* x / (1 + |x|) */
+HONE_API hone_node *hone_hard_sigmoid(hone_node *x); /* x / 6 + 1 / 2, clamped to [0, 1] */
+HONE_API hone_node *hone_hard_swish(hone_node *x);   /* x hard_sigmoid(x): Howard et al., 2019 */
+HONE_API hone_node *hone_mish(hone_node *x);         /* x tanh(softplus(x)): Misra, 2019 */
+HONE_API hone_node *hone_log_sigmoid(hone_node *x);  /* log sigmoid(x) = -softplus(-x) */
 HONE_API hone_node *hone_clamp(hone_node *x, double low, double high); /* gradient 1 inside and at the bounds */
 HONE_API hone_node *hone_affine(hone_node *x, double scale, double shift); /* scale x + shift */
 
@@ -199,6 +234,14 @@ HONE_API hone_node *hone_log_softmax(hone_node *x); /* x - log sum e^x over the 
 HONE_API hone_node *hone_layer_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
 /* x / sqrt(mean(x^2) + eps) * gain over the last axis; gain [n] or NULL. Zhang and Sennrich, NeurIPS 2019. */
 HONE_API hone_node *hone_rms_norm(hone_node *x, hone_node *gain, double eps);
+/* (x - mean) / sqrt(var + eps) * gain + bias of x [N, C, ...] with up to 3 spatial axes; gain and bias [C], or NULL. var is the mean
+   square about the mean. Batch norm (Ioffe and Szegedy, 2015): mean and var of each channel over the batch, or `mean` and
+   `variance` [C] where they are given (both or neither). Group norm (Wu and He, 2018): of each sample's `groups` groups of
+   neighbouring channels. Instance norm (Ulyanov et al., 2016): of each sample's each channel. */
+HONE_API hone_node *hone_batch_norm(hone_node *x, hone_node *gain, hone_node *bias, hone_node *mean, hone_node *variance,
+                                    double eps);
+HONE_API hone_node *hone_group_norm(hone_node *x, int64_t groups, hone_node *gain, hone_node *bias, double eps);
+HONE_API hone_node *hone_instance_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
 /* Each element with probability 1 - rate as x / (1 - rate), else 0; rate in [0, 1). x itself in a graph of
    mode HONE_EVALUATE. Which elements stay is a function of seed, step, micro-batch, layer and index alone. */
 HONE_API hone_node *hone_dropout(hone_node *x, double rate);

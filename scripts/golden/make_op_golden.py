@@ -43,6 +43,7 @@ UNARY = [
     lambda x, a, b: F.softplus(x),
     lambda x, a, b: torch.clamp(x, a, b),
     lambda x, a, b: a * x + b,
+    lambda x, a, b: torch.where(x > 0, x, a * torch.expm1(b * x)),
 ]
 COMPARE = [torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge]
 # hone_activation, those that linear fuses.
@@ -119,6 +120,21 @@ def rms_norm(x, a):
     return F.rms_norm(x[0], x[0].shape[-1:], x[1] if len(x) > 1 else None, a["eps"])
 
 
+def channel_norm(x, a):
+    x0, gain, bias, mean, variance = (x + [None] * 5)[:5]
+    if not x0.numel():  # PyTorch refuses it
+        return x0.clone(), None, None
+    if a["per_sample"]:
+        y = F.group_norm(x0, a["groups"] or x0.shape[1], gain, bias, a["eps"])
+    elif mean is None:
+        y = F.batch_norm(x0, None, None, gain, bias, True, 0, a["eps"])
+    else:  # PyTorch's own has no gradient for mean and variance
+        shape = (1, -1) + (1,) * (x0.ndim - 2)
+        y = (x0 - mean.view(shape)) / (variance.view(shape) + a["eps"]).sqrt()
+        y = y * (1 if gain is None else gain.view(shape)) + (0 if bias is None else bias.view(shape))
+    return y, None, None
+
+
 def padded(x, a, value):
     """x with the window's padding, of any sizes before and after, around its spatial axes."""
     axes = x.ndim - 2
@@ -191,6 +207,36 @@ def attention(x, a):
     return (p @ v).transpose(1, 2)
 
 
+CELL = ["tanh", "relu", "gru", "lstm"]  # in the order of hone__cell_kind (src/kernel/list_nn.h)
+
+
+def recurrent(x, a):
+    """torch.nn's formulas step by step; PyTorch's own layers know neither dropout on the state nor rows of no length."""
+    sums, w, bias, h0, c0, lengths, mask = (x + [None] * 7)[:7]
+    steps, rows, units, kind = sums.shape[0], sums.shape[1], w.shape[1], CELL[a["kind"]]
+    h = torch.zeros(rows, units, dtype=sums.dtype) if h0 is None else h0
+    c = torch.zeros_like(h) if c0 is None else c0
+    y = [None] * steps
+    for t in reversed(range(steps)) if a["reverse"] else range(steps):
+        z = (h if mask is None else h * mask * a["scale"]) @ w.mT
+        if kind == "lstm":
+            i, f, g, o = (sums[t] + z).chunk(4, -1)
+            new_c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            new_h = o.sigmoid() * new_c.tanh()
+        elif kind == "gru":
+            (xr, xu, xn), (zr, zu, zn) = sums[t].chunk(3, -1), z.chunk(3, -1)
+            r, u = (xr + zr).sigmoid(), (xu + zu).sigmoid()
+            n = (xn + r * (zn if bias is None else zn + bias)).tanh()
+            new_h, new_c = (1 - u) * n + u * h, c
+        else:
+            new_h, new_c = (sums[t] + z).tanh() if kind == "tanh" else F.relu(sums[t] + z), c
+        runs = torch.ones(rows, 1, dtype=torch.bool) if lengths is None else (t < lengths)[:, None]
+        h, c = torch.where(runs, new_h, h), torch.where(runs, new_c, c)
+        y[t] = torch.where(runs, new_h, torch.zeros_like(h))
+    y = torch.stack(y) if steps else torch.zeros(0, rows, units, dtype=sums.dtype)
+    return y, h, c if kind == "lstm" else torch.zeros(0, dtype=y.dtype), None, None, None
+
+
 def cross_entropy(logits, target, weight):
     losses = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), target.long().reshape(-1).clamp(min=-1),
                              ignore_index=-1, reduction="none").reshape(target.shape)
@@ -248,9 +294,11 @@ OPS = {
     "log_softmax": lambda x, a: x[0].log_softmax(-1),
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "channel_norm": channel_norm,
     "swiglu": lambda x, a: F.silu(x[0]) * x[1],
     "rope": rope,
     "attention": attention,
+    "recurrent": recurrent,
     "softmax_cross_entropy": lambda x, a: cross_entropy(x[0], x[1], x[2] if len(x) > 2 else None),
     "linear_cross_entropy": lambda x, a: cross_entropy(x[0] @ x[1].mT, x[2], x[3] if len(x) > 3 else None),
     "loss_term": lambda x, a: LOSS[a["kind"]](x[0], x[1]),

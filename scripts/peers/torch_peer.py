@@ -4,7 +4,7 @@ tokens or images a second), "peak_memory_bytes", "build" (what it is and what it
     torch_peer.py CASE [MODEL] [--batch N --length N] [--compile] [--checkpointing] [--repeats N]
 
 CASE: full_f32 full_bf16 lora_bf16 prompt_bf16 generate_bf16 load (MODEL: a Hugging Face folder), llama_prompt llama_generate
-(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 iris
+(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 lstm_f32 lstm_bf16 iris
 """
 import argparse, json, re, statistics, time
 
@@ -137,10 +137,10 @@ def llama(args):
     return median_rate(args.length, args.repeats, repeat)
 
 
-def classifier(torch, args, model, x, steps):
-    """Images a second of training `model` on x and ten classes, so many steps a repeat, autocast for bf16."""
+def classifier(torch, args, model, x, steps, classes=10, places=()):
+    """Examples a second of training `model` on x, with one of the classes for each, or for each place of each, so many steps a repeat, autocast for bf16."""
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    y = torch.randint(0, 10, (args.batch,))
+    y = torch.randint(0, classes, (args.batch, *places))
     run = torch.compile(model) if args.compile else model
 
     def repeat():
@@ -173,6 +173,23 @@ def cnn(args):
                           nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4096, 128), nn.ReLU(), nn.Linear(128, 10))
     x = torch.randn(args.batch, 3, 32, 32).to(memory_format=torch.channels_last)
     return classifier(torch, args, model.to(memory_format=torch.channels_last), x, 8)
+
+
+def lstm(args):
+    """A language model of letters, as cli/bench_net.c has it."""
+    import torch
+    from torch import nn
+
+    class Letters(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.lstm, self.out = nn.Embedding(96, 128), nn.LSTM(128, 512, 2, batch_first=True), nn.Linear(512, 96)
+
+        def forward(self, x):
+            return self.out(self.lstm(self.embedding(x))[0]).transpose(1, 2)  # the loss wants classes second
+
+    torch.set_num_threads(2)
+    return classifier(torch, args, Letters(), torch.randint(0, 96, (args.batch, args.length)), 4, 96, (args.length,)) * args.length
 
 
 def iris(_):
@@ -210,7 +227,8 @@ def build(case):
 
 CASES = {"full_f32": finetune, "full_bf16": finetune, "lora_bf16": finetune, "prompt_bf16": prompt, "generate_bf16": generate,
          "load": load, "llama_prompt": llama, "llama_generate": llama, "gpt2_f32": gpt2, "gpt2_bf16": gpt2, "mlp": mlp,
-         "cnn_f32": cnn, "cnn_bf16": cnn, "iris": iris}
+         "cnn_f32": cnn, "cnn_bf16": cnn, "lstm_f32": lstm, "lstm_bf16": lstm,
+         "iris": iris}
 
 
 def main():

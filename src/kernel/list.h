@@ -8,7 +8,8 @@
 typedef enum hone__unary {
     HONE__NEG, HONE__EXP, HONE__LOG, HONE__SQRT, HONE__RSQRT, HONE__ABS, HONE__SIGN, HONE__SIN, HONE__COS,
     HONE__SQUARE, HONE__RECIPROCAL, HONE__SIGMOID, HONE__TANH, HONE__RELU, HONE__LEAKY_RELU /* a */,
-    HONE__GELU, HONE__GELU_TANH, HONE__SILU, HONE__SOFTPLUS, HONE__CLAMP /* a..b */, HONE__AFFINE /* a x + b */
+    HONE__GELU, HONE__GELU_TANH, HONE__SILU, HONE__SOFTPLUS, HONE__CLAMP /* a..b */, HONE__AFFINE /* a x + b */,
+    HONE__ELU /* x > 0 ? x : a (e^(b x) - 1) */
 } hone__unary;
 
 typedef enum hone__binary {

@@ -21,6 +21,24 @@ typedef struct hone__norm {
     bool centre; /* layer norm subtracts the mean, RMS norm does not */
 } hone__norm;
 
+/* Norms of channels, values channels last: `segments` (1, or one a sample) of `rows` rows of n channels; in a segment each of
+   `groups` groups of neighbouring channels has a mean and a variance (kernel/ref/channel_norm.c). A segment is cut into `pieces`. */
+typedef struct hone__channel_norm {
+    int64_t segments, rows, n, groups, pieces;
+    double eps;
+    bool given; /* mean and variance are constants, not those of x */
+    const void *x, *dy;
+    hone_dtype xt, dyt;
+    void *y; /* backward: dx; NULL: not wanted */
+    hone_dtype yt;
+    const void *gain, *bias;    /* reals (n); NULL: 1 and 0 */
+    void *mean, *variance;      /* reals (segments, groups): written, or read when given and backward */
+    void *parts;                /* reals (segments, pieces, 2, n): sums of the pieces */
+    void *coefficients;         /* reals (segments, 4, n): what `apply` multiplies with */
+    void *dgain, *dbias;        /* backward, reals (n), added to; NULL: not wanted */
+    void *dmean, *dvariance;    /* the same, when given */
+} hone__channel_norm;
+
 /* Terms of losses, elementwise in a prediction p and a target t. log is cut at -100 as in PyTorch's BCELoss. */
 typedef enum hone__loss {
     HONE__LOSS_BCE,        /* -(t log p + (1 - t) log(1 - p)) */
@@ -49,6 +67,41 @@ typedef struct hone__attention {
 } hone__attention;
 enum { HONE__ADAM8_BLOCK = 256 }; /* elements that share a scale */
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
+
+/* One step of a recurrent layer and its backward pass (kernel/ref/recurrent.c). Gates lie in PyTorch's order, `units` of each. */
+typedef enum hone__cell_kind {
+    HONE__CELL_TANH, /* 1 gate: Elman's */
+    HONE__CELL_RELU,
+    HONE__CELL_GRU, /* r, z, n: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch */
+    HONE__CELL_LSTM /* i, f, g, o: Hochreiter and Schmidhuber 1997, Gers et al. 2000 */
+} hone__cell_kind;
+typedef struct hone__cell_rows {
+    void *data; /* NULL: not there, or not wanted */
+    hone_dtype dtype;
+} hone__cell_rows;
+typedef struct hone__cell {
+    hone__cell_kind kind;
+    int64_t units;
+    const int32_t *lengths; /* (rows): from step lengths[r] on a row's state stays and its output is 0; NULL: no end */
+    int64_t step;
+    const uint8_t *mask; /* (rows, units): of dropout on the state that the product reads; NULL: none */
+    double scale;        /* of what the mask keeps */
+    hone__cell_rows gates; /* (rows, saved, units): LSTM i, f, g, o; GRU r, z, n and n's part from the state; else the new h */
+    /* forward */
+    hone__cell_rows x; /* (rows, gates, units): the gates' sums over the input, biases in them; NULL: no step, only `operand` */
+    const void *z;     /* reals (rows, gates, units): their sums over the state */
+    const void *bias;  /* reals (units): GRU: of n's part from the state; NULL: 0 */
+    void *h, *c;       /* reals (rows, units): the state, replaced by the new one; c: LSTM */
+    hone__cell_rows y, next, operand; /* (rows, units): the output; the new h, masked: what the next product reads, twice */
+    hone__cell_rows cells;            /* (rows, units): LSTM the new c, GRU the new h; backward: read */
+    /* backward: gates.data NULL: only dh gathers what comes to it */
+    const void *before; /* reals (rows, units): LSTM the old c, GRU the old h; NULL: 0 */
+    hone__cell_rows dy;
+    const void *p; /* reals (rows, units): the gradient of what the product read; NULL: 0 */
+    void *dh, *dc; /* reals (rows, units): of the new state, replaced by what goes to the old one past the product */
+    hone__cell_rows dx, dz; /* (rows, gates, units): of x; GRU: of z */
+    /* operand: (rows, gates, units) the gradient of z, for the product */
+} hone__cell;
 
 /* Max and average pooling, channels last, and their backward pass (kernel/ref/pool.c). */
 typedef struct hone__pool {
@@ -79,6 +132,12 @@ typedef struct hone__pool {
     K(void, norm, (const hone__norm *a, int64_t begin, int64_t end))                                          \
     /* dx of rows [begin, end); their part is added to dgain[n] and dbias[n], reals, unless NULL */           \
     K(void, norm_grad, (const hone__norm *a, int64_t begin, int64_t end, void *dgain, void *dbias))           \
+    /* sums of pieces [begin, end) of all segments; what follows from them for segments [begin, end); y or dx of pieces */ \
+    K(void, channel_norm_sums, (const hone__channel_norm *a, int64_t begin, int64_t end))                     \
+    K(void, channel_norm_finish, (const hone__channel_norm *a, int64_t begin, int64_t end))                   \
+    K(void, channel_norm_apply, (const hone__channel_norm *a, int64_t begin, int64_t end))                    \
+    K(void, channel_norm_grad_sums, (const hone__channel_norm *a, int64_t begin, int64_t end))                \
+    K(void, channel_norm_grad_finish, (const hone__channel_norm *a, int64_t begin, int64_t end))              \
     /* y = x / (1 - rate) where word (index mod 4) of philox(key, index / 4) keeps it; first a multiple of 4 */ \
     K(void, dropout, (void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first, int64_t n, \
                       double rate))                                                                           \
@@ -119,6 +178,8 @@ typedef struct hone__pool {
     /* one batch row and kv head a task: b * hkv tasks */                                                     \
     K(size_t, attention_grad_scratch, (const hone__attention *a))                                             \
     K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \
+    K(void, cell, (const hone__cell *a, int64_t begin, int64_t end))                                          \
+    K(void, cell_grad, (const hone__cell *a, int64_t begin, int64_t end))                                     \
     K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
     K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
     /* the same where windows do not overlap */                                                               \

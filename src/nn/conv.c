@@ -67,3 +67,53 @@ hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, cons
 {
     return new_conv(ctx, "conv3d", 3, filters, kernel, opts);
 }
+
+/* ---- transposed ---- */
+
+typedef struct conv_transpose {
+    hone_layer base;
+    int64_t filters, kernel;
+    hone_conv_transpose_layer_opts opts;
+} conv_transpose;
+
+static hone_node *transpose_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    conv_transpose *c = (conv_transpose *)(void *)self;
+    const hone_conv_transpose_layer_opts *o = &c->opts;
+    hone_shape x = in[0]->shape;
+    int64_t groups = o->groups ? o->groups : 1;
+    (void)n;
+    if (x.rank != 4 || groups < 1 || x.dim[1] % groups || c->filters % groups) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [N, channels, height, width], and channels and %lld filters in "
+                   "%lld equal groups, not %s", self->type, graph->scope, (long long)c->filters, (long long)groups, HONE__SHAPE_STR(x));
+        return NULL;
+    }
+    hone_shape w = HONE_SHAPE(x.dim[1], c->filters / groups, o->kernel[0] ? o->kernel[0] : c->kernel,
+                              o->kernel[1] ? o->kernel[1] : c->kernel);
+    hone_node *weight = hone_weight(self, graph, "weight", w, o->initializer ? o->initializer : HONE_INIT_GLOROT_UNIFORM);
+    hone_node *bias = NULL;
+    if (!o->no_bias && !(bias = hone_weight(self, graph, "bias", HONE_SHAPE(c->filters), HONE_INIT_ZEROS))) return NULL;
+    hone_conv_transpose_opts op = {.struct_size = sizeof op, .padding = o->padding, .groups = groups, .activation = o->activation};
+    memcpy(op.stride, o->stride, sizeof op.stride);
+    memcpy(op.dilation, o->dilation, sizeof op.dilation);
+    memcpy(op.pad_before, o->pad_before, sizeof op.pad_before);
+    memcpy(op.pad_after, o->pad_after, sizeof op.pad_after);
+    memcpy(op.output_padding, o->output_padding, sizeof op.output_padding);
+    return hone_conv_transpose_opt(in[0], weight, bias, &op);
+}
+
+hone_layer *hone_conv_transpose2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_transpose_layer_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (filters < 1 || kernel < 1) {
+        hone__fail(ctx, HONE_INVALID, "conv_transpose2d: filters and kernel must be at least 1, not %lld and %lld",
+                   (long long)filters, (long long)kernel);
+        return NULL;
+    }
+    conv_transpose *c = (conv_transpose *)(void *)hone_layer_new(ctx, sizeof *c, "conv_transpose2d", transpose_forward);
+    if (!c) return NULL;
+    c->filters = filters;
+    c->kernel = kernel;
+    if (opts) c->opts = *opts;
+    return &c->base;
+}

@@ -179,7 +179,8 @@ static hone_param *find_param(hone_layer *layer, const char *name)
     return NULL;
 }
 
-hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape, hone_initializer initializer)
+static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
+                             hone_initializer initializer, bool state)
 {
     if (!layer || !hone__ok(layer->ctx)) return NULL;
     hone_ctx *ctx = layer->ctx;
@@ -203,17 +204,27 @@ hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, h
         return NULL;
     }
     *param = (hone_param){.v = {.ctx = ctx, .name = "", .dtype = HONE_F32, .stored = HONE_F32, .shape = shape,
-                                .trainable = true, .version = 1},
-                          .layer = layer, .local = name, .initializer = initializer};
+                                .trainable = !state, .version = 1},
+                          .layer = layer, .local = name, .initializer = initializer, .state = state};
     param->v.owner = param;
     layer->params[layer->n_params++] = param;
     const hone_layer *root = layer;
     while (root->parent) root = root->parent;
     if (root->model) {
         root->model->generation++;
-        param->v.trainable = !root->model->keep_frozen && (!layer->frozen || hone__is_lora(name));
+        if (!state) param->v.trainable = !root->model->keep_frozen && (!layer->frozen || hone__is_lora(name));
     }
     return hone__variable_node(graph, &param->v);
+}
+
+hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape, hone_initializer initializer)
+{
+    return param_node(layer, graph, name, shape, initializer, false);
+}
+
+hone_node *hone_state(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape, hone_initializer initializer)
+{
+    return param_node(layer, graph, name, shape, initializer, true);
 }
 
 hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name)

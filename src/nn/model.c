@@ -100,14 +100,15 @@ static int64_t aligned_count(const hone_param *param)
 static hone_status seal_frozen(hone_model *model, hone_param *param)
 {
     hone__param_source source;
-    if (look_up(model, param, &source)) {
+    if (look_up(model, param, &source) && !param->state) {
         param->v.data = (void *)(uintptr_t)source.data;
         param->v.stored = source.stored;
         param->v.mapped = source.mapped;
     } else if (hone__ok(model->ctx)) {
         float *values = hone__alloc(model->ctx, (size_t)aligned_count(param) * sizeof *values);
         param->own = param->v.data = values;
-        if (values) first_values(model, param, &source, values);
+        if (values && first_values(model, param, &source, values) != HONE_OK)
+            hone__fail(model->ctx, HONE_IO, "parameter '%s': its values could not be read", param->name);
     }
     if (!hone__ok(model->ctx)) return model->ctx->status;
     param->sealed = true;
@@ -270,7 +271,8 @@ hone_status hone_param_read_gradient(const hone_param *param, int64_t count, flo
 static void set_trainable(hone_layer *layer, bool trainable, bool later)
 {
     layer->frozen = !later;
-    for (size_t i = 0; i < layer->n_params; i++) layer->params[i]->v.trainable = trainable;
+    for (size_t i = 0; i < layer->n_params; i++)
+        if (!layer->params[i]->state) layer->params[i]->v.trainable = trainable;
     for (size_t i = 0; i < layer->n_children; i++) set_trainable(layer->children[i], trainable, later);
 }
 
@@ -282,6 +284,7 @@ hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool
         hone_param *param = model->params[i];
         if (strncmp(param->name, prefix, strlen(prefix)) != 0) continue;
         any = true;
+        if (param->state) continue;
         if (trainable && !param->segment)
             return hone__fail(model->ctx, HONE_STATE, "parameter '%s' was frozen when the model first ran: unfreeze before",
                               param->name);

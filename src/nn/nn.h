@@ -11,6 +11,7 @@ struct hone_param {
     const char *local; /* its name within the layer */
     char *name;        /* dotted; set when the model is known */
     hone_initializer initializer;
+    bool state;     /* hone_state: never trained, memory of its own */
     bool sealed;    /* has its memory */
     int64_t offset; /* in its segment, elements; trained ones */
     struct hone__segment *segment; /* NULL: frozen */

@@ -366,3 +366,62 @@ hone_node *hone_conv_opt(hone_node *x, hone_node *w, hone_node *bias, const hone
     hone_node *y = hone__record(x->call->graph, &hone__op_conv, bias ? 3 : 2, (hone_node *[]){x, w, bias}, &t);
     return t.relu ? y : hone_activate(y, o.activation);
 }
+
+/* y's spatial axes, with the padding that HONE_SAME asks for. */
+static bool transposed_window(hone_node *x, hone_node *w, const hone_conv_transpose_opts *o, int axes, struct conv_attr *t)
+{
+    hone_ctx *ctx = x->call->graph->ctx;
+    enum { LARGEST = 1 << 24 }; /* no size that follows overflows */
+    const int64_t none[3] = {0};
+    if (!hone__window_options(ctx, "conv_transpose", axes, none, none, o->stride, o->dilation, HONE_VALID, o->pad_before,
+                              o->pad_after, &t->window))
+        return false;
+    t->spatial.rank = axes;
+    for (int a = 0; a < axes; a++) {
+        int64_t stride = t->window.stride.dim[a], dilation = t->window.dilation.dim[a], kernel = w->shape.dim[2 + a];
+        int64_t *before = &t->window.before.dim[a], *after = &t->window.after.dim[a], more = o->output_padding[a];
+        const int64_t sizes[] = {stride, dilation, kernel, *before, *after, more, x->shape.dim[2 + a]};
+        for (size_t i = 0; i < HONE_ARRAY_LEN(sizes); i++)
+            if (sizes[i] < 0 || sizes[i] > LARGEST) {
+                hone__fail(ctx, HONE_INVALID, "conv_transpose: a stride, dilation, padding or size of %lld", (long long)sizes[i]);
+                return false;
+            }
+        int64_t reach = dilation * (kernel - 1) + 1;
+        if (o->padding == HONE_SAME) {
+            if (*before || *after || more) {
+                hone__fail(ctx, HONE_INVALID, "conv_transpose: padding is either HONE_SAME or given, not both");
+                return false;
+            }
+            *before = HONE_MAX(reach - stride, 0) / 2;
+            *after = HONE_MAX(reach - stride, 0) - *before;
+            more = HONE_MAX(stride - reach, 0);
+        }
+        t->spatial.dim[a] = (x->shape.dim[2 + a] - 1) * stride - *before - *after + reach + more;
+        if (more >= HONE_MAX(stride, dilation) && more > 0) {
+            hone__fail(ctx, HONE_INVALID, "conv_transpose: output_padding %lld must be smaller than stride or dilation", (long long)more);
+            return false;
+        }
+        if (x->shape.dim[2 + a] < 1 || t->spatial.dim[a] < 1) {
+            hone__fail(ctx, HONE_SHAPE, "conv_transpose: spatial axis %d of %s would have %lld positions", a, HONE__SHAPE_STR(x->shape),
+                       (long long)t->spatial.dim[a]);
+            return false;
+        }
+    }
+    return true;
+}
+
+hone_node *hone_conv_transpose_opt(hone_node *x, hone_node *w, hone_node *bias, const hone_conv_transpose_opts *opts)
+{
+    if (!x || !w) return NULL;
+    const hone_conv_transpose_opts o = opts ? *opts : (hone_conv_transpose_opts){0};
+    struct conv_attr t = {.groups = o.groups};
+    int axes = HONE_MIN(HONE_MIN(x->shape.rank, w->shape.rank) - 2, 3); /* the op refuses what does not fit */
+    if (axes > 0 && !transposed_window(x, w, &o, axes, &t)) return NULL;
+    hone_node *y = hone__record(x->call->graph, &hone__op_conv_input_grad, 2, (hone_node *[]){x, w}, &t);
+    if (y && bias) {
+        hone_shape s = {.rank = y->shape.rank};
+        for (int a = 0; a < s.rank; a++) s.dim[a] = a == 1 ? y->shape.dim[1] : 1;
+        y = hone_add(y, hone_reshape(bias, s));
+    }
+    return hone_activate(y, o.activation);
+}

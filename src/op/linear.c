@@ -107,20 +107,6 @@ static void free_prepared(void *state)
     hone__free(p->ctx, p);
 }
 
-/* A weight that is a variable: in the product's own layout, or plain in the compute dtype. */
-static bool derive_weight(hone__exec *e, prepared *p, hone__variable *w, hone__matmul *m, hone_dtype compute)
-{
-    /* A square weight has the same layout in both directions, but not the same contents. */
-    const struct linear_attr *t = e->attr;
-    uint64_t layout = hone__matmul_layout(m);
-    if (layout) layout = hone__key(layout, t->transposed) | 1;
-    hone__derived *d = layout ? hone__find_derived(w, layout) : hone__derive_plain(w, compute);
-    if (layout && !d) d = hone__derive_packed(w, layout, hone__matmul_packed_bytes(m), hone__packer_new(m));
-    if (!d || !hone__plan_uses(e->plan, w, d)) return false;
-    p->weight = d->data;
-    return true;
-}
-
 /* A weight that is being trained changes with each step, so a packed copy would serve one product in each direction and
    micro-batch: it is packed where it is used, into scratch that all layers share. With fewer rows micro-batches would feel
    that, and activations leave room for the copies. */
@@ -247,7 +233,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
         e->scratch_size += p->packed_bytes;
         return (p->packer = hone__packer_new(p->matmul)) ? HONE_OK : e->ctx->status;
     }
-    if (derive && e->plan && !derive_weight(e, p, variable, p->matmul, x->dtype)) return e->ctx->status;
+    if (derive && e->plan && !hone__derive_weight(e, variable, p->matmul, t->transposed, x->dtype, &p->weight)) return e->ctx->status;
     return HONE_OK;
 }
 
@@ -508,6 +494,16 @@ hone_node *hone_activate(hone_node *x, hone_activation activation)
     case HONE_SOFTPLUS: return hone_softplus(x);
     case HONE_LEAKY_RELU: return hone_leaky_relu(x, 0.01);
     case HONE_SOFTMAX: return hone_softmax(x);
+    case HONE_ELU: return hone_elu(x, 1);
+    case HONE_SELU: return hone_selu(x);
+    case HONE_CELU: return hone_celu(x, 1);
+    case HONE_SOFTSIGN: return hone_softsign(x);
+    case HONE_HARD_SIGMOID: return hone_hard_sigmoid(x);
+    case HONE_HARD_SWISH: return hone_hard_swish(x);
+    case HONE_HARD_TANH: return hone_clamp(x, -1, 1);
+    case HONE_MISH: return hone_mish(x);
+    case HONE_RELU6: return hone_clamp(x, 0, 6);
+    case HONE_LOG_SIGMOID: return hone_log_sigmoid(x);
     }
     if (x) hone__fail(x->call->graph->ctx, HONE_INVALID, "activation %d does not exist", (int)activation);
     return NULL;

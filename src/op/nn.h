@@ -29,6 +29,22 @@ hone_node *hone__log_loss(hone_node *p, hone_node *t);
 /* dlogits^T x [classes, d] of inputs x [..., d] and gradients [..., classes or more], of which the first ones count. */
 hone_node *hone__dweight(hone_node *dlogits, hone_node *x, int64_t classes);
 
+/* One direction of a recurrent layer over a whole sequence (recurrent.c). */
+typedef struct hone__recurrent {
+    hone_node *x;       /* [T, B, gates H]: the gates' sums over the input, biases in them, in PyTorch's order */
+    hone_node *weight;  /* [gates H, H]: of the state */
+    hone_node *bias;    /* [H]: GRU: inside the reset gate's product; NULL: 0 */
+    hone_node *h, *c;   /* [B, H]: the state before; NULL: 0. c: LSTM */
+    hone_node *lengths; /* integers [B]: steps that count; NULL: all. Later outputs are 0, and the state stays */
+    hone_node *mask;    /* u8 [B, H]: of the state's elements those that the product reads, times `scale`; NULL: all */
+    double scale;
+    hone__cell_kind kind;
+    bool reverse; /* from the last step to the first */
+} hone__recurrent;
+/* [T, B, H]; its call's outputs 1 and 2 are the state after, h and (LSTM) c [B, H]. */
+hone_node *hone__recurrent_node(const hone__recurrent *r);
+int hone__cell_gates(hone__cell_kind kind);
+
 /* The next piece of scratch. Starting from NULL it measures how much that will be. */
 static inline void *hone__take(char **scratch, size_t bytes)
 {

@@ -73,6 +73,10 @@ hone_status hone__check_indices(const hone__exec *e, const hone__view *indices, 
 
 /* The variable's copy under that key, filled by packer, which it takes. NULL: memory, or no packer (sticky). */
 hone__derived *hone__derive_packed(hone__variable *w, uint64_t key, size_t bytes, hone__packer *packer);
+/* *copy: the variable as that product reads it, in the product's layout or plain in its type; kept up to date for e's plan.
+   transposed tells the two directions of one weight apart. */
+bool hone__derive_weight(hone__exec *e, hone__variable *w, const hone__matmul *m, bool transposed, hone_dtype compute,
+                         const void **copy);
 
 /* ---- windows over spatial axes: convolution and pooling (window.c) ---- */
 

@@ -41,3 +41,16 @@ hone__derived *hone__derive_packed(hone__variable *w, uint64_t key, size_t bytes
     *state = (packing){w->ctx, packer};
     return hone__derive(w, key, bytes, refresh_packed, state, free_packing);
 }
+
+bool hone__derive_weight(hone__exec *e, hone__variable *w, const hone__matmul *m, bool transposed, hone_dtype compute,
+                         const void **copy)
+{
+    /* A square weight has the same layout in both directions, but not the same contents. */
+    uint64_t layout = hone__matmul_layout(m);
+    if (layout) layout = hone__key(layout, transposed) | 1;
+    hone__derived *d = layout ? hone__find_derived(w, layout) : hone__derive_plain(w, compute);
+    if (layout && !d) d = hone__derive_packed(w, layout, hone__matmul_packed_bytes(m), hone__packer_new(m));
+    if (!d || !hone__plan_uses(e->plan, w, d)) return false;
+    *copy = d->data;
+    return true;
+}

@@ -103,6 +103,7 @@ static const hone__sample samples[] = {
     {.name = "softplus", ONE, OF(HONE__SOFTPLUS, 0, 0)},
     {.name = "clamp", ONE, OF(HONE__CLAMP, -0.5, 0.7)},
     {.name = "affine", ONE, OF(HONE__AFFINE, -1.5, 0.25)},
+    {.name = "elu", ONE, OF(HONE__ELU, 1.5, 0.7)},
     {.name = "integer", .n_in = 1, .in = {{.dtype = HONE_I32, .shape = {1, {3}}, .fill = HONE__FILL_INDEX, .high = 4}},
      OF(HONE__EXP, 0, 0), .refused = "must be f32 or f64"},
     {0}};
@@ -141,3 +142,17 @@ hone_node *hone_silu(hone_node *x) { return unary(x, HONE__SILU, 0, 0); }
 hone_node *hone_softplus(hone_node *x) { return unary(x, HONE__SOFTPLUS, 0, 0); }
 hone_node *hone_clamp(hone_node *x, double low, double high) { return unary(x, HONE__CLAMP, low, high); }
 hone_node *hone_affine(hone_node *x, double scale, double shift) { return unary(x, HONE__AFFINE, scale, shift); }
+
+/* ---- made of the others ---- */
+
+hone_node *hone_elu(hone_node *x, double alpha) { return unary(x, HONE__ELU, alpha, 1); }
+hone_node *hone_celu(hone_node *x, double alpha) { return unary(x, HONE__ELU, alpha, 1 / alpha); }
+hone_node *hone_selu(hone_node *x)
+{
+    return hone_affine(unary(x, HONE__ELU, 1.6732632423543772848170429916717, 1), 1.0507009873554804934193349852946, 0);
+}
+hone_node *hone_softsign(hone_node *x) { return hone_div(x, hone_affine(hone_abs(x), 1, 1)); }
+hone_node *hone_hard_sigmoid(hone_node *x) { return hone_clamp(hone_affine(x, 1.0 / 6, 0.5), 0, 1); }
+hone_node *hone_hard_swish(hone_node *x) { return hone_mul(x, hone_hard_sigmoid(x)); }
+hone_node *hone_mish(hone_node *x) { return hone_mul(x, hone_tanh(hone_softplus(x))); }
+hone_node *hone_log_sigmoid(hone_node *x) { return hone_neg(hone_softplus(hone_neg(x))); }

@@ -146,6 +146,14 @@ static void linear(const hone__exec *e, hone__work *work)
     add_product(work, 1, rows, n, rank, type, 1);
 }
 
+/* The product of the state, step by step. */
+static void recurrent(const hone__exec *e, hone__work *work, const hone__view *x, bool backward)
+{
+    hone_shape w = e->in[backward ? 0 : 1].shape;
+    int64_t n = w.dim[backward ? 1 : 0], k = w.dim[backward ? 0 : 1];
+    add_product(work, x->shape.dim[0], x->shape.dim[1], n, k, e->in[0].dtype, 1);
+}
+
 void hone__exec_work(const hone__exec *e, hone__work *work)
 {
     *work = (hone__work){0};
@@ -161,6 +169,10 @@ void hone__exec_work(const hone__exec *e, hone__work *work)
         linear_cross_entropy(e, work, op == &hone__op_linear_cross_entropy_grad);
     else if (op == &hone__op_linear_cross_entropy_dweight)
         add_product(work, 1, e->out[0].shape.dim[0], e->out[0].shape.dim[1], hone__row_count(e->in[1].shape), e->in[1].dtype, 1);
+    else if (op == &hone__op_recurrent)
+        recurrent(e, work, &e->in[0], false);
+    else if (op == &hone__op_recurrent_grad)
+        recurrent(e, work, &e->in[1], true);
     else if (op == &hone__op_conv)
         conv(work, &e->out[0], &e->in[1]);
     else if (op == &hone__op_conv_input_grad)

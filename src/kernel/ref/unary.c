@@ -45,6 +45,7 @@ static void unary_dense(hone__unary op, real *y, const real *x, int64_t n, real 
     case HONE__SOFTPLUS: EACH(softplus(v));
     case HONE__CLAMP: EACH(v < a ? a : (v > b ? b : v));
     case HONE__AFFINE: EACH(a *v + b);
+    case HONE__ELU: EACH(v > 0 ? v : a * (real_exp(b * v) - 1));
     }
 }
 
@@ -125,6 +126,7 @@ static void unary_grad_dense(hone__unary op, real *dx, const real *x, const real
     case HONE__SOFTPLUS: EACH_GRAD(real_sigmoid(v));
     case HONE__CLAMP: EACH_GRAD((real)(v >= a && v <= b));
     case HONE__AFFINE: EACH_GRAD(a + 0 * v);
+    case HONE__ELU: EACH_GRAD(v > 0 ? 1 : a * b * real_exp(b * v));
     }
 }
 

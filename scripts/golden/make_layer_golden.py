@@ -1,0 +1,66 @@
+"""Layers of PyTorch: tests/data/layers.golden.safetensors, for tests/test_layers.c. Ten steps of a small network with batch norm
+(losses, states and its evaluation after), transposed convolutions, activations with their slopes. Needs torch, safetensors.
+
+    python scripts/golden/make_layer_golden.py
+"""
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+F = nn.functional
+
+ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid]
+TRANSPOSED = [  # channels, filters, kernel, options: in the order of tests/test_layers.c
+    (4, 6, (3, 2), {}),
+    (4, 6, 3, {"stride": 2, "padding": 1, "output_padding": 1}),
+    (4, 6, (3, 2), {"stride": (2, 3), "dilation": (1, 2), "groups": 2}),
+]
+
+
+def batch_norm(golden):
+    net = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.GroupNorm(2, 6),
+                        nn.ReLU(), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 5, bias=False), nn.BatchNorm1d(5, momentum=0.3))
+    x, y = torch.randn(12, 3, 4, 4), torch.randint(0, 5, (12,))
+    golden.update({"x": x, "y": y.int()})
+    golden.update({name: value.detach().clone() for name, value in net.named_parameters()})
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    golden["losses"] = torch.tensor(losses)
+    for name in ("1", "9"):
+        for part in ("running_mean", "running_var"):
+            golden[f"after.{name}.{part}"] = net.get_buffer(f"{name}.{part}").clone()
+    golden["evaluated"] = net.eval()(x).detach()
+
+
+def main():
+    torch.manual_seed(7)
+    torch.set_num_threads(1)
+    golden = {}
+    batch_norm(golden)
+    for i, (channels, filters, kernel, options) in enumerate(TRANSPOSED):
+        layer = nn.ConvTranspose2d(channels, filters, kernel, **options)
+        x = torch.randn(2, channels, 4, 5)
+        golden.update({f"transposed{i}.{key}": value.detach() for key, value in
+                       {"x": x, "weight": layer.weight, "bias": layer.bias, "y": layer(x)}.items()})
+    v = torch.linspace(-7.9, 8.05, 160).requires_grad_()
+    golden["activations.x"] = v.detach().clone()
+    for i, function in enumerate(ACTIVATIONS):
+        y = function(v)
+        golden[f"activations.y{i}"] = y.detach()
+        golden[f"activations.slope{i}"] = torch.autograd.grad(y.sum(), v)[0]
+    target = ROOT / "tests" / "data" / "layers.golden.safetensors"
+    save_file({key: value.contiguous() for key, value in golden.items()}, target)
+    target.chmod(0o644)
+    print(len(golden), target.stat().st_size, golden["losses"])
+
+
+main()

@@ -1,0 +1,203 @@
+/* Layers that lay out, cut, join or mask, and those of a user's function. */
+#include "nn/nn.h"
+
+typedef struct shaping {
+    hone_layer base;
+    hone_shape before, after; /* padding and cropping; reshape: the target */
+    hone_axes order;
+    int axis;
+    double rate;
+    hone_lambda_fn fn;
+    void *user;
+} shaping;
+
+static shaping *make(hone_ctx *ctx, const char *type, hone_layer_fn forward)
+{
+    return (shaping *)(void *)hone_layer_new(ctx, sizeof(shaping), type, forward);
+}
+
+static hone_node *wants(hone_layer *self, hone_graph *graph, const hone_node *x, const char *what)
+{
+    hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': %s, the input is %s", self->type, graph->scope, what, HONE__SHAPE_STR(x->shape));
+    return NULL;
+}
+
+/* ---- layout ---- */
+
+static hone_node *reshape_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    hone_shape target = ((shaping *)(void *)self)->before, to = {.rank = target.rank + 1};
+    (void)n;
+    if (in[0]->shape.rank < 1) return wants(self, graph, in[0], "needs a batch axis");
+    to.dim[0] = in[0]->shape.dim[0];
+    for (int d = 0; d < target.rank; d++) to.dim[d + 1] = target.dim[d];
+    return hone_reshape(in[0], to);
+}
+hone_layer *hone_reshape_layer(hone_ctx *ctx, hone_shape shape)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (shape.rank < 0 || shape.rank >= HONE_MAX_RANK) {
+        hone__fail(ctx, HONE_INVALID, "reshape: at most %d axes besides the batch", HONE_MAX_RANK - 1);
+        return NULL;
+    }
+    shaping *l = make(ctx, "reshape", reshape_forward);
+    if (l) l->before = shape;
+    return l ? &l->base : NULL;
+}
+
+static hone_node *permute_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    hone_axes order = ((shaping *)(void *)self)->order, all = {.count = order.count + 1};
+    (void)n;
+    if (in[0]->shape.rank != all.count) return wants(self, graph, in[0], "the order must name every axis but the batch's");
+    for (int d = 0; d < order.count; d++) all.axis[d + 1] = order.axis[d];
+    return hone_transpose(in[0], all);
+}
+hone_layer *hone_permute_layer(hone_ctx *ctx, hone_axes order)
+{
+    if (!hone__ok(ctx)) return NULL;
+    bool good = order.count >= 1 && order.count < HONE_MAX_RANK;
+    for (int d = 0; d < order.count && good; d++) good = order.axis[d] >= 1 && order.axis[d] <= order.count;
+    if (!good) {
+        hone__fail(ctx, HONE_INVALID, "permute: the order must hold each axis from 1 on once");
+        return NULL;
+    }
+    shaping *l = make(ctx, "permute", permute_forward);
+    if (l) l->order = order;
+    return l ? &l->base : NULL;
+}
+
+/* ---- borders ---- */
+
+static hone_node *padding_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const shaping *l = (const shaping *)(const void *)self;
+    hone_shape x = in[0]->shape, before = {.rank = x.rank}, after = before;
+    (void)n;
+    if (x.rank != l->before.rank + 2) return wants(self, graph, in[0], "must be [N, channels, and an axis for each entry]");
+    for (int d = 2; d < x.rank; d++) before.dim[d] = l->before.dim[d - 2], after.dim[d] = l->after.dim[d - 2];
+    return hone_pad(in[0], before, after, 0);
+}
+
+static hone_node *cropping_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const shaping *l = (const shaping *)(const void *)self;
+    hone_node *y = in[0];
+    (void)n;
+    if (y->shape.rank != l->before.rank + 2) return wants(self, graph, y, "must be [N, channels, and an axis for each entry]");
+    for (int d = 2; d < in[0]->shape.rank && y; d++) {
+        int64_t size = y->shape.dim[d], from = l->before.dim[d - 2], to = size - l->after.dim[d - 2];
+        if (from >= to) return wants(self, graph, in[0], "nothing would be left");
+        if (from > 0 || to < size) y = hone_slice(y, d, from, to, 1);
+    }
+    return y;
+}
+
+static hone_layer *borders(hone_ctx *ctx, const char *type, hone_layer_fn forward, hone_shape before, hone_shape after)
+{
+    if (!hone__ok(ctx)) return NULL;
+    bool good = before.rank == after.rank && before.rank >= 1 && before.rank <= 3;
+    for (int d = 0; d < before.rank && good; d++) good = before.dim[d] >= 0 && after.dim[d] >= 0;
+    if (!good) {
+        hone__fail(ctx, HONE_INVALID, "%s: before and after must hold 1 to 3 sizes each, none negative, not %s and %s", type,
+                   HONE__SHAPE_STR(before), HONE__SHAPE_STR(after));
+        return NULL;
+    }
+    shaping *l = make(ctx, type, forward);
+    if (l) l->before = before, l->after = after;
+    return l ? &l->base : NULL;
+}
+hone_layer *hone_zero_padding(hone_ctx *ctx, hone_shape before, hone_shape after)
+{
+    return borders(ctx, "zero_padding", padding_forward, before, after);
+}
+hone_layer *hone_cropping(hone_ctx *ctx, hone_shape before, hone_shape after)
+{
+    return borders(ctx, "cropping", cropping_forward, before, after);
+}
+
+/* ---- channels ---- */
+
+static hone_shape per_channel(hone_shape x, bool each_sample)
+{
+    hone_shape s = {.rank = x.rank};
+    for (int d = 0; d < x.rank; d++) s.dim[d] = d == 1 || (d == 0 && each_sample) ? x.dim[d] : 1;
+    return s;
+}
+
+static hone_node *spatial_dropout_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    double rate = ((shaping *)(void *)self)->rate;
+    (void)n;
+    if (in[0]->shape.rank < 2) return wants(self, graph, in[0], "must be [N, channels, ...]");
+    if (rate == 0 || hone_graph_mode(graph) != HONE_TRAIN) return in[0];
+    return hone_mul(in[0], hone_dropout(hone_fill(graph, in[0]->dtype, per_channel(in[0]->shape, true), 1), rate));
+}
+hone_layer *hone_spatial_dropout(hone_ctx *ctx, double rate)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!(rate >= 0 && rate < 1)) {
+        hone__fail(ctx, HONE_INVALID, "spatial_dropout: the rate must be in [0, 1), not %g", rate);
+        return NULL;
+    }
+    shaping *l = make(ctx, "spatial_dropout", spatial_dropout_forward);
+    if (l) l->rate = rate;
+    return l ? &l->base : NULL;
+}
+
+static hone_node *prelu_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)n;
+    if (in[0]->shape.rank < 2) return wants(self, graph, in[0], "must be [N, channels, ...]");
+    hone_node *w = hone_weight(self, graph, "weight", HONE_SHAPE(in[0]->shape.dim[1]), HONE_INIT_ZEROS);
+    return hone_sub(hone_relu(in[0]), hone_mul(hone_relu(hone_neg(in[0])), hone_reshape(w, per_channel(in[0]->shape, false))));
+}
+hone_layer *hone_prelu(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "prelu", prelu_forward); }
+
+/* ---- several inputs ---- */
+
+static hone_node *concatenate_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)graph;
+    return hone_concatenate(n, in, ((shaping *)(void *)self)->axis);
+}
+hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis)
+{
+    shaping *l = make(ctx, "concatenate", concatenate_forward);
+    if (l) l->axis = axis;
+    return l ? &l->base : NULL;
+}
+
+static hone_node *add_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)self, (void)graph;
+    hone_node *y = in[0];
+    for (int i = 1; i < n; i++) y = hone_add(y, in[i]);
+    return y;
+}
+static hone_node *multiply_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)self, (void)graph;
+    hone_node *y = in[0];
+    for (int i = 1; i < n; i++) y = hone_mul(y, in[i]);
+    return y;
+}
+hone_layer *hone_add_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "add", add_forward); }
+hone_layer *hone_multiply_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "multiply", multiply_forward); }
+
+static hone_node *lambda_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const shaping *l = (const shaping *)(const void *)self;
+    return l->fn(l->user, graph, in, n);
+}
+hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!fn) {
+        hone__fail(ctx, HONE_INVALID, "lambda: needs a function");
+        return NULL;
+    }
+    shaping *l = make(ctx, "lambda", lambda_forward);
+    if (l) l->fn = fn, l->user = user;
+    return l ? &l->base : NULL;
+}

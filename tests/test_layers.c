@@ -1,0 +1,345 @@
+/* Norms over channels with their running statistics, transposed convolution, activations, layers that lay out, cut, join and mask:
+   PyTorch's values, shapes, refusals. */
+#include "graph_tools.h"
+
+#include "hone/io.h"
+#include "nn/nn.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static hone_tensor *golden_tensor(hone_safetensors *file, const char *name)
+{
+    const hone_tensor_info *info = hone_safetensors_find(file, name);
+    if (!info) fail_msg("no golden %s", name);
+    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
+    assert_non_null(t);
+    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
+    return t;
+}
+
+static hone_safetensors *open_golden(void)
+{
+    hone_safetensors *file = hone_safetensors_open(ctx, HONE_TEST_DATA "/layers.golden.safetensors");
+    if (!file) fail_msg("%s", hone_error(ctx));
+    return file;
+}
+
+static void assert_near(const float *have, const hone_tensor *want, double tolerance, const char *what)
+{
+    for (int64_t i = 0; i < hone_shape_count(hone_tensor_shape(want)); i++)
+        if (!(fabs((double)have[i] - (double)at(want, i)) <= tolerance * (1 + fabs((double)at(want, i)))))
+            fail_msg("%s[%lld] is %g, not %g", what, (long long)i, (double)have[i], (double)at(want, i));
+}
+
+static hone_tensor *ramp(hone_shape shape)
+{
+    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
+    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = sinf((float)i * 0.7f);
+    return t;
+}
+
+static hone_tensor *apply_once(hone_layer *layer, hone_shape shape)
+{
+    hone_model *model = hone_model_of(layer);
+    hone_tensor *x = model ? ramp(shape) : NULL, *y = model ? hone_predict(model, x, (int)shape.dim[0]) : NULL;
+    hone_tensor_free(x);
+    hone_model_release(model);
+    return y;
+}
+
+/* ---- norms ---- */
+
+/* Between the norms what makes each parameter count: a shift that the next norm takes out has a gradient of nothing but rounding,
+   of which Adam would make steps. */
+static hone_layer *normed(void)
+{
+    return hone_sequential(ctx, hone_conv2d(ctx, 6, 3, .padding = HONE_SAME, .no_bias = true), hone_batch_norm_layer(ctx),
+                           hone_activation_layer(ctx, HONE_RELU), hone_group_norm_layer(ctx, 2), hone_activation_layer(ctx, HONE_RELU),
+                           hone_instance_norm_layer(ctx), hone_activation_layer(ctx, HONE_RELU), hone_flatten(ctx), hone_dense(ctx, 5, .no_bias = true), hone_batch_norm_layer(ctx, .momentum = 0.3));
+}
+
+static hone_model *golden_model(hone_safetensors *file, const hone_tensor *x)
+{
+    hone_model *model = hone_model_of(normed());
+    hone_tensor_free(hone_predict(model, x, 12)); /* makes the parameters */
+    for (size_t i = 0; i < hone_model_param_count(model); i++) {
+        hone_param *p = hone_model_param(model, i);
+        if (strstr(hone_param_name(p), "running")) continue; /* they begin at 0 and 1 */
+        hone_tensor *value = golden_tensor(file, hone_param_name(p));
+        assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
+        hone_tensor_free(value);
+    }
+    return model;
+}
+
+static void train(hone_compile_opts *how, double loss_tolerance, double state_tolerance)
+{
+    hone_safetensors *file = open_golden();
+    hone_tensor *x = golden_tensor(file, "x"), *y = golden_tensor(file, "y"), *losses = golden_tensor(file, "losses");
+    hone_model *model = golden_model(file, x);
+    hone_history *history = NULL;
+    how->optimizer = hone_adam(ctx, .learning_rate = 1e-2);
+    how->loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS;
+    assert_hone_ok(ctx, hone_compile_opt(model, how));
+    assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 10, .batch_size = 12, .no_shuffle = true));
+    for (int i = 0; i < 10; i++)
+        if (!(fabs(history->epochs[i].loss - (double)at(losses, i)) < loss_tolerance))
+            fail_msg("loss %d is %g, not %g", i, history->epochs[i].loss, (double)at(losses, i));
+    static const char *const states[] = {"1.running_mean", "1.running_var", "9.running_mean", "9.running_var"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(states); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "after.%s", states[i]);
+        hone_param *p = hone_model_find_param(model, states[i]);
+        assert_non_null(p);
+        assert_false(hone_param_trainable(p));
+        float have[6];
+        assert_hone_ok(ctx, hone_param_read(p, hone_shape_count(hone_param_shape(p)), have));
+        hone_tensor *want = golden_tensor(file, name);
+        assert_near(have, want, state_tolerance, states[i]);
+        hone_tensor_free(want);
+    }
+    hone_tensor *evaluated = hone_predict(model, x, 12), *want = golden_tensor(file, "evaluated");
+    assert_near(hone_tensor_data(evaluated), want, 20 * state_tolerance, "the evaluation");
+    hone_history_free(history);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(losses), hone_tensor_free(evaluated), hone_tensor_free(want);
+    hone_safetensors_close(file);
+}
+
+static void test_norms_train_as_in_pytorch(void **state)
+{
+    (void)state;
+    train(&(hone_compile_opts){.struct_size = sizeof(hone_compile_opts)}, 2e-4, 2e-3);
+    train(&(hone_compile_opts){.struct_size = sizeof(hone_compile_opts), .compute = HONE_BF16}, 0.1, 0.1);
+}
+
+static void test_states_are_never_trained_and_may_be_written(void **state)
+{
+    (void)state;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_batch_norm_layer(ctx, .no_affine = true), hone_dense(ctx, 2)));
+    hone_tensor *x = ramp(HONE_SHAPE(4, 3)), *y = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 2));
+    memset(hone_tensor_data(y), 0, 8 * sizeof(float));
+    hone_tensor_free(hone_predict(model, x, 4));
+    assert_int_equal(hone_model_param_count(model), 4);
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "", false));
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "", true));
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "0", true));
+    hone_param *mean = hone_model_find_param(model, "0.running_mean");
+    assert_non_null(mean);
+    assert_false(hone_param_trainable(mean));
+    assert_hone_ok(ctx, hone_param_write(mean, 3, VALUES(0.5F, 0.25F, 0)));
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_sgd(ctx, .learning_rate = HONE_ZERO), .loss = HONE_MSE));
+    hone_tensor *before = hone_predict(model, x, 4);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1, .batch_size = 4));
+    float have[3];
+    double want = 0;
+    for (int i = 0; i < 4; i++) want += (double)at(x, (int64_t)3 * i) / 4;
+    assert_hone_ok(ctx, hone_param_read(mean, 3, have));
+    assert_true(fabs((double)have[0] - (0.9 * 0.5 + 0.1 * want)) < 1e-6);
+    hone_tensor *after = hone_predict(model, x, 4);
+    assert_true(at(before, 0) != at(after, 0)); /* evaluation reads the states */
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(before), hone_tensor_free(after);
+    hone_model_release(model);
+}
+
+/* ---- transposed convolution, activations ---- */
+
+static void test_transposed_convolution_is_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    hone_layer *const layers[] = {
+        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}),
+        hone_conv_transpose2d(ctx, 6, 3, .stride = {2}, .pad_before = {1, 1}, .pad_after = {1, 1}, .output_padding = {1, 1}),
+        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 2}, .groups = 2)};
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "transposed%d.x", i);
+        hone_tensor *x = golden_tensor(file, name);
+        hone_model *model = hone_model_of(layers[i]);
+        hone_tensor_free(hone_predict(model, x, 2));
+        for (size_t k = 0; k < 2; k++) {
+            hone_param *p = hone_model_param(model, k);
+            snprintf(name, sizeof name, "transposed%d.%s", i, hone_param_name(p));
+            hone_tensor *value = golden_tensor(file, name);
+            assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
+            assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
+            hone_tensor_free(value);
+        }
+        snprintf(name, sizeof name, "transposed%d.y", i);
+        hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+        assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
+        assert_near(hone_tensor_data(have), want, 1e-5, name);
+        hone_tensor_free(x), hone_tensor_free(want), hone_tensor_free(have);
+        hone_model_release(model);
+    }
+    hone_safetensors_close(file);
+}
+
+static void record_activation(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)graph;
+    out[0] = hone_activate(in[0], *(const hone_activation *)user);
+    hone_node *x = in[0];
+    hone_grad(hone_sum(out[0], HONE_ALL_AXES, false), 1, &x, &out[1]);
+}
+
+static void test_activations_and_their_slopes_are_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    hone_tensor *x = golden_tensor(file, "activations.x");
+    hone_activation of[] = {HONE_ELU, HONE_SELU, HONE_CELU, HONE_SOFTSIGN, HONE_HARD_SIGMOID, HONE_HARD_SWISH, HONE_HARD_TANH,
+                            HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(of); i++) {
+        hone_function *f = hone_function_new(ctx, 1, 2, record_activation, &of[i]);
+        if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
+        for (int k = 0; k < 2; k++) {
+            char name[64];
+            snprintf(name, sizeof name, "activations.%s%zu", k ? "slope" : "y", i);
+            hone_tensor *want = golden_tensor(file, name);
+            assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
+            hone_tensor_free(want);
+        }
+        hone_function_free(f);
+    }
+    hone_tensor_free(x);
+    hone_safetensors_close(file);
+}
+
+/* ---- laying out, cutting, joining ---- */
+
+static void assert_shape(hone_layer *layer, hone_shape in, hone_shape want)
+{
+    hone_tensor *y = apply_once(layer, in);
+    if (!y) fail_msg("%s", hone_error(ctx));
+    hone_shape have = hone_tensor_shape(y);
+    if (!hone_shape_equal(have, want)) fail_msg("%s, not %s", HONE__SHAPE_STR(have), HONE__SHAPE_STR(want));
+    hone_tensor_free(y);
+}
+
+static void test_layers_give_their_shapes(void **state)
+{
+    (void)state;
+    assert_shape(hone_reshape_layer(ctx, HONE_SHAPE(3, -1)), HONE_SHAPE(2, 12), HONE_SHAPE(2, 3, 4));
+    assert_shape(hone_permute_layer(ctx, HONE_AXES(2, 1)), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 4, 3));
+    assert_shape(hone_zero_padding(ctx, HONE_SHAPE(1, 0), HONE_SHAPE(2, 3)), HONE_SHAPE(2, 3, 4, 5), HONE_SHAPE(2, 3, 7, 8));
+    assert_shape(hone_cropping(ctx, HONE_SHAPE(1, 0), HONE_SHAPE(2, 3)), HONE_SHAPE(2, 3, 4, 5), HONE_SHAPE(2, 3, 1, 2));
+    assert_shape(hone_spatial_dropout(ctx, 0.5), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 3, 4));
+    assert_shape(hone_prelu(ctx), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 3, 4));
+    assert_shape(hone_conv_transpose2d(ctx, 5, 3, .stride = {2}, .padding = HONE_SAME), HONE_SHAPE(2, 3, 4, 6), HONE_SHAPE(2, 5, 8, 12));
+    assert_shape(hone_conv_transpose2d(ctx, 5, 2, .stride = {3}, .padding = HONE_SAME, .activation = HONE_RELU), HONE_SHAPE(2, 3, 4, 6),
+                 HONE_SHAPE(2, 5, 12, 18));
+    assert_shape(hone_group_norm_layer(ctx, 3, .no_affine = true), HONE_SHAPE(2, 6), HONE_SHAPE(2, 6));
+}
+
+static hone_node *twice(void *user, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)graph;
+    return n == 1 ? hone_affine(in[0], *(const double *)user, 0) : NULL;
+}
+
+/* in: x [2, 3] twice */
+static void record_joins(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)graph;
+    hone_layer *const *layer = user;
+    out[0] = hone_apply_n(layer[0], 2, in);
+    out[1] = hone_apply_n(layer[1], 2, in);
+    out[2] = hone_apply_n(layer[2], 2, in);
+    out[3] = hone_apply(layer[3], in[0]);
+}
+
+static void test_layers_of_several_inputs_and_of_a_users_function(void **state)
+{
+    (void)state;
+    double two = 2;
+    hone_layer *layers[] = {hone_concatenate_layer(ctx, 1), hone_add_layer(ctx), hone_multiply_layer(ctx), hone_lambda(ctx, twice, &two)};
+    hone_function *f = hone_function_new(ctx, 2, 4, record_joins, layers);
+    hone_tensor *in[2] = {ramp(HONE_SHAPE(2, 3)), hone_tensor_from_f32(ctx, HONE_SHAPE(2, 3), VALUES(1, 2, 3, 4, 5, 6))};
+    if (hone_function_call(f, in) != HONE_OK) fail_msg("%s", hone_error(ctx));
+    assert_true(hone_shape_equal(hone_tensor_shape(hone_function_output(f, 0)), HONE_SHAPE(2, 6)));
+    for (int i = 0; i < 6; i++) {
+        assert_true(at(hone_function_output(f, 1), i) == at(in[0], i) + at(in[1], i));
+        assert_true(at(hone_function_output(f, 2), i) == at(in[0], i) * at(in[1], i));
+        assert_true(at(hone_function_output(f, 3), i) == 2 * at(in[0], i));
+    }
+    hone_function_free(f);
+    hone_tensor_free(in[0]), hone_tensor_free(in[1]);
+}
+
+/* Whole channels go, and those that stay are scaled. */
+static void test_spatial_dropout_drops_channels(void **state)
+{
+    (void)state;
+    hone_graph *graph = hone_graph_new(ctx, .mode = HONE_TRAIN);
+    hone_tensor *ones = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 16, 3, 3));
+    for (int i = 0; i < 4 * 16 * 9; i++) ((float *)hone_tensor_data(ones))[i] = 1;
+    hone_node *y = hone_apply(hone_spatial_dropout(ctx, 0.5), hone_constant(graph, ones));
+    hone__plan *plan = hone__plan_new(graph, 1, &y, HONE_F32);
+    assert_non_null(plan);
+    assert_hone_ok(ctx, hone__plan_run(plan, &now));
+    const float *have = hone__plan_output(plan, 0)->data;
+    int kept = 0;
+    for (int c = 0; c < 64; c++) {
+        kept += have[(int64_t)c * 9] != 0;
+        for (int i = 0; i < 9; i++) assert_true(have[c * 9 + i] == have[c * 9] && (have[c * 9] == 0 || have[c * 9] == 2));
+    }
+    assert_true(kept > 10 && kept < 54);
+    hone__plan_free(plan);
+    hone_tensor_free(ones);
+    hone_graph_release(graph);
+}
+
+static void refuse(hone_layer *layer, hone_shape in, const char *part)
+{
+    assert_null(apply_once(layer, in));
+    if (!strstr(hone_error(ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(ctx), part);
+    hone_clear_error(ctx);
+}
+
+static void test_refusals_say_what_does_not_fit(void **state)
+{
+    (void)state;
+    hone_shape any = HONE_SHAPE(2, 3, 4);
+    refuse(hone_batch_norm_layer(ctx, .momentum = 2), any, "momentum must be in [0, 1], not 2");
+    refuse(hone_group_norm_layer(ctx, 0), any, "group_norm: groups must be at least 1, not 0");
+    refuse(hone_sequential(ctx, hone_group_norm_layer(ctx, 2)), any, "3 channels cannot be cut into 2 groups");
+    refuse(hone_sequential(ctx, hone_batch_norm_layer(ctx)), HONE_SHAPE(2), "up to 3 spatial axes");
+    refuse(hone_reshape_layer(ctx, HONE_SHAPE(5)), any, "reshape");
+    refuse(hone_permute_layer(ctx, HONE_AXES(0, 1)), any, "permute: the order must hold each axis from 1 on once");
+    refuse(hone_permute_layer(ctx, HONE_AXES(1, 1)), any, "transpose");
+    refuse(hone_sequential(ctx, hone_permute_layer(ctx, HONE_AXES(1))), any, "permute '0': the order must name every axis");
+    refuse(hone_zero_padding(ctx, HONE_SHAPE(-1), HONE_SHAPE(1)), any, "zero_padding: before and after must hold");
+    refuse(hone_sequential(ctx, hone_zero_padding(ctx, HONE_SHAPE(1, 1), HONE_SHAPE(1, 1))), any, "zero_padding '0'");
+    refuse(hone_sequential(ctx, hone_cropping(ctx, HONE_SHAPE(2), HONE_SHAPE(2))), any, "nothing would be left");
+    refuse(hone_spatial_dropout(ctx, 1), any, "the rate must be in [0, 1), not 1");
+    refuse(hone_lambda(ctx, NULL, NULL), any, "needs a function");
+    refuse(hone_conv_transpose2d(ctx, 0, 3), any, "filters and kernel must be at least 1");
+    refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3)), any, "conv_transpose2d '0': the input must be");
+    hone_shape image = HONE_SHAPE(1, 2, 3, 3);
+    refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3, .stride = {-1})), image, "of -1");
+    refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3, .stride = {2}, .output_padding = {2})), image, "output_padding 2 must be smaller");
+    refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3, .pad_before = {9})), image, "would have -4 positions");
+    refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3, .padding = HONE_SAME, .pad_before = {1})), image, "either HONE_SAME or given");
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_batch_norm_layer(ctx), hone_dense(ctx, 1)));
+    hone_tensor *x = ramp(HONE_SHAPE(1, 3)), *y = ramp(HONE_SHAPE(1, 1));
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_MSE));
+    assert_true(hone_fit(model, x, y, NULL, .epochs = 1) != HONE_OK);
+    assert_non_null(strstr(hone_error(ctx), "batch_norm '0': in training a channel needs more than one value"));
+    hone_clear_error(ctx);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_model_release(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_states_are_never_trained_and_may_be_written),
+                                       TEST(test_transposed_convolution_is_pytorchs),
+                                       TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
+                                       TEST(test_layers_of_several_inputs_and_of_a_users_function),
+                                       TEST(test_spatial_dropout_drops_channels), TEST(test_refusals_say_what_does_not_fit)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
