@@ -46,10 +46,12 @@ static const loss_case cases[] = {
     {"cross_entropy_ignore_0", hone_cross_entropy_loss_opt, NULL, {.ignore_index = HONE_IGNORE_ZERO}},
     {"nll", hone_nll_loss_opt, NULL, {0}},
     {"sparse", hone_sparse_categorical_cross_entropy_loss_opt, NULL, {0}},
+    {"ctc", hone_ctc_loss_opt, NULL, {0}},
+    {"ctc_options", hone_ctc_loss_opt, NULL, {.blank = 3}},
     {"sparse_options", hone_sparse_categorical_cross_entropy_loss_opt, NULL, {.label_smoothing = 0.15}},
 };
 
-enum { MAX_IN = 4 };
+enum { MAX_IN = 5 };
 typedef struct golden_run {
     const loss_case *c;
     int n_in;          /* without class weights, which come last */
@@ -63,6 +65,7 @@ static void record(void *user, hone_graph *graph, hone_node *const *in, hone_nod
     const golden_run *run = user;
     hone_loss_opts o = run->c->o;
     if (run->weighted) o.class_weights = in[run->n_in];
+    if (run->c->loss && run->n_in == 4) o.output_lengths = in[2], o.target_lengths = in[3];
     for (int r = 0; r < 2; r++) {
         o.reduction = r ? HONE_REDUCE_NONE : HONE_REDUCE_MEAN;
         out[r] = run->c->loss ? run->c->loss(in[0], in[1], &o) : run->c->loss3(in[0], in[1], in[2], &o);
@@ -96,7 +99,7 @@ static void check_case(const loss_case *c, hone_dtype dtype, double tolerance)
     hone_tensor *in[MAX_IN] = {0};
     const hone_tensor_info *info;
     int n = 0;
-    for (; n < 3 && (info = find(c->name, "in", n)); n++, run.n_in = n)
+    for (; n < 4 && (info = find(c->name, "in", n)); n++, run.n_in = n)
         if (find(c->name, "grad", n)) run.n_gradients = n + 1;
     for (int i = 0; i < n; i++) {
         info = find(c->name, "in", i);
@@ -136,6 +139,70 @@ static void test_losses_equal_pytorch(void **state)
     }
     assert_int_equal(means, HONE_ARRAY_LEN(cases)); /* no golden case is forgotten here */
     hone_safetensors_close(golden);
+}
+
+static void record_ctc(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)user, (void)graph;
+    out[0] = hone_ctc_loss(in[0], in[1], .output_lengths = in[2], .target_lengths = in[3], .reduction = HONE_REDUCE_NONE);
+    if (out[0]) hone_grad(hone_sum(out[0], HONE_ALL_AXES, false), 1, in, out + 1);
+}
+static void test_ctc_that_cannot_be(void **state)
+{
+    (void)state;
+    hone_function *f = hone_function_new(ctx, 4, 2, record_ctc, NULL);
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2, 3, 4)), *t = hone_tensor_new(ctx, HONE_I64, HONE_SHAPE(2));
+    hone_tensor *y = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(2, 2)), *s = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(2));
+    hone_tensor *in[] = {x, y, t, s};
+    static const struct {
+        int32_t y[4], t[2], s[2];
+        const char *part; /* NULL: runs */
+    } tries[] = {{{1, 1, 2, 3}, {2, 0}, {2, 0}, NULL}, /* 1 1 needs a blank between: three places */
+                 {{1, 4, 1, 1}, {3, 3}, {2, 1}, "target 4 of example 0 is no class in [0, 4)"},
+                 {{1, 0, 1, 1}, {3, 3}, {2, 1}, "target 0 of example 0 is the blank"},
+                 {{1, 1, -1, 1}, {3, 3}, {2, 1}, "target -1 of example 1"},
+                 {{1, 1, 1, 1}, {4, 3}, {2, 1}, "example 0 has 4 outputs and 2 targets"},
+                 {{1, 1, 1, 1}, {3, 3}, {2, 3}, "example 1 has 3 outputs and 3 targets"},
+                 {{1, 1, 1, 1}, {3, -1}, {2, 1}, "example 1 has -1 outputs"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(tries); i++) {
+        assert_hone_ok(ctx, hone_tensor_write(y, 0, 4, HONE_I32, tries[i].y));
+        assert_hone_ok(ctx, hone_tensor_write(t, 0, 2, HONE_I32, tries[i].t));
+        assert_hone_ok(ctx, hone_tensor_write(s, 0, 2, HONE_I32, tries[i].s));
+        assert_int_equal(hone_function_call(f, in), tries[i].part ? HONE_INVALID : HONE_OK);
+        if (tries[i].part && !strstr(hone_error(ctx), tries[i].part)) fail_msg("%zu: '%s'", i, hone_error(ctx));
+        if (tries[i].part) continue;
+        assert_true(isinf(at(hone_function_output(f, 0), 0)) && at(hone_function_output(f, 0), 1) == 0);
+        for (int k = 0; k < 24; k++) assert_true(at(hone_function_output(f, 1), k) == 0);
+    }
+    hone_function_free(f);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(t), hone_tensor_free(s);
+}
+
+/* CTC learns to read: each row of the input is a label or nothing, told only the sequence. */
+static void test_ctc_trains(void **state)
+{
+    (void)state;
+    enum { N = 24, T = 6, S = 3 };
+    static float x[N * T * 4];
+    static int32_t y[N * S];
+    for (int n = 0; n < N; n++) {
+        int labels = 0;
+        memset(y + n * S, -1, S * sizeof *y);
+        for (int t = 0; t < T; t++) {
+            int c = t % 2 ? (int)hone__random_below(5, (uint64_t)(n * T + t), 4) : 0;
+            x[(n * T + t) * 4 + c] = 1;
+            if (c) y[n * S + labels++] = c;
+        }
+    }
+    hone_tensor *tx = hone_tensor_from_f32(ctx, HONE_SHAPE(N, T, 4), x), *ty = hone_tensor_from_i32(ctx, HONE_SHAPE(N, S), y);
+    hone_model *model = hone_model_of(hone_dense(ctx, 4));
+    hone_history *h;
+    assert_hone_ok(ctx, hone_compile(model, .loss = HONE_CTC, .optimizer = hone_adam(ctx, .learning_rate = 0.1)));
+    assert_hone_ok(ctx, hone_fit(model, tx, ty, &h, .epochs = 60, .batch_size = 8));
+    assert_true(h->epochs[59].loss < 0.1 * h->epochs[0].loss && isnan(h->epochs[59].accuracy));
+    hone_history_free(h);
+    hone_model_release(model);
+    hone_tensor_free(tx), hone_tensor_free(ty);
 }
 
 /* Weights multiply; the mean over classes divides by them. */
@@ -440,6 +507,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_losses_equal_pytorch),
+        TEST(test_ctc_that_cannot_be),
+        TEST(test_ctc_trains),
         TEST(test_weights_and_sums),
         TEST(test_losses_stay_finite),
         TEST(test_wrong_losses_are_refused),

@@ -339,6 +339,14 @@ HONE_API hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, c
 HONE_API hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_dice_loss(...) HONE_LOSS_OPTS(hone_dice_loss_opt, __VA_ARGS__)
 
+/* Examples, logits [B, T, V] and class numbers [B, S] without the blank: -log of the probability of all ways to write the
+   target into T places with blanks between, p = softmax(output) (so log-probabilities do as well). Of the places the first
+   output_lengths count, of the targets the first target_lengths. Infinite, with gradient 0, when there is no way. Graves et
+   al. 2006; torch.nn.CTCLoss with reduction="none", but batch first, and the mean is over examples alone. A length or class
+   out of range is an error of the run. */
+HONE_API hone_node *hone_ctc_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_ctc_loss(...) HONE_LOSS_OPTS(hone_ctc_loss_opt, __VA_ARGS__)
+
 /* Rows, [..., D]: max(0, |a - p + 1e-6| - |a - n + 1e-6| + margin), L2 norms: torch.nn.TripletMarginLoss. */
 HONE_API hone_node *hone_triplet_loss_opt(hone_node *anchor, hone_node *positive, hone_node *negative,
                                           const hone_loss_opts *opts);

@@ -153,6 +153,18 @@ def sparse(p, y, reduction, weight=None, label_smoothing=0.0):
 case("sparse", [normal(2, 6, 5).softmax(-1), padded], *rows(sparse))
 case("sparse_options", [normal(2, 6, 5).softmax(-1), padded], *rows(sparse, weight=w, label_smoothing=0.15), class_weights=w)
 
+def ctc(x, y, output_lengths=None, target_lengths=None, blank=0):
+    """Batch first, of logits; targets below 0 end a row."""
+    t = torch.full((len(x),), x.shape[1]) if output_lengths is None else output_lengths
+    s = (y >= 0).long().cumprod(1).sum(1) if target_lengths is None else target_lengths
+    return F.ctc_loss(x.log_softmax(-1).transpose(0, 1), y, t, s, blank=blank, reduction="none")
+
+
+labels = torch.tensor([[1, 2, 2, 4], [3, 1, -1, -1], [-1, -1, -1, -1], [4, 4, 4, 4]])
+case("ctc", [normal(4, 8, 5), labels], ctc)
+case("ctc_options", [normal(3, 9, 4), torch.tensor([[0, 0, 2], [1, 2, 0], [2, 1, 1]]), torch.tensor([9, 5, 7]), torch.tensor([3, 2, 1])],
+     lambda x, y, t, s: ctc(x, y, t, s, blank=3))
+
 save_file(results, sys.argv[1])
 Path(sys.argv[1]).chmod(0o644)
 print(f"{len(results)} tensors, {Path(sys.argv[1]).stat().st_size} bytes")

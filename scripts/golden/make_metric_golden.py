@@ -122,6 +122,16 @@ def texts(chosen):
     return {"texts": chosen, "results": results}
 
 
+def random_texts(n):
+    """All that tokenizers trip over, in any order."""
+    pieces = list("ab1.,-!'&<>()/ \t\n") + ["the ", " cat", "3.5", "1-2", "&quot;", "&amp;lt;", "<skipped>", "\u00a0", "\u3000", "é", "日", "-\n", "  "]
+
+    def text():
+        return "".join(random.choice(pieces, random.integers(1, 25)))
+
+    return [[text(), [text() for _ in range(random.integers(1, 4))]] for _ in range(n)]
+
+
 def report(target, answer, names=None, digits=2, classes=None):
     given = {} if names is None else {"labels": range(len(names)), "target_names": names}
     text = sk.classification_report(target, answer, digits=digits, zero_division=0, **given)
@@ -132,7 +142,8 @@ def report(target, answer, names=None, digits=2, classes=None):
 many, of_classes = many_classes(), scores_of_classes()
 golden = {
     "numbers": [many, two_classes(), *of_classes, single_scores(), labels(), regression(30), regression(30, 3)],
-    "texts": [texts(TEXTS), *(texts([t]) for t in TEXTS[:2] + TEXTS[9:]), texts([["short", ["a short one"]]]), texts([["", [""]]])],
+    "texts": [texts(TEXTS), *(texts([t]) for t in TEXTS[:2] + TEXTS[9:]), texts([["short", ["a short one"]]]), texts([["", [""]]]),
+              texts(random_texts(60)), *(texts(random_texts(3)) for _ in range(10))],
     "reports": [report(many["target"], many["prediction"]),
                 report(many["target"], many["prediction"], ["zero", "one", "two", "three", "four", "five"]),
                 report([0, 1, 1, 0, 1], [0, 1, 0, 0, 1], ["négatif", "a very long name of a class"], digits=4),

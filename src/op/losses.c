@@ -46,8 +46,7 @@ static bool want_classes(const char *loss, hone_node *output, const hone_loss_op
     return false;
 }
 
-/* counted: what the mean divides by, the sum of these; NULL: the number of losses. */
-static hone_node *reduce(hone_node *losses, hone_node *counted, const hone_loss_opts *o)
+hone_node *hone__reduce_losses(hone_node *losses, hone_node *counted, const hone_loss_opts *o)
 {
     if (losses && o->weights) {
         losses = hone_mul(losses, o->weights);
@@ -75,13 +74,13 @@ static hone_node *number(hone_node *like, double value)
 hone_node *hone_mse_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     if (!same_shape("mse_loss", output, target)) return NULL;
-    return reduce(hone_square(hone_sub(output, target)), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_square(hone_sub(output, target)), NULL, opts ? opts : &no_options);
 }
 
 hone_node *hone_mae_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     if (!same_shape("mae_loss", output, target)) return NULL;
-    return reduce(hone_abs(hone_sub(output, target)), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_abs(hone_sub(output, target)), NULL, opts ? opts : &no_options);
 }
 
 /* q (d - q / 2) with q = min(d, delta) is both branches. */
@@ -95,7 +94,7 @@ hone_node *hone_huber_loss_opt(hone_node *output, hone_node *target, const hone_
         return NULL;
     }
     hone_node *d = hone_abs(hone_sub(output, target)), *q = d ? hone_minimum(d, number(d, delta)) : NULL;
-    return reduce(hone_mul(q, hone_sub(d, hone_affine(q, 0.5, 0))), NULL, o);
+    return hone__reduce_losses(hone_mul(q, hone_sub(d, hone_affine(q, 0.5, 0))), NULL, o);
 }
 
 /* |d| + log(1 + e^(-2 |d|)) - log 2 */
@@ -103,13 +102,13 @@ hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target, const ho
 {
     if (!same_shape("log_cosh_loss", output, target)) return NULL;
     hone_node *d = hone_abs(hone_sub(output, target));
-    return reduce(hone_add(hone_affine(d, 1, -log(2)), hone_softplus(hone_affine(d, -2, 0))), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_add(hone_affine(d, 1, -log(2)), hone_softplus(hone_affine(d, -2, 0))), NULL, opts ? opts : &no_options);
 }
 
 hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     if (!same_shape("hinge_loss", output, target)) return NULL;
-    return reduce(hone_relu(hone_affine(hone_mul(output, target), -1, 1)), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_relu(hone_affine(hone_mul(output, target), -1, 1)), NULL, opts ? opts : &no_options);
 }
 
 static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_node *), hone_node *output, hone_node *target,
@@ -118,7 +117,7 @@ static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_
     if (!o) o = &no_options;
     if (!same_shape(loss, output, target) || !want_smoothing(output, o)) return NULL;
     if (o->label_smoothing > 0) target = hone_affine(target, 1 - o->label_smoothing, o->label_smoothing / 2);
-    return reduce(term(output, target), NULL, o);
+    return hone__reduce_losses(term(output, target), NULL, o);
 }
 
 hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
@@ -144,7 +143,7 @@ hone_node *hone_focal_loss_opt(hone_node *output, hone_node *target, const hone_
     hone_node *z = hone_mul(output, hone_affine(target, 2, -1));
     hone_node *losses = hone_mul(hone_exp(hone_affine(hone_softplus(z), -gamma, 0)), hone_softplus(hone_neg(z)));
     if (alpha > 0) losses = hone_mul(hone_affine(target, 2 * alpha - 1, 1 - alpha), losses);
-    return reduce(losses, NULL, o);
+    return hone__reduce_losses(losses, NULL, o);
 }
 
 /* ---- rows: probabilities as targets ---- */
@@ -158,7 +157,7 @@ static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_nod
     double s = o->label_smoothing;
     if (s > 0) target = hone_affine(target, 1 - s, s / (double)hone__row_length(target->shape));
     if (o->class_weights) target = hone_mul(target, o->class_weights);
-    return reduce(hone_sum(minus_log(output, target), HONE_AXES(-1), false), NULL, o);
+    return hone__reduce_losses(hone_sum(minus_log(output, target), HONE_AXES(-1), false), NULL, o);
 }
 
 static hone_node *times_minus_log_softmax(hone_node *x, hone_node *t) { return hone_neg(hone_mul(t, hone_log_softmax(x))); }
@@ -178,7 +177,7 @@ hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, con
 {
     if (!same_shape("kl_divergence_loss", output, target) || !has_last_axis("kl_divergence_loss", output)) return NULL;
     hone_node *terms = hone_neg(hone_add(hone__log_loss(target, target), hone_mul(target, output)));
-    return reduce(hone_sum(terms, HONE_AXES(-1), false), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_sum(terms, HONE_AXES(-1), false), NULL, opts ? opts : &no_options);
 }
 
 /* ---- rows: class numbers as targets ---- */
@@ -221,7 +220,7 @@ static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output,
         hone_node *rest = hone_mul(counted, hone_mean(each, HONE_AXES(-1), false));
         losses = hone_add(hone_affine(losses, 1 - s, 0), hone_affine(rest, s, 0));
     }
-    return reduce(losses, weight, o);
+    return hone__reduce_losses(losses, weight, o);
 }
 
 hone_node *hone_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
@@ -249,7 +248,7 @@ hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, const hone
     hone_node *least = number(output, 1e-8);
     hone_node *lengths = hone_mul(hone_maximum(length(output), least), hone_maximum(length(target), least));
     hone_node *cosine = hone_div(hone_sum(hone_mul(output, target), HONE_AXES(-1), false), lengths);
-    return reduce(hone_affine(cosine, -1, 1), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_affine(cosine, -1, 1), NULL, opts ? opts : &no_options);
 }
 
 static bool want_margin(hone_node *a, const hone_loss_opts *o, double *margin)
@@ -269,7 +268,7 @@ hone_node *hone_triplet_loss_opt(hone_node *anchor, hone_node *positive, hone_no
         return NULL;
     hone_node *near = length(hone_affine(hone_sub(anchor, positive), 1, 1e-6));
     hone_node *far = length(hone_affine(hone_sub(anchor, negative), 1, 1e-6));
-    return reduce(hone_relu(hone_affine(hone_sub(near, far), 1, margin)), NULL, o);
+    return hone__reduce_losses(hone_relu(hone_affine(hone_sub(near, far), 1, margin)), NULL, o);
 }
 
 hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same, const hone_loss_opts *opts)
@@ -281,7 +280,7 @@ hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same
     if (!same_shape("contrastive_loss", d, same)) return NULL;
     hone_node *apart = hone_square(hone_relu(hone_affine(d, -1, margin)));
     hone_node *losses = hone_add(hone_mul(same, hone_square(d)), hone_mul(hone_affine(same, -1, 1), apart));
-    return reduce(hone_affine(losses, 0.5, 0), NULL, o);
+    return hone__reduce_losses(hone_affine(losses, 0.5, 0), NULL, o);
 }
 
 /* ---- examples ---- */
@@ -299,5 +298,5 @@ hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_l
     output = hone_reshape(output, flat), target = hone_reshape(target, flat);
     hone_node *both = hone_sum(hone_mul(output, target), HONE_AXES(1), false);
     hone_node *either = hone_sum(hone_add(output, target), HONE_AXES(1), false);
-    return reduce(hone_affine(hone_div(hone_affine(both, 2, smooth), hone_affine(either, 1, smooth)), -1, 1), NULL, o);
+    return hone__reduce_losses(hone_affine(hone_div(hone_affine(both, 2, smooth), hone_affine(either, 1, smooth)), -1, 1), NULL, o);
 }
