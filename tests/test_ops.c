@@ -494,6 +494,8 @@ static const struct {
     {"linear_cross_entropy_dweight", "runs in those of linear_cross_entropy"},
     {"loss_term_grad", "runs in those of loss_term"},
     {"pick_grad", "runs in those of pick"},
+    {"ctc", "in losses.golden.safetensors, behind log_softmax: PyTorch's gradient is of both together"},
+    {"ctc_grad", "runs in those of ctc"},
     {"conv_input_grad", "runs in those of conv"},
     {"conv_weight_grad", "runs in those of conv"},
     {"max_pool_grad", "runs in those of max_pool"},

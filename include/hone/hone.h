@@ -10,6 +10,7 @@
 #include "hone/optim.h"
 #include "hone/data.h"
 #include "hone/io.h"
+#include "hone/metrics.h"
 #include "hone/train.h"
 #include "hone/llm.h"
 

@@ -294,30 +294,112 @@ HONE_API hone_node *hone_linear_cross_entropy(hone_node *x, hone_node *weight, h
 HONE_API hone_node *hone_binary_cross_entropy(hone_node *p, hone_node *t);
 HONE_API hone_node *hone_binary_cross_entropy_with_logits(hone_node *x, hone_node *t);
 
-/* A row each, over the last axis: of probabilities or logits x [..., V] with target probabilities t of the
-   same shape, -sum t log p and -sum t log softmax(x); of probabilities with class numbers, where a target
-   below 0 does not count. Logarithms of probabilities are cut at -100. */
-HONE_API hone_node *hone_categorical_cross_entropy(hone_node *p, hone_node *t);
-HONE_API hone_node *hone_categorical_cross_entropy_with_logits(hone_node *x, hone_node *t);
-HONE_API hone_node *hone_sparse_categorical_cross_entropy(hone_node *p, hone_node *targets);
-
+/* How the losses below are made one value. */
 typedef enum hone_reduction {
     HONE_REDUCE_MEAN, /* over all values; with class numbers over the rows that count, divided by their weights */
     HONE_REDUCE_SUM,
     HONE_REDUCE_NONE
 } hone_reduction;
-/* The same losses, reduced; hone_cross_entropy_loss is that of hone_softmax_cross_entropy, weights NULL or
-   [...]. */
-HONE_API hone_node *hone_mse_loss(hone_node *prediction, hone_node *target, hone_reduction reduction);
-HONE_API hone_node *hone_binary_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction);
-HONE_API hone_node *hone_binary_cross_entropy_with_logits_loss(hone_node *x, hone_node *t, hone_reduction reduction);
-HONE_API hone_node *hone_cross_entropy_loss(hone_node *logits, hone_node *targets, hone_node *weights,
-                                            hone_reduction reduction);
-HONE_API hone_node *hone_categorical_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction);
-HONE_API hone_node *hone_categorical_cross_entropy_with_logits_loss(hone_node *x, hone_node *t,
-                                                                    hone_reduction reduction);
-HONE_API hone_node *hone_sparse_categorical_cross_entropy_loss(hone_node *p, hone_node *targets,
-                                                               hone_reduction reduction);
+
+/* What the losses below look at; each names what concerns it. Nodes belong to the graph of the output. */
+typedef struct hone_loss_opts {
+    size_t struct_size;
+    hone_reduction reduction;
+    hone_node *weights;       /* real, broadcast to the losses as they are before the reduction: their factors; default 1 */
+    hone_node *class_weights; /* real [V], over classes: the factor of each; default 1 */
+    double label_smoothing;   /* s in [0, 1): t becomes (1 - s) t + s / V, with binary targets (1 - s) t + s / 2 */
+    int64_t ignore_index;     /* class numbers: rows with this one don't count, nor do those below 0 (PyTorch's -100 is);
+                                 default: none; class 0: HONE_IGNORE_ZERO */
+    double delta;             /* huber: where the square becomes a line; default 1 */
+    double gamma, alpha;      /* focal: default 2 and 0.25; HONE_ZERO: no focus, no balance */
+    double margin;            /* triplet, contrastive: default 1 */
+    double smooth;            /* dice: default 1; HONE_ZERO for 0 */
+    hone_node *output_lengths, *target_lengths; /* ctc: integers [B]; default T, and the targets before the first below 0 */
+    int64_t blank;            /* ctc: the class that says nothing; default 0 */
+} hone_loss_opts;
+#define HONE_IGNORE_ZERO INT64_MIN
+#define HONE_LOSS_OPTS(function, ...)                                                                        \
+    HONE_OPTS2(function, hone_loss_opts, __VA_ARGS__, .struct_size = sizeof(hone_loss_opts))
+
+/* Losses as ordinary nodes: of an output and a target they give one value, or with HONE_REDUCE_NONE one for each element or
+   row, as said. opts may be NULL. Errors stick: SHAPE when output and target don't fit, INVALID for an option out of range. */
+
+/* Elements, o and t of one shape: (o - t)^2. */
+HONE_API hone_node *hone_mse_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_mse_loss(...) HONE_LOSS_OPTS(hone_mse_loss_opt, __VA_ARGS__)
+/* |o - t| */
+HONE_API hone_node *hone_mae_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_mae_loss(...) HONE_LOSS_OPTS(hone_mae_loss_opt, __VA_ARGS__)
+/* d = |o - t|: d <= delta ? d^2 / 2 : delta (d - delta / 2). Huber 1964; torch.nn.HuberLoss. */
+HONE_API hone_node *hone_huber_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_huber_loss(...) HONE_LOSS_OPTS(hone_huber_loss_opt, __VA_ARGS__)
+/* log(cosh(o - t)), without overflow: keras.losses.LogCosh. */
+HONE_API hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_log_cosh_loss(...) HONE_LOSS_OPTS(hone_log_cosh_loss_opt, __VA_ARGS__)
+/* max(0, 1 - t o), t -1 or 1: keras.losses.Hinge. */
+HONE_API hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_hinge_loss(...) HONE_LOSS_OPTS(hone_hinge_loss_opt, __VA_ARGS__)
+/* hone_binary_cross_entropy, of probabilities; label_smoothing. */
+HONE_API hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_binary_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_loss_opt, __VA_ARGS__)
+/* hone_binary_cross_entropy_with_logits; label_smoothing. */
+HONE_API hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target,
+                                                                   const hone_loss_opts *opts);
+#define hone_binary_cross_entropy_with_logits_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_with_logits_loss_opt, __VA_ARGS__)
+/* Of logits x with t 0 or 1, p = sigmoid(x), q = t ? p : 1 - p, a = t ? alpha : 1 - alpha: -a (1 - q)^gamma log q. Lin et
+   al. 2017, "Focal Loss for Dense Object Detection", equation 5; torchvision's sigmoid_focal_loss. */
+HONE_API hone_node *hone_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_focal_loss(...) HONE_LOSS_OPTS(hone_focal_loss_opt, __VA_ARGS__)
+
+/* Rows, output and target probabilities t [..., V]: of probabilities p, -sum w[c] t log p, logarithms cut at -100; of logits,
+   p = softmax(x). class_weights, label_smoothing. */
+HONE_API hone_node *hone_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_categorical_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_categorical_cross_entropy_loss_opt, __VA_ARGS__)
+HONE_API hone_node *hone_categorical_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target,
+                                                                        const hone_loss_opts *opts);
+#define hone_categorical_cross_entropy_with_logits_loss(...)                                                 \
+    HONE_LOSS_OPTS(hone_categorical_cross_entropy_with_logits_loss_opt, __VA_ARGS__)
+/* Rows, output [..., V] and class numbers y [...]: -(1 - s) w[y] log p[y] - s / V sum w[c] log p[c], s label_smoothing; 0
+   where the row does not count; a class of V or more is an error of the run. As torch.nn.CrossEntropyLoss, but that classes
+   are the last axis. cross_entropy: of logits, p = softmax(x). nll: of log p. sparse_categorical: of p, logarithms cut at
+   -100. */
+HONE_API hone_node *hone_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_cross_entropy_loss_opt, __VA_ARGS__)
+HONE_API hone_node *hone_nll_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_nll_loss(...) HONE_LOSS_OPTS(hone_nll_loss_opt, __VA_ARGS__)
+HONE_API hone_node *hone_sparse_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target,
+                                                                   const hone_loss_opts *opts);
+#define hone_sparse_categorical_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_sparse_categorical_cross_entropy_loss_opt, __VA_ARGS__)
+/* Rows, of log-probabilities with target probabilities [..., V]: sum t (log t - o), t log t being 0 for 0. The mean is
+   torch.nn.KLDivLoss's "batchmean". */
+HONE_API hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_kl_divergence_loss(...) HONE_LOSS_OPTS(hone_kl_divergence_loss_opt, __VA_ARGS__)
+/* Rows, [..., D]: 1 - o t / (|o| |t|), each norm at least 1e-8: torch.nn.CosineEmbeddingLoss of pairs that belong together. */
+HONE_API hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_cosine_loss(...) HONE_LOSS_OPTS(hone_cosine_loss_opt, __VA_ARGS__)
+/* Examples, probabilities and masks [B, ...]: 1 - (2 sum p t + smooth) / (sum p + sum t + smooth). Milletari et al. 2016,
+   "V-Net", with the sums of Sudre et al. 2017. */
+HONE_API hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_dice_loss(...) HONE_LOSS_OPTS(hone_dice_loss_opt, __VA_ARGS__)
+
+/* Examples, logits [B, T, V] and class numbers [B, S] without the blank: -log of the probability of all ways to write the
+   target into T places with blanks between, p = softmax(output) (so log-probabilities do as well). Of the places the first
+   output_lengths count, of the targets the first target_lengths. Infinite, with gradient 0, when there is no way. Graves et
+   al. 2006; torch.nn.CTCLoss with reduction="none", but batch first, and the mean is over examples alone. A length or class
+   out of range is an error of the run. */
+HONE_API hone_node *hone_ctc_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_ctc_loss(...) HONE_LOSS_OPTS(hone_ctc_loss_opt, __VA_ARGS__)
+
+/* Rows, [..., D]: max(0, |a - p + 1e-6| - |a - n + 1e-6| + margin), L2 norms: torch.nn.TripletMarginLoss. */
+HONE_API hone_node *hone_triplet_loss_opt(hone_node *anchor, hone_node *positive, hone_node *negative,
+                                          const hone_loss_opts *opts);
+#define hone_triplet_loss(...)                                                                               \
+    HONE_OPTS3(hone_triplet_loss_opt, hone_loss_opts, __VA_ARGS__, .struct_size = sizeof(hone_loss_opts))
+/* Rows a and b [..., D], same [...] 1 where they belong together, else 0: (same d^2 + (1 - same) max(0, margin - d)^2) / 2,
+   d = |a - b|. Hadsell et al. 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4. */
+HONE_API hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same, const hone_loss_opts *opts);
+#define hone_contrastive_loss(...)                                                                           \
+    HONE_OPTS3(hone_contrastive_loss_opt, hone_loss_opts, __VA_ARGS__, .struct_size = sizeof(hone_loss_opts))
 
 #ifdef __cplusplus
 }

@@ -1,23 +1,26 @@
-/* Hone: compile, fit, evaluate, predict. Read after optim.h and data.h. */
+/* Hone: compile, fit, evaluate, predict. Read after optim.h, data.h and metrics.h. */
 #ifndef HONE_TRAIN_H
 #define HONE_TRAIN_H
 
+#include "hone/metrics.h"
 #include "hone/optim.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* What is minimized, the mean over the examples. */
+/* What is minimized, the mean over the examples; loss.def lists them, op.h has the formulas. Targets of values and binary
+   ones have as many elements as the output (the last 1 may be missing) and are converted to its type. */
 typedef enum hone_loss {
-    HONE_MSE,                                     /* mean((y - p)^2); y f32, shaped as the output or without its last 1 */
-    HONE_BINARY_CROSSENTROPY,                     /* p in (0, 1) */
-    HONE_BINARY_CROSSENTROPY_LOGITS,              /* p = sigmoid(output) */
-    HONE_CATEGORICAL_CROSSENTROPY,                /* y one-hot or probabilities, output probabilities */
-    HONE_CATEGORICAL_CROSSENTROPY_LOGITS,
-    HONE_SPARSE_CATEGORICAL_CROSSENTROPY,         /* y class numbers (integers), output probabilities */
-    HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS
+#define HONE_LOSS(name, function, text, targets, logits) HONE_##name,
+#include "hone/loss.def"
+#undef HONE_LOSS
+    HONE_LOSS_COUNT
 } hone_loss;
+/* "mse", "huber", ...; "?" when out of range. Static storage. */
+HONE_API const char *hone_loss_name(hone_loss loss);
+/* The loss of that name; false when there is none. */
+HONE_API bool hone_loss_from_name(const char *name, hone_loss *loss);
 
 /* A loss of one's own: from the output and the target to one value an example, f32 [B]. */
 typedef hone_node *(*hone_loss_fn)(void *user, hone_node *output, hone_node *target);
@@ -30,8 +33,12 @@ typedef struct hone_compile_opts {
     void *custom_user;
     double max_grad_norm;      /* > 0: clipping */
     hone_dtype compute;        /* f32 (default) or bf16 */
+    hone_loss_opts loss_options; /* label_smoothing, delta, ...: its numbers; its nodes and reduction must be left out */
+    const char *metrics; /* names of metrics.h, comma-separated: "precision,roc_auc"; fit and evaluate report them. They see
+                            probabilities whatever the loss takes */
 } hone_compile_opts;
-/* Says how the model is to be trained. May be called again. */
+/* Says how the model is to be trained. May be called again. Errors stick: NOT_FOUND for a metric that does not exist, INVALID for
+   one of texts or options that are not allowed. */
 HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts);
 #define hone_compile(...)                                                                                    \
     HONE_OPTS1(hone_compile_opt, hone_compile_opts, __VA_ARGS__, .struct_size = sizeof(hone_compile_opts))
@@ -39,12 +46,16 @@ HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts
 /* What fit measured, an entry an epoch. NaN where there is nothing (accuracy of a regression, no validation). */
 typedef struct hone_epoch {
     double loss, accuracy, validation_loss, validation_accuracy, seconds;
+    const double *metrics, *validation_metrics; /* n_metrics of the history each, over the epoch's batches as it went */
 } hone_epoch;
 /* An entry an epoch; owned by whoever called hone_fit. */
 typedef struct hone_history {
     hone_ctx *ctx;
     hone_epoch *epochs;
     size_t n_epochs;
+    size_t n_metrics;          /* those of hone_compile */
+    const char **metric_names;
+    double *values;            /* behind the epochs' metrics */
 } hone_history;
 HONE_API void hone_history_free(hone_history *history); /* NULL is allowed */
 
@@ -64,17 +75,24 @@ typedef struct hone_fit_opts {
     void *print_user;
     hone_epoch_fn on_epoch;
     void *on_epoch_user;
+    const hone_tensor *sample_weights; /* real [rows]: factors of the examples' losses, in training and on rows held out */
+    const double *class_weights;       /* [n_class_weights]: factors by an example's one class, in training alone */
+    size_t n_class_weights;
 } hone_fit_opts;
 /* Trains on x [rows, ...], y [rows, ...]. *history (may be NULL) is owned by the caller. CANCELLED after hone_cancel,
-   NUMERIC when the loss is not finite (named layer in the message; parameters are those of the last good step). */
+   NUMERIC when the loss is not finite (named layer in the message; parameters are those of the last good step). Weighted
+   losses are summed and divided by the number of examples, as in Keras; accuracy and metrics are not weighted. */
 HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
                                   const hone_fit_opts *opts);
 #define hone_fit(...)                                                                                        \
     HONE_OPTS4(hone_fit_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
 
-/* Mean loss over all rows, and the share of right answers (NaN for MSE and custom losses); pointers may be NULL. */
+/* Mean loss over all rows, and the share of right answers (NaN where a target is no class); pointers may be NULL. */
 HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,
                                    double *loss, double *accuracy);
+/* The metrics of hone_compile over all rows, in their order, into values[n]; n must be how many there are. */
+HONE_API hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,
+                                           size_t n, double *values);
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 

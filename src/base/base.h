@@ -14,6 +14,13 @@
 /* bytes, rounded up to whole lines of those */
 static inline size_t hone__align(size_t bytes) { return (bytes + HONE_ALIGN - 1) & ~(size_t)(HONE_ALIGN - 1); }
 
+/* An option's value: 0 stands for the default, HONE_ZERO for zero. */
+static inline double hone__choose(double given, double otherwise)
+{
+    if (given == 0) return otherwise;
+    return given == (double)HONE_ZERO ? 0 : given;
+}
+
 struct hone_ctx {
     atomic_int refs;
     hone_allocator allocator;
@@ -78,6 +85,9 @@ typedef struct hone__buffer {
 bool hone__buffer_add(hone_ctx *ctx, hone__buffer *buffer, const void *data, size_t size);
 bool hone__buffer_print(hone_ctx *ctx, hone__buffer *buffer, const char *format, ...) HONE_PRINTF(3, 4);
 void hone__buffer_free(hone_ctx *ctx, hone__buffer *buffer);
+
+/* The length of the character at text (1 to 4) and its code; 0: not UTF-8. */
+int hone__utf8_next(const char *text, size_t size, uint32_t *code);
 
 /* ---- randomness: Philox-4x32-10 (Salmon et al., SC 2011), a function of (key, index), never of call order -- */
 

@@ -46,6 +46,17 @@ typedef enum hone__loss {
     HONE__LOSS_LOG         /* -t log p */
 } hone__loss;
 
+/* Connectionist temporal classification and its backward pass (kernel/ref/ctc.c), an example at a time. */
+typedef struct hone__ctc {
+    int64_t t, v, s, blank;
+    const void *log_p;             /* reals (b, t, v) */
+    const int32_t *target;         /* (b, s), classes but the blank in the first labels[b] */
+    const int32_t *times, *labels; /* (b): how many of t and of s count */
+    void *loss;                    /* reals (b); NULL: not wanted */
+    const void *dloss;             /* backward alone: reals (b) */
+    void *dx;                      /* (b, t, v); NULL: forward alone */
+} hone__ctc;
+
 /* softmax(scale Q K^T) V and its backward pass (kernel/ref/attention.c). Strides in elements of batch, time and head;
    the last axis is contiguous. Query i of batch b sees keys j in [begin, end) of its own and, when causal,
    j <= i + tk - tq. */
@@ -153,6 +164,8 @@ typedef struct hone__pool {
                                  const void *lse, const void *dloss, const int32_t *target, const void *weight, \
                                  int64_t first, int64_t rows, int64_t columns))                               \
     K(void, loss_term, (hone__loss kind, void *y, const void *p, const void *t, int64_t n))                   \
+    /* scratch: (forward 2, backward t + 2) rows of 2 s + 1 */                                                \
+    K(void, ctc, (const hone__ctc *a, int64_t b, double *scratch))                                            \
     K(void, loss_term_grad, (hone__loss kind, void *dp, void *dt, const void *p, const void *t, const void *dy, \
                              int64_t n))                                                                      \
     /* one token: heads of d values; turns[rotary / 2]: full turns a position; see kernel/ref/rope.c */       \

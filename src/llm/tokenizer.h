@@ -140,8 +140,6 @@ hone_status hone__tokenizer_encode(hone_ctx *ctx, const hone_tokenizer *tokenize
 
 /* ---- UTF-8 and the byte alphabet ---- */
 
-/* The length of the character at text (1 to 4) and its code; 0: not UTF-8. */
-int hone__utf8_next(const char *text, size_t size, uint32_t *code);
 int hone__utf8_put(uint32_t code, char out[4]);
 bool hone__is_space(uint32_t code); /* Unicode's White_Space */
 /* GPT-2 spells byte b as a printable character: itself, or 256 + n for the n-th of the others. */

@@ -1,80 +1,302 @@
 /* The usual losses, recorded as ordinary ops around the fused ones. */
 #include "op/nn.h"
 
-static hone_node *reduce(hone_node *losses, hone_reduction reduction)
+#include <math.h>
+
+/* ---- what they share ---- */
+
+static const hone_loss_opts no_options = {0};
+
+static hone_ctx *ctx_of(const hone_node *node) { return node->call->graph->ctx; }
+
+static bool same_shape(const char *loss, hone_node *output, hone_node *target)
 {
+    if (!output || !target) return false;
+    if (hone_shape_equal(output->shape, target->shape)) return true;
+    hone__fail(ctx_of(output), HONE_SHAPE, "%s: the target is %s, the output %s; one shape is wanted", loss,
+               HONE__SHAPE_STR(target->shape), HONE__SHAPE_STR(output->shape));
+    return false;
+}
+
+/* An axis to sum over, and something on it. */
+static bool has_last_axis(const char *loss, hone_node *output)
+{
+    if (!output) return false;
+    if (output->shape.rank > 0 && hone__row_length(output->shape) > 0) return true;
+    hone__fail(ctx_of(output), HONE_SHAPE, "%s: an output %s has no values along a last axis", loss,
+               HONE__SHAPE_STR(output->shape));
+    return false;
+}
+
+static bool want_smoothing(hone_node *output, const hone_loss_opts *o)
+{
+    if (o->label_smoothing >= 0 && o->label_smoothing < 1) return true;
+    hone__fail(ctx_of(output), HONE_INVALID, "loss: label_smoothing is %g, it must be in [0, 1)", o->label_smoothing);
+    return false;
+}
+
+/* What losses over classes look at. */
+static bool want_classes(const char *loss, hone_node *output, const hone_loss_opts *o)
+{
+    if (!has_last_axis(loss, output) || !want_smoothing(output, o)) return false;
+    hone_shape classes = HONE_SHAPE(hone__row_length(output->shape));
+    if (!o->class_weights || hone_shape_equal(o->class_weights->shape, classes)) return true;
+    hone__fail(ctx_of(output), HONE_SHAPE, "%s: class_weights are %s; one for each class is wanted, %s", loss,
+               HONE__SHAPE_STR(o->class_weights->shape), HONE__SHAPE_STR(classes));
+    return false;
+}
+
+hone_node *hone__reduce_losses(hone_node *losses, hone_node *counted, const hone_loss_opts *o)
+{
+    if (losses && o->weights) {
+        losses = hone_mul(losses, o->weights);
+        counted = counted ? hone_mul(counted, o->weights) : NULL;
+    }
     if (!losses) return NULL;
-    switch (reduction) {
-    case HONE_REDUCE_MEAN: return hone_mean(losses, HONE_ALL_AXES, false);
+    switch (o->reduction) {
+    case HONE_REDUCE_MEAN:
+        if (!counted) return hone_mean(losses, HONE_ALL_AXES, false);
+        return hone_div(hone_sum(losses, HONE_ALL_AXES, false), hone_sum(counted, HONE_ALL_AXES, false));
     case HONE_REDUCE_SUM: return hone_sum(losses, HONE_ALL_AXES, false);
     case HONE_REDUCE_NONE: return losses;
     }
-    hone__fail(losses->call->graph->ctx, HONE_INVALID, "loss: reduction %d does not exist", (int)reduction);
+    hone__fail(ctx_of(losses), HONE_INVALID, "loss: reduction %d does not exist", (int)o->reduction);
     return NULL;
 }
 
-/* mean: over the rows that count, as PyTorch divides; 0 / 0 where none does. counted: 1, the row's weight, or
-   0. */
-static hone_node *reduce_counted(hone_node *losses, hone_node *counted, hone_reduction reduction)
+static hone_node *number(hone_node *like, double value)
 {
-    if (!losses || !counted || reduction != HONE_REDUCE_MEAN) return reduce(losses, reduction);
-    return hone_div(hone_sum(losses, HONE_ALL_AXES, false), hone_sum(counted, HONE_ALL_AXES, false));
+    return hone_fill(like->call->graph, like->dtype, HONE_SCALAR, value);
 }
 
-hone_node *hone_mse_loss(hone_node *prediction, hone_node *target, hone_reduction reduction)
+/* ---- elementwise ---- */
+
+hone_node *hone_mse_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return reduce(hone_square(hone_sub(prediction, target)), reduction);
+    if (!same_shape("mse_loss", output, target)) return NULL;
+    return hone__reduce_losses(hone_square(hone_sub(output, target)), NULL, opts ? opts : &no_options);
 }
 
-hone_node *hone_binary_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction)
+hone_node *hone_mae_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return reduce(hone_binary_cross_entropy(p, t), reduction);
+    if (!same_shape("mae_loss", output, target)) return NULL;
+    return hone__reduce_losses(hone_abs(hone_sub(output, target)), NULL, opts ? opts : &no_options);
 }
 
-hone_node *hone_binary_cross_entropy_with_logits_loss(hone_node *x, hone_node *t, hone_reduction reduction)
+/* q (d - q / 2) with q = min(d, delta) is both branches. */
+hone_node *hone_huber_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return reduce(hone_binary_cross_entropy_with_logits(x, t), reduction);
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    if (!same_shape("huber_loss", output, target)) return NULL;
+    double delta = o->delta == 0 ? 1 : o->delta;
+    if (!(delta > 0)) {
+        hone__fail(ctx_of(output), HONE_INVALID, "huber_loss: delta is %g, it must be positive", delta);
+        return NULL;
+    }
+    hone_node *d = hone_abs(hone_sub(output, target)), *q = d ? hone_minimum(d, number(d, delta)) : NULL;
+    return hone__reduce_losses(hone_mul(q, hone_sub(d, hone_affine(q, 0.5, 0))), NULL, o);
 }
 
-hone_node *hone_cross_entropy_loss(hone_node *logits, hone_node *targets, hone_node *weights,
-                                   hone_reduction reduction)
+/* |d| + log(1 + e^(-2 |d|)) - log 2 */
+hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    hone_node *losses = hone_softmax_cross_entropy(logits, targets, weights);
-    return reduce_counted(losses, hone__output(losses, 2), reduction);
+    if (!same_shape("log_cosh_loss", output, target)) return NULL;
+    hone_node *d = hone_abs(hone_sub(output, target));
+    return hone__reduce_losses(hone_add(hone_affine(d, 1, -log(2)), hone_softplus(hone_affine(d, -2, 0))), NULL, opts ? opts : &no_options);
 }
 
-hone_node *hone_categorical_cross_entropy(hone_node *p, hone_node *t)
+hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return hone_sum(hone__log_loss(p, t), HONE_AXES(-1), false);
+    if (!same_shape("hinge_loss", output, target)) return NULL;
+    return hone__reduce_losses(hone_relu(hone_affine(hone_mul(output, target), -1, 1)), NULL, opts ? opts : &no_options);
 }
 
-hone_node *hone_categorical_cross_entropy_with_logits(hone_node *x, hone_node *t)
+static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_node *), hone_node *output, hone_node *target,
+                         const hone_loss_opts *o)
 {
-    return hone_neg(hone_sum(hone_mul(t, hone_log_softmax(x)), HONE_AXES(-1), false));
+    if (!o) o = &no_options;
+    if (!same_shape(loss, output, target) || !want_smoothing(output, o)) return NULL;
+    if (o->label_smoothing > 0) target = hone_affine(target, 1 - o->label_smoothing, o->label_smoothing / 2);
+    return hone__reduce_losses(term(output, target), NULL, o);
 }
 
-hone_node *hone_sparse_categorical_cross_entropy(hone_node *p, hone_node *targets)
+hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    hone_node *picked = hone__pick(p, targets, 1); /* rows that do not count: log 1 = 0 */
-    return picked ? hone__log_loss(picked, hone_fill(p->call->graph, picked->dtype, picked->shape, 1)) : NULL;
+    return binary("binary_cross_entropy_loss", hone_binary_cross_entropy, output, target, opts);
 }
 
-hone_node *hone_categorical_cross_entropy_loss(hone_node *p, hone_node *t, hone_reduction reduction)
+hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return reduce(hone_categorical_cross_entropy(p, t), reduction);
+    return binary("binary_cross_entropy_with_logits_loss", hone_binary_cross_entropy_with_logits, output, target, opts);
 }
 
-hone_node *hone_categorical_cross_entropy_with_logits_loss(hone_node *x, hone_node *t,
-                                                           hone_reduction reduction)
+/* With z = (2 t - 1) x: q = sigmoid(z), -log q = softplus(-z), (1 - q)^gamma = e^(-gamma softplus(z)): no power of 0. */
+hone_node *hone_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return reduce(hone_categorical_cross_entropy_with_logits(x, t), reduction);
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    if (!same_shape("focal_loss", output, target)) return NULL;
+    double gamma = hone__choose(o->gamma, 2), alpha = hone__choose(o->alpha, 0.25);
+    if (!(gamma >= 0) || !(alpha >= 0 && alpha <= 1)) {
+        hone__fail(ctx_of(output), HONE_INVALID, "focal_loss: gamma %g must not be negative, alpha %g in [0, 1]", gamma, alpha);
+        return NULL;
+    }
+    hone_node *z = hone_mul(output, hone_affine(target, 2, -1));
+    hone_node *losses = hone_mul(hone_exp(hone_affine(hone_softplus(z), -gamma, 0)), hone_softplus(hone_neg(z)));
+    if (alpha > 0) losses = hone_mul(hone_affine(target, 2 * alpha - 1, 1 - alpha), losses);
+    return hone__reduce_losses(losses, NULL, o);
 }
 
-hone_node *hone_sparse_categorical_cross_entropy_loss(hone_node *p, hone_node *targets,
-                                                      hone_reduction reduction)
+/* ---- rows: probabilities as targets ---- */
+
+/* minus_log: -t log p of the output, each class. */
+static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_node *output, hone_node *target), hone_node *output,
+                              hone_node *target, const hone_loss_opts *o)
 {
-    hone_node *losses = hone_sparse_categorical_cross_entropy(p, targets);
-    if (!losses || reduction != HONE_REDUCE_MEAN) return reduce(losses, reduction);
-    hone_node *zero = hone_fill(p->call->graph, targets->dtype, HONE_SCALAR, 0);
-    return reduce_counted(losses, hone_cast(hone_greater_equal(targets, zero), p->dtype), reduction);
+    if (!o) o = &no_options;
+    if (!same_shape(loss, output, target) || !want_classes(loss, output, o)) return NULL;
+    double s = o->label_smoothing;
+    if (s > 0) target = hone_affine(target, 1 - s, s / (double)hone__row_length(target->shape));
+    if (o->class_weights) target = hone_mul(target, o->class_weights);
+    return hone__reduce_losses(hone_sum(minus_log(output, target), HONE_AXES(-1), false), NULL, o);
+}
+
+static hone_node *times_minus_log_softmax(hone_node *x, hone_node *t) { return hone_neg(hone_mul(t, hone_log_softmax(x))); }
+
+hone_node *hone_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return categorical("categorical_cross_entropy_loss", hone__log_loss, output, target, opts);
+}
+
+hone_node *hone_categorical_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return categorical("categorical_cross_entropy_with_logits_loss", times_minus_log_softmax, output, target, opts);
+}
+
+/* -(t log t) is hone__log_loss of t with itself: the cut logarithm of 0, times 0. */
+hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    if (!same_shape("kl_divergence_loss", output, target) || !has_last_axis("kl_divergence_loss", output)) return NULL;
+    hone_node *terms = hone_neg(hone_add(hone__log_loss(target, target), hone_mul(target, output)));
+    return hone__reduce_losses(hone_sum(terms, HONE_AXES(-1), false), NULL, opts ? opts : &no_options);
+}
+
+/* ---- rows: class numbers as targets ---- */
+
+/* -log p of every class. */
+static hone_node *minus_log(hone_node *p) { return hone__log_loss(p, hone_fill(p->call->graph, p->dtype, p->shape, 1)); }
+static hone_node *minus_log_softmax(hone_node *x) { return hone_neg(hone_log_softmax(x)); }
+
+/* -log p[y] of each row, 0 where y is below 0. */
+static hone_node *picked_softmax(hone_node *x, hone_node *y) { return hone_softmax_cross_entropy(x, y, NULL); }
+static hone_node *picked_log(hone_node *x, hone_node *y) { return hone_neg(hone__pick(x, y, 0)); }
+static hone_node *picked(hone_node *p, hone_node *y)
+{
+    p = hone__pick(p, y, 1);
+    return p ? minus_log(p) : NULL;
+}
+
+static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output, hone_node *target),
+                         hone_node *(*all)(hone_node *output), hone_node *x, hone_node *y, const hone_loss_opts *o)
+{
+    if (!o) o = &no_options;
+    if (!x || !y || !want_classes(loss, x, o)) return NULL;
+    double s = o->label_smoothing;
+    hone_node *none = number(y, 0);
+    if (o->ignore_index > 0 || o->ignore_index == HONE_IGNORE_ZERO) {
+        double ignored = o->ignore_index > 0 ? (double)o->ignore_index : 0;
+        hone_node *minus_one = hone_fill(x->call->graph, HONE_I64, HONE_SCALAR, -1);
+        y = hone_where(hone_equal(y, number(y, ignored)), minus_one, hone_cast(y, HONE_I64));
+        none = hone_fill(x->call->graph, HONE_I64, HONE_SCALAR, 0);
+    }
+    hone_node *losses = pick(x, y), *counts = hone_greater_equal(y, none), *counted = hone_cast(counts, x->dtype);
+    hone_node *weight = counted;
+    if (o->class_weights) {
+        weight = hone_mul(counted, hone_gather(o->class_weights, hone_where(counts, y, none), 0));
+        losses = hone_mul(losses, weight);
+    }
+    if (s > 0) {
+        hone_node *each = all(x);
+        if (o->class_weights) each = hone_mul(each, o->class_weights);
+        hone_node *rest = hone_mul(counted, hone_mean(each, HONE_AXES(-1), false));
+        losses = hone_add(hone_affine(losses, 1 - s, 0), hone_affine(rest, s, 0));
+    }
+    return hone__reduce_losses(losses, weight, o);
+}
+
+hone_node *hone_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return sparse("cross_entropy_loss", picked_softmax, minus_log_softmax, output, target, opts);
+}
+
+hone_node *hone_nll_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return sparse("nll_loss", picked_log, hone_neg, output, target, opts);
+}
+
+hone_node *hone_sparse_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return sparse("sparse_categorical_cross_entropy_loss", picked, minus_log, output, target, opts);
+}
+
+/* ---- rows: vectors ---- */
+
+static hone_node *length(hone_node *x) { return hone_norm(x, HONE_AXES(-1), false); }
+
+hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    if (!same_shape("cosine_loss", output, target) || !has_last_axis("cosine_loss", output)) return NULL;
+    hone_node *least = number(output, 1e-8);
+    hone_node *lengths = hone_mul(hone_maximum(length(output), least), hone_maximum(length(target), least));
+    hone_node *cosine = hone_div(hone_sum(hone_mul(output, target), HONE_AXES(-1), false), lengths);
+    return hone__reduce_losses(hone_affine(cosine, -1, 1), NULL, opts ? opts : &no_options);
+}
+
+static bool want_margin(hone_node *a, const hone_loss_opts *o, double *margin)
+{
+    *margin = o->margin == 0 ? 1 : o->margin;
+    if (*margin > 0) return true;
+    hone__fail(ctx_of(a), HONE_INVALID, "loss: margin is %g, it must be positive", *margin);
+    return false;
+}
+
+hone_node *hone_triplet_loss_opt(hone_node *anchor, hone_node *positive, hone_node *negative, const hone_loss_opts *opts)
+{
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    double margin;
+    if (!same_shape("triplet_loss", anchor, positive) || !same_shape("triplet_loss", anchor, negative) ||
+        !has_last_axis("triplet_loss", anchor) || !want_margin(anchor, o, &margin))
+        return NULL;
+    hone_node *near = length(hone_affine(hone_sub(anchor, positive), 1, 1e-6));
+    hone_node *far = length(hone_affine(hone_sub(anchor, negative), 1, 1e-6));
+    return hone__reduce_losses(hone_relu(hone_affine(hone_sub(near, far), 1, margin)), NULL, o);
+}
+
+hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same, const hone_loss_opts *opts)
+{
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    double margin;
+    if (!same_shape("contrastive_loss", a, b) || !has_last_axis("contrastive_loss", a) || !want_margin(a, o, &margin)) return NULL;
+    hone_node *d = length(hone_sub(a, b));
+    if (!same_shape("contrastive_loss", d, same)) return NULL;
+    hone_node *apart = hone_square(hone_relu(hone_affine(d, -1, margin)));
+    hone_node *losses = hone_add(hone_mul(same, hone_square(d)), hone_mul(hone_affine(same, -1, 1), apart));
+    return hone__reduce_losses(hone_affine(losses, 0.5, 0), NULL, o);
+}
+
+/* ---- examples ---- */
+
+hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    if (!same_shape("dice_loss", output, target) || !has_last_axis("dice_loss", output)) return NULL;
+    double smooth = hone__choose(o->smooth, 1);
+    if (!(smooth >= 0)) {
+        hone__fail(ctx_of(output), HONE_INVALID, "dice_loss: smooth is %g, it must not be negative", smooth);
+        return NULL;
+    }
+    hone_shape flat = HONE_SHAPE(output->shape.dim[0], -1);
+    output = hone_reshape(output, flat), target = hone_reshape(target, flat);
+    hone_node *both = hone_sum(hone_mul(output, target), HONE_AXES(1), false);
+    hone_node *either = hone_sum(hone_add(output, target), HONE_AXES(1), false);
+    return hone__reduce_losses(hone_affine(hone_div(hone_affine(both, 2, smooth), hone_affine(either, 1, smooth)), -1, 1), NULL, o);
 }

@@ -49,13 +49,6 @@ static inline hone_shape hone__optim_state_shape(const hone_optimizer *o, int s,
     return per == 1 ? shape : HONE_SHAPE((hone_shape_count(shape) + per - 1) / per);
 }
 
-/* An option's value: 0 stands for the default, HONE_ZERO for zero. */
-static inline double hone__choose(double given, double otherwise)
-{
-    if (given == 0) return otherwise;
-    return given == (double)HONE_ZERO ? 0 : given;
-}
-
 hone_optimizer *hone__optimizer_new(hone_ctx *ctx, const hone__rule *rule);
 /* State memory for every segment of the model (zeros where new). */
 hone_status hone__optimizer_prepare(hone_optimizer *optimizer, hone_model *model);

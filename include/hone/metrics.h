@@ -1,0 +1,100 @@
+/* Hone: metrics, streaming over batches: how good are answers. Read after tensor.h.
+ *
+ * Made by name, fed batch by batch, asked at any time. All sums are f64; results equal those of scikit-learn, sacrebleu,
+ * rouge-score and jiwer over all batches together. Errors of updates don't stick (but MEMORY) and change nothing. */
+#ifndef HONE_METRICS_H
+#define HONE_METRICS_H
+
+#include "hone/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How a number for each class becomes one. */
+typedef enum hone_average {
+    HONE_AVERAGE_AUTO,    /* binary while no class above 1 was met (ranking: with one score a row or two classes), else macro */
+    HONE_AVERAGE_BINARY,  /* of class 1 alone */
+    HONE_AVERAGE_MACRO,   /* the mean over classes that were met, as target or as answer */
+    HONE_AVERAGE_MICRO,   /* of all decisions together */
+    HONE_AVERAGE_WEIGHTED /* the mean weighted by how often each class is the target */
+} hone_average;
+
+typedef struct hone_metric_opts {
+    size_t struct_size;
+    hone_average average;
+    double beta;          /* f_beta: recall counts beta times as much as precision; default 1 */
+    int k;                /* top_k_accuracy: default 5 */
+    double threshold;     /* single scores above it say class 1; default 0.5; HONE_ZERO for 0 */
+    bool from_logits;     /* predictions are turned by sigmoid (one score a decision) or softmax (one a class) first */
+    bool elementwise;     /* predictions shaped as targets are decisions of their own (multi-label), not rows over classes */
+    int64_t ignore_index; /* targets equal to it are left out; so are those below 0; default: none */
+} hone_metric_opts;
+
+/* A metric that is being computed. */
+typedef struct hone_metric hone_metric;
+/* By name, owned by the caller:
+   accuracy         share of right answers
+   top_k_accuracy   share of rows whose class is among the k highest scores; of equal ones the later class is higher
+   precision        tp / (tp + fp); 0 where nothing is divided by (so for all of these)
+   recall           tp / (tp + fn)
+   f1, f_beta       (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp)
+   mean_iou         tp / (tp + fp + fn)
+   roc_auc          area under the curve of true over false positive rate, trapezoids; many classes: each against the rest
+   average_precision  sum (R_n - R_n-1) P_n over thresholds
+   log_loss         mean -log p[target], p cut to [e, 1 - e], e the precision of the predictions' dtype
+   perplexity       exp of the mean -log p[target]
+   mae, mse, rmse   mean |y - p|, mean (y - p)^2, its root (of each column, then the mean)
+   r2               1 - sum (y - p)^2 / sum (y - mean y)^2 of each column, then the mean
+   bleu             of corpora, 0 to 100: Papineni et al. 2002 as sacrebleu computes it (13a tokenizer, exponential smoothing)
+   rouge_l          mean F-measure by longest common subsequence of words, the best reference: Lin 2004, as rouge-score
+   wer, cer         word, character error rate: edits / words (characters) of the references, as jiwer
+   average matters to precision, recall, f1, f_beta, mean_iou, roc_auc and average_precision. NULL on error (sticky):
+   NOT_FOUND names what there is; INVALID. */
+HONE_API hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_metric_opts *opts);
+#define hone_metric_new(...)                                                                                 \
+    HONE_OPTS2(hone_metric_new_opt, hone_metric_opts, __VA_ARGS__, .struct_size = sizeof(hone_metric_opts))
+HONE_API void hone_metric_free(hone_metric *metric); /* NULL is allowed */
+HONE_API const char *hone_metric_name(const hone_metric *metric);
+/* Takes in a batch. Classification: predictions are class numbers (integers), scores [..., C] with targets [...] (class
+   numbers) or [..., C] (one-hot or probabilities: the largest), or single scores of class 1 with as many targets, 1 above 0.5.
+   Ranking and log_loss: scores as these. Regression: [rows, columns] or [rows], targets as many. SHAPE, DTYPE, INVALID for
+   targets that are no classes; STATE for a metric of texts. */
+HONE_API hone_status hone_metric_update(hone_metric *metric, const hone_tensor *prediction, const hone_tensor *target);
+/* bleu, rouge_l, wer, cer: a text (UTF-8) and its n references, one with wer and cer. STATE for other metrics. */
+HONE_API hone_status hone_metric_update_text(hone_metric *metric, const char *prediction, size_t n,
+                                             const char *const *references);
+/* Of all that came since the beginning or reset; NaN when there is no answer (nothing came, one class alone for roc_auc,
+   memory ran out). */
+HONE_API double hone_metric_result(const hone_metric *metric);
+HONE_API void hone_metric_reset(hone_metric *metric);
+/* The curve behind roc_auc (x false, y true positive rate, from 0, 0 to 1, 1) or average_precision (x recall, y precision,
+   from the highest threshold on) of the class in column `of` (0 with single scores), for hone_plot_lines. *x and *y hold *n
+   values, and are freed with hone_free_curve. STATE for other metrics, INVALID without such a class or its targets; errors
+   don't stick. */
+HONE_API hone_status hone_metric_curve(hone_metric *metric, int64_t of, size_t *n, double **x, double **y);
+HONE_API void hone_free_curve(hone_ctx *ctx, double *x, double *y); /* NULL is allowed */
+
+/* ---- confusion ------------------------------------------------------------------------------------------- */
+
+/* How often each class (row) was taken for each class (column). */
+typedef struct hone_confusion hone_confusion;
+/* Over classes [0, classes), at most 4096; owned by the caller. NULL on error (sticky): INVALID, MEMORY. */
+HONE_API hone_confusion *hone_confusion_new(hone_ctx *ctx, int64_t classes);
+HONE_API void hone_confusion_free(hone_confusion *confusion); /* NULL is allowed */
+/* A batch, as hone_metric_update takes it for classification. INVALID when a class is outside: then nothing is counted. */
+HONE_API hone_status hone_confusion_update(hone_confusion *confusion, const hone_tensor *prediction, const hone_tensor *target);
+HONE_API int64_t hone_confusion_classes(const hone_confusion *confusion);
+/* Rows of class `target` that were taken for class `answer`; 0 when out of range. */
+HONE_API int64_t hone_confusion_at(const hone_confusion *confusion, int64_t target, int64_t answer);
+HONE_API void hone_confusion_reset(hone_confusion *confusion);
+/* Precision, recall, F1 and support of each class and their averages, with `digits` decimals, byte for byte as scikit-learn's
+   classification_report: names NULL: of the classes that were met, by number; names[classes]: of all, by name (labels and
+   target_names given there). The caller frees it with hone_free_text. NULL on error (does not stick, but MEMORY): INVALID when
+   nothing was counted or digits is outside [0, 15]. */
+HONE_API char *hone_classification_report(const hone_confusion *confusion, const char *const *names, int digits);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

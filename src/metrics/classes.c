@@ -1,0 +1,111 @@
+/* Metrics of decisions: counts by class. */
+#include "metrics/metrics.h"
+
+#include <math.h>
+
+enum { MAX_CLASSES = 1 << 24 }; /* of counts that grow with the classes met */
+
+static double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+
+double hone__precision(hone__class_count c, double beta)
+{
+    (void)beta;
+    return ratio((double)c.right, (double)c.answers);
+}
+
+double hone__recall(hone__class_count c, double beta)
+{
+    (void)beta;
+    return ratio((double)c.right, (double)c.targets);
+}
+
+double hone__f_beta(hone__class_count c, double beta)
+{
+    double b2 = beta * beta;
+    return ratio((1 + b2) * (double)c.right, b2 * (double)c.targets + (double)c.answers);
+}
+
+double hone__iou(hone__class_count c, double beta)
+{
+    (void)beta;
+    return ratio((double)c.right, (double)(c.targets + c.answers - c.right));
+}
+
+double hone__average(const hone__class_count *c, int64_t n, hone_average average, hone__class_score score, double beta)
+{
+    if (average == HONE_AVERAGE_AUTO) average = n <= 2 ? HONE_AVERAGE_BINARY : HONE_AVERAGE_MACRO;
+    if (average == HONE_AVERAGE_BINARY) return n > 1 ? score(c[1], beta) : 0;
+    hone__class_count all = {0};
+    double sum = 0, weights = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (c[i].answers + c[i].targets == 0) continue; /* not met */
+        double weight = average == HONE_AVERAGE_WEIGHTED ? (double)c[i].targets : 1;
+        sum += weight * score(c[i], beta);
+        weights += weight;
+        all = (hone__class_count){all.right + c[i].right, all.answers + c[i].answers, all.targets + c[i].targets};
+    }
+    return average == HONE_AVERAGE_MICRO ? score(all, beta) : ratio(sum, weights);
+}
+
+hone_status hone__classes_update(hone_metric *m)
+{
+    const hone__answers *a = &m->batch;
+    int64_t n = hone__decisions(a, &m->o), most = -1, answer, target;
+    hone_status status = hone__check_decisions(m->ctx, a, &m->o, MAX_CLASSES);
+    if (status != HONE_OK) return status;
+    for (int64_t i = 0; i < n; i++) {
+        hone__decision(a, &m->o, i, &answer, &target);
+        if (target >= 0) most = HONE_MAX(most, HONE_MAX(answer, target));
+    }
+    if (!hone__grow(m->ctx, (void **)&m->classes, &m->classes_capacity, (size_t)most + 1, sizeof *m->classes)) return HONE_MEMORY;
+    for (; m->n_classes < (size_t)(most + 1); m->n_classes++) m->classes[m->n_classes] = (hone__class_count){0};
+    for (int64_t i = 0; i < n; i++) {
+        hone__decision(a, &m->o, i, &answer, &target);
+        if (target < 0) continue;
+        m->classes[answer].answers++;
+        m->classes[target].targets++;
+        if (answer == target) m->classes[answer].right++;
+        m->n++;
+    }
+    return HONE_OK;
+}
+
+double hone__classes_result(const hone_metric *m)
+{
+    return hone__average(m->classes, (int64_t)m->n_classes, m->o.average, m->type->score, m->o.beta);
+}
+
+hone_status hone__accuracy_update(hone_metric *m)
+{
+    hone_status status = hone__check_decisions(m->ctx, &m->batch, &m->o, INT64_MAX);
+    for (int64_t i = 0; i < hone__decisions(&m->batch, &m->o) && status == HONE_OK; i++) {
+        int64_t answer, target;
+        hone__decision(&m->batch, &m->o, i, &answer, &target);
+        if (target < 0) continue;
+        m->count[0] += answer == target;
+        m->n++;
+    }
+    return status;
+}
+
+double hone__share_result(const hone_metric *m) { return (double)m->count[0] / (double)m->n; }
+
+/* Is the target's score among the k highest? Of equal ones the later class is higher, as in scikit-learn. */
+hone_status hone__top_k_update(hone_metric *m)
+{
+    const hone__answers *a = &m->batch;
+    if (a->width < 2) return hone__fail_run(m->ctx, HONE_SHAPE, "predictions must be scores [..., classes]");
+    hone_metric_opts rows = m->o;
+    rows.elementwise = false;
+    hone_status status = hone__check_decisions(m->ctx, a, &rows, a->width);
+    for (int64_t r = 0; r < a->rows && status == HONE_OK; r++) {
+        const double *p = a->p + r * a->width;
+        int64_t answer, target, higher = 0;
+        hone__decision(a, &rows, r, &answer, &target);
+        if (target < 0) continue;
+        for (int64_t c = 0; c < a->width; c++) higher += p[c] > p[target] || (p[c] == p[target] && c > target);
+        m->count[0] += higher < m->o.k;
+        m->n++;
+    }
+    return status;
+}

@@ -1,0 +1,109 @@
+/* Metrics by name: one table. */
+#include "metrics/metrics.h"
+
+#include <math.h>
+
+static const hone__metric_type types[] = {
+    {.name = "accuracy", .update = hone__accuracy_update, .result = hone__share_result},
+    {.name = "top_k_accuracy", .update = hone__top_k_update, .result = hone__share_result},
+    {.name = "precision", .update = hone__classes_update, .result = hone__classes_result, .score = hone__precision},
+    {.name = "recall", .update = hone__classes_update, .result = hone__classes_result, .score = hone__recall},
+    {.name = "f1", .update = hone__classes_update, .result = hone__classes_result, .score = hone__f_beta},
+    {.name = "f_beta", .update = hone__classes_update, .result = hone__classes_result, .score = hone__f_beta},
+    {.name = "mean_iou", .update = hone__classes_update, .result = hone__classes_result, .score = hone__iou},
+    {.name = "roc_auc", .update = hone__ranking_update, .result = hone__roc_auc_result},
+    {.name = "average_precision", .update = hone__ranking_update, .result = hone__average_precision_result},
+    {.name = "log_loss", .update = hone__log_loss_update, .result = hone__mean_result},
+    {.name = "perplexity", .update = hone__perplexity_update, .result = hone__perplexity_result},
+    {.name = "mae", .update = hone__columns_update, .result = hone__mae_result, .columns = true},
+    {.name = "mse", .update = hone__columns_update, .result = hone__mse_result, .columns = true},
+    {.name = "rmse", .update = hone__columns_update, .result = hone__rmse_result, .columns = true},
+    {.name = "r2", .update = hone__columns_update, .result = hone__r2_result, .columns = true},
+    {.name = "bleu", .text = hone__bleu_text, .result = hone__bleu_result},
+    {.name = "rouge_l", .text = hone__rouge_l_text, .result = hone__mean_result},
+    {.name = "wer", .text = hone__wer_text, .result = hone__error_rate_result},
+    {.name = "cer", .text = hone__cer_text, .result = hone__error_rate_result},
+};
+
+static const hone__metric_type *find(hone_ctx *ctx, const char *name)
+{
+    for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++)
+        if (!strcmp(types[i].name, name)) return &types[i];
+    char all[512] = "";
+    for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++) {
+        if (i) strcat(all, ", ");
+        strcat(all, types[i].name);
+    }
+    hone__fail(ctx, HONE_NOT_FOUND, "there is no metric '%s'; there are %s", name, all);
+    return NULL;
+}
+
+hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_metric_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    hone_metric_opts o = opts ? *opts : (hone_metric_opts){0};
+    const hone__metric_type *type = find(ctx, name);
+    if (!type) return NULL;
+    o.beta = o.beta == 0 || !strcmp(name, "f1") ? 1 : o.beta;
+    o.k = o.k == 0 ? 5 : o.k;
+    o.threshold = hone__choose(o.threshold, 0.5);
+    if (!(o.beta > 0) || o.k < 1 || isnan(o.threshold) || (unsigned)o.average > HONE_AVERAGE_WEIGHTED) {
+        hone__fail(ctx, HONE_INVALID, "metric '%s': beta and k must be positive, threshold a number, average one of hone_average",
+                   name);
+        return NULL;
+    }
+    hone_metric *m = hone__calloc(ctx, 1, sizeof *m);
+    if (!m) return NULL;
+    m->ctx = hone_ctx_retain(ctx);
+    m->type = type;
+    m->o = o;
+    return m;
+}
+
+/* Memory stays for what comes next. */
+void hone_metric_reset(hone_metric *m)
+{
+    m->n = 0;
+    m->sum = 0;
+    memset(m->count, 0, sizeof m->count);
+    m->n_classes = m->n_columns = m->width = 0;
+}
+
+void hone_metric_free(hone_metric *m)
+{
+    if (!m) return;
+    hone_ctx *ctx = m->ctx;
+    hone__answers_free(ctx, &m->batch);
+    hone__free(ctx, m->classes);
+    hone__free(ctx, m->columns);
+    hone__free(ctx, m->scores);
+    hone__free(ctx, m->labels);
+    hone__free(ctx, m);
+    hone_ctx_release(ctx);
+}
+
+const char *hone_metric_name(const hone_metric *m) { return m->type->name; }
+
+hone_status hone_metric_update(hone_metric *m, const hone_tensor *prediction, const hone_tensor *target)
+{
+    if (!hone__ok(m->ctx)) return hone_ctx_status(m->ctx);
+    if (!m->type->update)
+        return hone__fail_run(m->ctx, HONE_STATE, "metric '%s' compares texts: call hone_metric_update_text", m->type->name);
+    hone_status status = hone__answers_read(&m->batch, m->ctx, &m->o, m->type->columns, prediction, target);
+    if (status == HONE_OK) status = m->type->update(m);
+    if (status != HONE_OK) hone__error_prefix(m->ctx, "metric '%s'", m->type->name);
+    return status;
+}
+
+hone_status hone_metric_update_text(hone_metric *m, const char *prediction, size_t n, const char *const *references)
+{
+    if (!hone__ok(m->ctx)) return hone_ctx_status(m->ctx);
+    if (!m->type->text)
+        return hone__fail_run(m->ctx, HONE_STATE, "metric '%s' compares tensors: call hone_metric_update", m->type->name);
+    bool given = prediction && n > 0 && references;
+    for (size_t i = 0; i < n && given; i++) given = references[i] != NULL;
+    if (!given) return hone__fail_run(m->ctx, HONE_INVALID, "metric '%s': a text and at least one reference are wanted", m->type->name);
+    return m->type->text(m, prediction, n, references);
+}
+
+double hone_metric_result(const hone_metric *m) { return m->n ? m->type->result(m) : NAN; }

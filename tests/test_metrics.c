@@ -1,0 +1,402 @@
+/* Metrics against scikit-learn, sacrebleu, rouge-score and jiwer: scripts/golden/make_metric_golden.py. */
+#include "graph_tools.h"
+
+#include "metrics/metrics.h"
+
+#include <jansson.h>
+#include <math.h>
+
+static json_t *golden;
+static int open_golden(void **state)
+{
+    (void)state;
+    return (golden = json_load_file(HONE_TEST_DATA "/metrics.golden.json", 0, NULL)) ? 0 : -1;
+}
+static int close_golden(void **state)
+{
+    (void)state;
+    json_decref(golden);
+    return 0;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------- */
+
+static void flatten(json_t *list, double *to, int64_t *n)
+{
+    size_t i;
+    json_t *item;
+    if (!json_is_array(list)) {
+        to[(*n)++] = json_number_value(list);
+        return;
+    }
+    json_array_foreach(list, i, item) flatten(item, to, n);
+}
+
+/* A list, or a list of rows; i32 when its numbers are written without a point. */
+static hone_tensor *tensor_of(json_t *list)
+{
+    static double values[1024];
+    int64_t n = 0;
+    json_t *row = json_array_get(list, 0), *first = json_is_array(row) ? json_array_get(row, 0) : row;
+    hone_shape shape = HONE_SHAPE((int64_t)json_array_size(list), (int64_t)json_array_size(row));
+    shape.rank = json_is_array(row) ? 2 : 1;
+    flatten(list, values, &n);
+    hone_tensor *t = hone_tensor_new(ctx, json_is_integer(first) ? HONE_I32 : HONE_F64, shape);
+    assert_hone_ok(ctx, hone_tensor_write(t, 0, n, HONE_F64, values));
+    return t;
+}
+
+static hone_tensor *rows(hone_tensor *x, int64_t from, int64_t count)
+{
+    hone_shape shape = x->shape;
+    size_t row = x->bytes / (size_t)shape.dim[0];
+    shape.dim[0] = count;
+    return hone_tensor_borrow(ctx, x->dtype, shape, (char *)x->data + (size_t)from * row);
+}
+
+static void feed(hone_metric *m, hone_tensor *p, hone_tensor *t, int64_t batch)
+{
+    for (int64_t at = 0; at < p->shape.dim[0]; at += batch) {
+        int64_t count = HONE_MIN(batch, p->shape.dim[0] - at);
+        hone_tensor *bp = rows(p, at, count), *bt = rows(t, at, count);
+        assert_hone_ok(ctx, hone_metric_update(m, bp, bt));
+        hone_tensor_free(bp), hone_tensor_free(bt);
+    }
+}
+
+static hone_metric_opts options_of(json_t *o)
+{
+    static const char *const averages[] = {"auto", "binary", "macro", "micro", "weighted"};
+    hone_metric_opts opts = {.beta = json_number_value(json_object_get(o, "beta")),
+                             .k = (int)json_integer_value(json_object_get(o, "k")),
+                             .threshold = json_number_value(json_object_get(o, "threshold")),
+                             .from_logits = json_is_true(json_object_get(o, "from_logits")),
+                             .elementwise = json_is_true(json_object_get(o, "elementwise"))};
+    const char *average = json_string_value(json_object_get(o, "average"));
+    for (size_t i = 0; i < HONE_ARRAY_LEN(averages); i++)
+        if (average && !strcmp(average, averages[i])) opts.average = (hone_average)i;
+    return opts;
+}
+
+static void test_metrics_equal_scikit_learn(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1000, 7, 1};
+    size_t i, r, checked = 0;
+    json_t *item, *result;
+    json_array_foreach(json_object_get(golden, "numbers"), i, item)
+    {
+        hone_tensor *p = tensor_of(json_object_get(item, "prediction")), *t = tensor_of(json_object_get(item, "target"));
+        json_array_foreach(json_object_get(item, "results"), r, result)
+        {
+            const char *name = json_string_value(json_array_get(result, 0));
+            hone_metric_opts o = options_of(json_array_get(result, 1));
+            double want = json_number_value(json_array_get(result, 2));
+            hone_metric *m = hone_metric_new_opt(ctx, name, &o);
+            if (!m) fail_msg("%s", hone_error(ctx));
+            assert_string_equal(hone_metric_name(m), name);
+            for (size_t b = 0; b < HONE_ARRAY_LEN(batches); b++) {
+                assert_true(isnan(hone_metric_result(m)));
+                feed(m, p, t, batches[b]);
+                double have = hone_metric_result(m);
+                if (!(fabs(have - want) <= 1e-12 * fmax(1, fabs(want))))
+                    fail_msg("case %zu, %s in batches of %d: %.15g, not %.15g", i, name, (int)batches[b], have, want);
+                hone_metric_reset(m);
+            }
+            hone_metric_free(m);
+            checked++;
+        }
+        hone_tensor_free(p), hone_tensor_free(t);
+    }
+    assert_true(checked > 60);
+}
+
+static void check_curve(json_t *item, const char *metric, const char *key)
+{
+    hone_tensor *p = tensor_of(json_object_get(item, "prediction")), *t = tensor_of(json_object_get(item, "target"));
+    json_t *want_x = json_array_get(json_object_get(item, key), 0), *want_y = json_array_get(json_object_get(item, key), 1);
+    hone_metric *m = hone_metric_new_opt(ctx, metric, NULL);
+    size_t n;
+    double *x, *y;
+    feed(m, p, t, 9);
+    assert_hone_ok(ctx, hone_metric_curve(m, 0, &n, &x, &y));
+    assert_int_equal(n, json_array_size(want_x));
+    for (size_t k = 0; k < n; k++) {
+        assert_true(fabs(x[k] - json_number_value(json_array_get(want_x, k))) < 1e-12);
+        assert_true(fabs(y[k] - json_number_value(json_array_get(want_y, k))) < 1e-12);
+    }
+    hone_free_curve(ctx, x, y);
+    assert_int_equal(hone_metric_curve(m, 1, &n, &x, &y), HONE_INVALID);
+    assert_true(n == 0 && !x && !y);
+    hone_metric_free(m);
+    hone_tensor_free(p), hone_tensor_free(t);
+}
+
+static void test_curves_equal_scikit_learn(void **state)
+{
+    (void)state;
+    size_t i, n, found = 0;
+    double *x, *y;
+    json_t *item;
+    json_array_foreach(json_object_get(golden, "numbers"), i, item)
+    {
+        if (!json_object_get(item, "roc")) continue;
+        check_curve(item, "roc_auc", "roc");
+        check_curve(item, "average_precision", "precision_recall");
+        found++;
+    }
+    assert_int_equal(found, 1);
+    hone_metric *m = hone_metric_new(ctx, "accuracy");
+    assert_int_equal(hone_metric_curve(m, 0, &n, &x, &y), HONE_STATE);
+    hone_metric_free(m);
+}
+
+/* ---- texts ---------------------------------------------------------------------------------------------------------- */
+
+static void test_texts_equal_sacrebleu_and_others(void **state)
+{
+    (void)state;
+    size_t i, t, r;
+    json_t *item, *text, *want, *reference;
+    const char *name;
+    json_array_foreach(json_object_get(golden, "texts"), i, item)
+    {
+        json_object_foreach(json_object_get(item, "results"), name, want)
+        {
+            hone_metric *m = hone_metric_new_opt(ctx, name, NULL);
+            bool one = !strcmp(name, "wer") || !strcmp(name, "cer");
+            for (int again = 0; again < 2; again++) {
+                json_array_foreach(json_object_get(item, "texts"), t, text)
+                {
+                    const char *references[8];
+                    json_array_foreach(json_array_get(text, 1), r, reference) references[r] = json_string_value(reference);
+                    assert_hone_ok(ctx, hone_metric_update_text(m, json_string_value(json_array_get(text, 0)), one ? 1 : r, references));
+                }
+                double have = hone_metric_result(m);
+                if (!(fabs(have - json_number_value(want)) <= 1e-10))
+                    fail_msg("texts %zu, %s: %.15g, not %.15g", i, name, have, json_number_value(want));
+                hone_metric_reset(m);
+            }
+            hone_metric_free(m);
+        }
+    }
+    assert_true(i >= 6);
+}
+
+/* Bytes that are no UTF-8, and texts that end within a character, are read as they are. */
+static void test_damaged_texts_are_compared(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bleu", "rouge_l", "wer", "cer"};
+    const char *reference = "a \xE4 b c d e\xE2\x80";
+    for (size_t i = 0; i < HONE_ARRAY_LEN(names); i++) {
+        hone_metric *m = hone_metric_new_opt(ctx, names[i], NULL);
+        assert_hone_ok(ctx, hone_metric_update_text(m, "a \xE4 b c d e\xE2\x80", 1, &reference));
+        assert_true(fabs(hone_metric_result(m) - (i == 0 ? 100 : i == 1)) < 1e-12);
+        hone_metric_free(m);
+    }
+}
+
+/* ---- confusion ------------------------------------------------------------------------------------------------------- */
+
+static void test_reports_are_scikit_learns(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(golden, "reports"), i, item)
+    {
+        hone_tensor *p = tensor_of(json_object_get(item, "prediction")), *t = tensor_of(json_object_get(item, "target"));
+        json_t *list = json_object_get(item, "names"), *counts = json_object_get(item, "counts");
+        int64_t classes = json_integer_value(json_object_get(item, "classes"));
+        const char *names[8];
+        for (size_t k = 0; k < json_array_size(list); k++) names[k] = json_string_value(json_array_get(list, k));
+        hone_confusion *c = hone_confusion_new(ctx, classes);
+        assert_int_equal(hone_confusion_classes(c), classes);
+        assert_hone_ok(ctx, hone_confusion_update(c, p, t));
+        hone_confusion_reset(c);
+        assert_hone_ok(ctx, hone_confusion_update(c, p, t));
+        for (int64_t a = 0; a < classes; a++)
+            for (int64_t b = 0; b < classes; b++)
+                assert_int_equal(hone_confusion_at(c, a, b),
+                                 json_integer_value(json_array_get(json_array_get(counts, (size_t)a), (size_t)b)));
+        assert_int_equal(hone_confusion_at(c, classes, 0), 0);
+        char *text = hone_classification_report(c, json_is_array(list) ? names : NULL,
+                                                (int)json_integer_value(json_object_get(item, "digits")));
+        assert_string_equal(text, json_string_value(json_object_get(item, "text")));
+        hone_free_text(ctx, text);
+        hone_confusion_free(c);
+        hone_tensor_free(p), hone_tensor_free(t);
+    }
+    assert_true(i >= 5);
+}
+
+/* ---- what is left out and what is refused ------------------------------------------------------------------------------ */
+
+static hone_tensor *numbers(int n, const int32_t *values) { return hone_tensor_from_i32(ctx, HONE_SHAPE(n), values); }
+#define NUMBERS(...) numbers((int)(sizeof((int32_t[]){__VA_ARGS__}) / 4), (const int32_t[]){__VA_ARGS__})
+
+static void test_targets_are_left_out(void **state)
+{
+    (void)state;
+    hone_tensor *p = NUMBERS(0, 1, 2, 1, 1), *t = NUMBERS(0, 2, 2, -100, 1);
+    static const struct {
+        int64_t ignored;
+        double want;
+    } cases[] = {{0, 3.0 / 4}, {2, 2.0 / 2}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_metric *m = hone_metric_new(ctx, "accuracy", .ignore_index = cases[i].ignored);
+        feed(m, p, t, 2);
+        assert_true(hone_metric_result(m) == cases[i].want);
+        hone_metric_free(m);
+    }
+    hone_tensor_free(p), hone_tensor_free(t);
+    /* one-hot targets, rows over the last of three axes */
+    hone_tensor *scores = hone_tensor_from_f32(ctx, HONE_SHAPE(1, 2, 2), VALUES(0.9f, 0.1f, 0.2f, 0.8f));
+    hone_tensor *hot = hone_tensor_from_f32(ctx, HONE_SHAPE(1, 2, 2), VALUES(1, 0, 1, 0)), *classes = hone_tensor_new(ctx, HONE_U8, HONE_SHAPE(1, 2));
+    hone_metric *m = hone_metric_new(ctx, "accuracy"), *loss = hone_metric_new(ctx, "log_loss");
+    assert_hone_ok(ctx, hone_metric_update(m, scores, hot));
+    assert_hone_ok(ctx, hone_metric_update(m, scores, classes));
+    assert_true(hone_metric_result(m) == 0.5);
+    assert_hone_ok(ctx, hone_metric_update(loss, scores, hot));
+    assert_true(fabs(hone_metric_result(loss) + (log(0.9) + log(0.2)) / 2) < 1e-7);
+    hone_metric_free(m), hone_metric_free(loss);
+    hone_tensor_free(scores), hone_tensor_free(hot), hone_tensor_free(classes);
+}
+
+static void test_no_answer_is_nan(void **state)
+{
+    (void)state;
+    hone_tensor *p = vector(3, VALUES(0.2f, 0.5f, 0.4f)), *t = NUMBERS(0, 0, 0), *one = vector(1, VALUES(1));
+    hone_metric *auc = hone_metric_new(ctx, "roc_auc"), *r2 = hone_metric_new(ctx, "r2"), *ap = hone_metric_new(ctx, "average_precision");
+    size_t n;
+    double *x, *y;
+    feed(auc, p, t, 3);
+    assert_true(isnan(hone_metric_result(auc)));
+    assert_int_equal(hone_metric_curve(auc, 0, &n, &x, &y), HONE_INVALID);
+    feed(ap, p, t, 3);
+    assert_true(hone_metric_result(ap) == 0);
+    feed(r2, one, one, 1);
+    assert_true(isnan(hone_metric_result(r2)));
+    feed(r2, one, one, 1);
+    assert_true(hone_metric_result(r2) == 1); /* constant and met */
+    hone_metric_free(auc), hone_metric_free(r2), hone_metric_free(ap);
+    hone_tensor_free(p), hone_tensor_free(t), hone_tensor_free(one);
+}
+
+static void test_wrong_input_is_refused(void **state)
+{
+    (void)state;
+    hone_tensor *p = hone_tensor_from_f32(ctx, HONE_SHAPE(2, 3), VALUES(1, 2, 3, 4, 5, NAN)), *many = NUMBERS(0, 3), *few = NUMBERS(1);
+    hone_tensor *half = vector(2, VALUES(0.5f, 1)), *y = NUMBERS(0, 1), *blocks = hone_tensor_new(ctx, HONE_Q8_0, HONE_SHAPE(2, 32));
+    const struct {
+        const char *metric;
+        hone_tensor *p, *t;
+        hone_status status;
+        const char *part;
+    } wrong[] = {{"accuracy", p, few, HONE_SHAPE, "targets [1] don't fit predictions [2, 3]"},
+                 {"top_k_accuracy", p, many, HONE_INVALID, "is no class in [0, 3)"},
+                 {"top_k_accuracy", y, y, HONE_SHAPE, "must be scores"},
+                 {"accuracy", p, half, HONE_INVALID, "target 0.5"},
+                 {"log_loss", y, y, HONE_DTYPE, "not class numbers"},
+                 {"log_loss", p, many, HONE_INVALID, "target 3 or answer at position 1"},
+                 {"roc_auc", y, y, HONE_DTYPE, "must be scores"},
+                 {"roc_auc", p, y, HONE_NUMERIC, "score 5 is NaN"},
+                 {"mae", p, y, HONE_SHAPE, "don't fit"},
+                 {"mae", NULL, y, HONE_INVALID, "are wanted"},
+                 {"bleu", p, y, HONE_STATE, "call hone_metric_update_text"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        hone_metric *m = hone_metric_new_opt(ctx, wrong[i].metric, NULL);
+        assert_int_equal(hone_metric_update(m, wrong[i].p, wrong[i].t), wrong[i].status);
+        if (!strstr(hone_error(ctx), wrong[i].part)) fail_msg("%s: '%s'", wrong[i].metric, hone_error(ctx));
+        assert_true(isnan(hone_metric_result(m)));
+        hone_metric_free(m);
+    }
+    hone_metric *m = hone_metric_new(ctx, "mae");
+    assert_hone_ok(ctx, hone_metric_update(m, blocks, blocks)); /* read as what they stand for */
+    assert_int_equal(hone_metric_update(m, half, half), HONE_SHAPE);
+    assert_int_equal(hone_metric_update_text(m, "a", 1, (const char *const[]){"a"}), HONE_STATE);
+    hone_metric_free(m);
+    m = hone_metric_new(ctx, "wer");
+    assert_int_equal(hone_metric_update_text(m, "a", 2, (const char *const[]){"a", "b"}), HONE_INVALID);
+    assert_int_equal(hone_metric_update_text(m, "a", 0, NULL), HONE_INVALID);
+    assert_int_equal(hone_metric_update_text(m, NULL, 1, (const char *const[]){"a"}), HONE_INVALID);
+    hone_metric_free(m);
+    hone_confusion *c = hone_confusion_new(ctx, 2);
+    assert_int_equal(hone_confusion_update(c, many, many), HONE_INVALID);
+    assert_null(hone_classification_report(c, NULL, 2));
+    assert_hone_ok(ctx, hone_confusion_update(c, y, y));
+    assert_null(hone_classification_report(c, NULL, 16));
+    hone_confusion_free(c);
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    assert_null(hone_confusion_new(ctx, 0));
+    assert_error(HONE_INVALID, "0 classes");
+    hone_clear_error(ctx);
+    assert_null(hone_metric_new(ctx, "nonsense"));
+    assert_error(HONE_NOT_FOUND, "there is no metric 'nonsense'; there are accuracy, ");
+    hone_clear_error(ctx);
+    assert_null(hone_metric_new(ctx, "f_beta", .beta = -1));
+    assert_error(HONE_INVALID, "beta and k must be positive");
+    hone_clear_error(ctx);
+    hone_tensor_free(p), hone_tensor_free(many), hone_tensor_free(few), hone_tensor_free(half), hone_tensor_free(y), hone_tensor_free(blocks);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------ */
+
+static hone_status use_everything(hone_ctx *c, hone_tensor *p, hone_tensor *t)
+{
+    static const char *const names[] = {"accuracy", "f1", "roc_auc", "mae", "bleu", "rouge_l", "wer"};
+    const char *const references[] = {"the cat, sat", "a cat"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(names) && hone_ctx_status(c) == HONE_OK; i++) {
+        hone_metric *m = hone_metric_new_opt(c, names[i], NULL);
+        if (m && m->type->text) hone_metric_update_text(m, "a cat sat.", i == 6 ? 1 : 2, references);
+        if (m && m->type->update) hone_metric_update(m, i == 3 ? t : p, t);
+        if (m) hone_metric_result(m);
+        size_t n;
+        double *x = NULL, *y = NULL;
+        if (m && i == 2 && hone_ctx_status(c) == HONE_OK) hone_metric_curve(m, 0, &n, &x, &y);
+        hone_free_curve(c, x, y);
+        hone_metric_free(m);
+    }
+    hone_confusion *confusion = hone_confusion_new(c, 2);
+    if (confusion && hone_confusion_update(confusion, p, t) == HONE_OK) hone_free_text(c, hone_classification_report(confusion, NULL, 2));
+    hone_confusion_free(confusion);
+    return hone_ctx_status(c);
+}
+
+static void test_failing_allocations_lose_nothing(void **state)
+{
+    (void)state;
+    hone_tensor *p = vector(4, VALUES(0.1f, 0.9f, 0.4f, 0.6f)), *t = vector(4, VALUES(0, 1, 1, 0));
+    int failures = 0;
+    for (int64_t n = 1;; n++) {
+        counting count = {0};
+        hone_ctx *c = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, &count});
+        count.fail_at = count.calls + n;
+        hone_status status = use_everything(c, p, t);
+        bool reached = count.calls >= count.fail_at;
+        assert_int_equal(status, reached ? HONE_MEMORY : HONE_OK);
+        hone_ctx_release(c);
+        assert_int_equal(count.live, 0);
+        if (!reached) break;
+        failures++;
+    }
+    assert_true(failures > 40);
+    hone_tensor_free(p), hone_tensor_free(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_metrics_equal_scikit_learn),
+        TEST(test_curves_equal_scikit_learn),
+        TEST(test_texts_equal_sacrebleu_and_others),
+        TEST(test_damaged_texts_are_compared),
+        TEST(test_reports_are_scikit_learns),
+        TEST(test_targets_are_left_out),
+        TEST(test_no_answer_is_nan),
+        TEST(test_wrong_input_is_refused),
+        TEST(test_failing_allocations_lose_nothing),
+    };
+    return cmocka_run_group_tests(tests, open_golden, close_golden);
+}
