@@ -236,7 +236,7 @@ void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const voi
     run(g, a, b, bias, c, scratch, factors, NULL, NULL);
 }
 
-bool hone__gemm_hands_over(const hone__gemm *g) 
+bool hone__gemm_hands_over(const hone__gemm *g)
 {
     return g->column_parts == 1 && !g->d.bias && !g->d.accumulate && terms(&g->d) == g->d.k;
 }
