@@ -38,10 +38,11 @@ static hone_status save_optimizer(hone_finetune *run, const char *folder)
             for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
                 for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
                     const hone_param *p = o->segments[s].segment->params[i];
-                    hone_shape shape = hone__optim_state_shape(o, k, p->v.shape);
+                    hone_shape shape = hone__optim_state_shape(o, &o->segments[s], k, i);
+                    if (!hone_shape_count(shape)) continue; /* not of this parameter's */
                     hone_dtype dtype = o->rule->state[k].dtype;
                     snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
-                    status = pass ? hone_safetensors_write(w, name, hone__optim_state(o, &o->segments[s], k, p->offset),
+                    status = pass ? hone_safetensors_write(w, name, hone__optim_state(o, &o->segments[s], k, i),
                                                            hone__dtype_bytes(dtype, hone_shape_count(shape)))
                                   : hone_safetensors_add_tensor(w, name, dtype, shape);
                 }
@@ -177,9 +178,11 @@ static hone_status load_optimizer(hone_finetune *run, const char *folder)
         for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
             for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
                 const hone_param *p = o->segments[s].segment->params[i];
+                hone_shape shape = hone__optim_state_shape(o, &o->segments[s], k, i);
+                if (!hone_shape_count(shape)) continue;
                 snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
-                status = load_tensor(run, file, path, name, o->rule->state[k].dtype, hone__optim_state_shape(o, k, p->v.shape),
-                                     hone__optim_state(o, &o->segments[s], k, p->offset));
+                status = load_tensor(run, file, path, name, o->rule->state[k].dtype, shape,
+                                     hone__optim_state(o, &o->segments[s], k, i));
             }
     hone_safetensors_close(file);
     hone__free(ctx, path);

@@ -28,7 +28,7 @@ typedef struct hone__compiled {
     hone_loss_opts loss_options;
     hone_loss_fn custom_loss;
     void *custom_user;
-    double max_grad_norm;
+    double max_grad_norm, max_grad_value;
     hone_metric **metrics;
     size_t n_metrics;
 } hone__compiled;
