@@ -184,6 +184,7 @@ static int run_command(void *memory)
 }
 
 #define AT(member) .offset = offsetof(finetune_args, member)
+/* "|adamw|adamw8bit|..." */
 static const char optimizer_choices[] =
 #define HONE_OPTIMIZER(name, ...) "|" #name
 #include "hone/optimizer.def"

@@ -265,6 +265,12 @@ typedef enum hone_schedule_kind {
                                   Smith and Topin 2018 */
     HONE_SCHEDULE_PLATEAU      /* times factor when hone_schedule_report has told of no progress for too long */
 } hone_schedule_kind;
+/* What a plateau remembers of the reports so far; zeros before the first. */
+typedef struct hone_schedule_reports {
+    bool any;
+    double best, rate;     /* the best metric; the learning rate */
+    uint64_t bad, cooling; /* reports without progress; those still to be let pass after a reduction */
+} hone_schedule_reports;
 typedef struct hone_schedule {
     hone_schedule_kind kind;
     double peak;     /* the learning rate after warming up */
@@ -284,11 +290,7 @@ typedef struct hone_schedule {
     uint64_t cooldown;    /* plateau: reports after a reduction that don't count; default 0 */
     double threshold;     /* plateau: a metric must be better than the best by this share of it; default 1e-4 */
     bool maximize;        /* plateau: larger metrics are better; default smaller ones */
-    struct {
-        bool any;
-        double best, rate;
-        uint64_t bad, cooling;
-    } reported; /* plateau: kept by hone_schedule_report; begins as zeros */
+    hone_schedule_reports reported; /* plateau: kept by hone_schedule_report */
 } hone_schedule;
 /* The learning rate of a step, counted from 0; after `total` the last value. Warm-up, linear and cosine are those of
    transformers' get_*_schedule_with_warmup, but that the first step learns; after the warm-up the values are those of
