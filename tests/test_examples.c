@@ -75,9 +75,22 @@ static void test_gradient_tape(void **state)
     assert_true(last < first / 2);
 }
 
+static void test_translate_letters(void **state)
+{
+    (void)state;
+    char text[4000];
+    double letters, words;
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_translate_letters'", text, sizeof text), 0);
+    const char *last = strstr(text, "Letters: ");
+    assert_non_null(last);
+    assert_int_equal(sscanf(last, "Letters: %lf, Words: %lf\n", &letters, &words), 2);
+    assert_true(letters > 0.95 && letters <= 1 && words > 0.9 && words <= 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn),
-                                       cmocka_unit_test(test_gradient_tape)};
+                                       cmocka_unit_test(test_gradient_tape),
+                                       cmocka_unit_test(test_translate_letters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,8 @@ struct hone_layer {
     hone_model *model;     /* roots: the model that owns it */
     bool frozen;           /* parameters that it makes from now on are not trained */
     bool checkpointing;    /* hone_layer_set_checkpointing */
+    int required_inputs;   /* > 0: inputs from this one on may be absent (NULL) */
+    struct hone_initial_rule *initials; /* hone_layer_initialize */
     hone_layer *next_orphan, **orphan_link; /* layers without parent and model: the context's list of them */
     void *user;
 };
@@ -47,7 +49,8 @@ struct hone_layer {
 
 /* ---- applying and building ------------------------------------------------------------------------------------- */
 
-/* Records the layer on x; a second time shares its parameters. */
+/* Records the layer on x, or on n inputs, of which some may be absent (NULL) where the layer says so; a second time shares
+   its parameters. */
 HONE_API hone_node *hone_apply(hone_layer *layer, hone_node *x);
 HONE_API hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs);
 
@@ -84,8 +87,32 @@ typedef enum hone_initializer {
     HONE_INIT_HE_UNIFORM,     /* +-sqrt(6 / fan_in): He et al. 2015 */
     HONE_INIT_HE_NORMAL,
     HONE_INIT_LECUN_NORMAL,   /* standard deviation 1 / sqrt(fan_in) */
-    HONE_INIT_TORCH_LINEAR    /* +-1 / sqrt(fan_in): what torch.nn.Linear does */
+    HONE_INIT_TORCH_LINEAR,   /* +-1 / sqrt(fan_in): what torch.nn.Linear does */
+    HONE_INIT_LECUN_UNIFORM,  /* +-sqrt(3 / fan_in) */
+    HONE_INIT_UNIFORM,        /* +-value, default 0.05 */
+    HONE_INIT_TRUNCATED_NORMAL, /* standard deviation value, default 0.02; drawn again beyond two of them, as Keras does */
+    HONE_INIT_CONSTANT,       /* value, default 0 */
+    HONE_INIT_ORTHOGONAL,     /* as a matrix [first axis, others]: value (default 1) times one whose rows, or columns if they are
+                                 fewer, are orthonormal: Q of a normal matrix: Saxe et al. 2014 */
+    HONE_INIT_VARIANCE_SCALING /* variance value / fan, default 1 / fan_in, truncated normal: Keras's VarianceScaling */
 } hone_initializer;
+
+typedef enum hone_fan { HONE_FAN_IN, HONE_FAN_OUT, HONE_FAN_AVERAGE } hone_fan;
+typedef enum hone_distribution { HONE_DISTRIBUTE_TRUNCATED_NORMAL, HONE_DISTRIBUTE_NORMAL, HONE_DISTRIBUTE_UNIFORM } hone_distribution;
+typedef struct hone_init_opts {
+    size_t struct_size;
+    double value; /* see hone_initializer; of HONE_INIT_NORMAL the standard deviation. HONE_ZERO for 0 */
+    hone_fan fan; /* of HONE_INIT_VARIANCE_SCALING; default HONE_FAN_IN */
+    hone_distribution distribution; /* the same; default HONE_DISTRIBUTE_TRUNCATED_NORMAL */
+} hone_init_opts;
+/* How parameters of the layer and of those below it begin, instead of as their layers would have it: every one whose
+   dotted name, seen from the layer, is `name` or ends in it after a dot ("bias": all of them). Holds for parameters
+   that are made later, so to be called before the first run. Of several calls the last one that fits wins, a nearer
+   layer's before that of one above. name is copied. INVALID (sticky) for options that are not allowed. */
+HONE_API hone_status hone_layer_initialize_opt(hone_layer *layer, const char *name, hone_initializer initializer,
+                                               const hone_init_opts *opts);
+#define hone_layer_initialize(...)                                                                           \
+    HONE_OPTS3(hone_layer_initialize_opt, hone_init_opts, __VA_ARGS__, .struct_size = sizeof(hone_init_opts))
 
 /* The layer's parameter of that name, made on first use. Weights are [out, in, ...]: fan_in is the product of all axes
    but the first. SHAPE when an existing one has another shape. For use in a layer's forward. */
@@ -104,7 +131,8 @@ typedef struct hone_dense_opts {
     size_t struct_size;
     hone_activation activation;
     bool no_bias;
-    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    hone_initializer initializer;      /* default HONE_INIT_GLOROT_UNIFORM */
+    hone_initializer bias_initializer; /* default HONE_INIT_ZEROS */
 } hone_dense_opts;
 /* y = activation(x weight^T + bias): x [..., in] -> [..., units]. Parameters weight [units, in], bias [units]. */
 HONE_API hone_layer *hone_dense_opt(hone_ctx *ctx, int64_t units, const hone_dense_opts *opts);
@@ -115,7 +143,8 @@ typedef struct hone_conv_layer_opts {
     size_t struct_size;
     hone_activation activation;
     bool no_bias;
-    hone_initializer initializer; /* default HONE_INIT_GLOROT_UNIFORM; the bias starts at zero */
+    hone_initializer initializer;      /* default HONE_INIT_GLOROT_UNIFORM */
+    hone_initializer bias_initializer; /* default HONE_INIT_ZEROS */
     int64_t kernel[3];     /* per spatial axis, where the sizes differ; entries left 0 take `kernel` */
     int64_t stride[3];     /* entries left 0 take the first one's value, which defaults to 1 */
     int64_t dilation[3];   /* the same */
@@ -185,6 +214,8 @@ HONE_API hone_layer *hone_global_average_pool(hone_ctx *ctx);
 typedef struct hone_embedding_opts {
     size_t struct_size;
     hone_initializer initializer; /* default HONE_INIT_NORMAL */
+    bool padding;          /* the id padding_index stands for nothing: zeros, and no gradient for its row */
+    int64_t padding_index; /* default 0 */
 } hone_embedding_opts;
 /* ids [...] (integers in [0, vocabulary)) -> [..., size]. Parameter weight [vocabulary, size]. */
 HONE_API hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size,
@@ -196,6 +227,7 @@ typedef struct hone_norm_opts {
     size_t struct_size;
     double epsilon; /* default 1e-5 */
     bool no_bias;
+    int axes;       /* so many of the last axes are one; default 1. The parameters have their shape */
 } hone_norm_opts;
 /* Over the last axis: (x - mean) / sqrt(variance + epsilon) * weight + bias: Ba et al. 2016. */
 HONE_API hone_layer *hone_layer_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts *opts);
@@ -259,18 +291,81 @@ HONE_API hone_layer *hone_multiply_layer(hone_ctx *ctx);
 typedef hone_node *(*hone_lambda_fn)(void *user, hone_graph *graph, hone_node *const *inputs, int n_inputs);
 HONE_API hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user);
 
-typedef struct hone_self_attention_opts {
+/* ---- transformers: Vaswani et al. 2017, "Attention Is All You Need" ---------------------------------------------------- */
+
+typedef struct hone_multi_head_attention_opts {
     size_t struct_size;
     int64_t kv_heads;  /* default: heads. Fewer: grouped-query attention (Ainslie et al. 2023) */
     int64_t head_size; /* default: features / heads */
     bool causal;
     bool no_bias;
-    double rope_theta; /* > 0: rotary positions 0, 1, ... (Su et al. 2021) */
-} hone_self_attention_opts;
-/* Self-attention over [B, T, features]: softmax(q k^T / sqrt(head_size)) v. Parameters q_proj, k_proj, v_proj, o_proj. */
-HONE_API hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_self_attention_opts *opts);
+    double rope_theta; /* > 0: rotary positions 0, 1, ... of queries and of keys (Su et al. 2021) */
+    double dropout;    /* of the weights, rate in [0, 1); default 0 */
+} hone_multi_head_attention_opts;
+/* softmax(q k^T / sqrt(head_size)) v a head, as torch.nn.MultiheadAttention with batch_first. Inputs, absent ones NULL:
+     query [B, Tq, features]
+     key [B, Tk, ...]; default: the query (self-attention)
+     value [B, Tk, ...]; default: the key
+     mask, broadcast to [B, heads, Tq, Tk]: of hone_attention. A key padding mask is [B, 1, 1, Tk]
+     lengths i32 [B]: keys from lengths[b] on are padding; faster than a mask that says the same
+   -> [B, Tq, features]. A query that sees no key gives what o_proj makes of zeros. Parameters: those of dense layers q_proj,
+   k_proj, v_proj, o_proj, which PyTorch calls in_proj (the first three in one) and out_proj. */
+HONE_API hone_layer *hone_multi_head_attention_opt(hone_ctx *ctx, int64_t heads, const hone_multi_head_attention_opts *opts);
+#define hone_multi_head_attention(...)                                                                       \
+    HONE_OPTS2(hone_multi_head_attention_opt, hone_multi_head_attention_opts, __VA_ARGS__,                  \
+               .struct_size = sizeof(hone_multi_head_attention_opts))
+/* The same layer; its name where it has one input. */
+HONE_API hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_multi_head_attention_opts *opts);
 #define hone_self_attention(...)                                                                             \
-    HONE_OPTS2(hone_self_attention_opt, hone_self_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_self_attention_opts))
+    HONE_OPTS2(hone_self_attention_opt, hone_multi_head_attention_opts, __VA_ARGS__,                        \
+               .struct_size = sizeof(hone_multi_head_attention_opts))
+
+typedef struct hone_transformer_opts {
+    size_t struct_size;
+    hone_activation activation; /* of the feed-forward network; default HONE_RELU */
+    bool swiglu;       /* instead: linear2(silu(gate x) * linear1 x), a dense layer `gate` more (Shazeer 2020) */
+    double dropout;    /* of attention's weights, within the feed-forward network and before each sum; default 0 */
+    bool pre_norm;     /* x + f(norm(x)) (Xiong et al. 2020); default norm(x + f(x)), as in the paper */
+    bool causal;       /* an encoder's positions don't look ahead (a decoder's never do) */
+    bool no_bias;      /* of the dense layers and norms */
+    double epsilon;    /* of the norms; default 1e-5 */
+    int64_t kv_heads;  /* as for attention */
+    double rope_theta; /* of the self-attention */
+} hone_transformer_opts;
+/* Self-attention and a feed-forward network of that many hidden units, each in a residual sum with its norm, as
+   torch.nn.TransformerEncoderLayer with batch_first. Inputs: x [B, T, features], mask, lengths (of hone_multi_head_attention;
+   may be NULL) -> [B, T, features]. Layers self_attn, linear1, linear2, norm1, norm2. */
+HONE_API hone_layer *hone_transformer_encoder_layer_opt(hone_ctx *ctx, int64_t heads, int64_t feed_forward,
+                                                        const hone_transformer_opts *opts);
+#define hone_transformer_encoder_layer(...)                                                                  \
+    HONE_OPTS3(hone_transformer_encoder_layer_opt, hone_transformer_opts, __VA_ARGS__, .struct_size = sizeof(hone_transformer_opts))
+/* Causal self-attention, attention to a memory, a feed-forward network, as torch.nn.TransformerDecoderLayer. Inputs: x [B, T,
+   features], memory [B, S, ...], and, NULL if absent, memory mask [broadcast to B, heads, T, S], memory lengths i32 [B], mask and
+   lengths of x -> [B, T, features]. Layers self_attn, multihead_attn, linear1, linear2, norm1, norm2, norm3. */
+HONE_API hone_layer *hone_transformer_decoder_layer_opt(hone_ctx *ctx, int64_t heads, int64_t feed_forward,
+                                                        const hone_transformer_opts *opts);
+#define hone_transformer_decoder_layer(...)                                                                  \
+    HONE_OPTS3(hone_transformer_decoder_layer_opt, hone_transformer_opts, __VA_ARGS__, .struct_size = sizeof(hone_transformer_opts))
+/* So many of these layers, one's output the next one's x, and with pre_norm a last norm: layers.0, layers.1, ..., norm. */
+HONE_API hone_layer *hone_transformer_encoder_opt(hone_ctx *ctx, int64_t layers, int64_t heads, int64_t feed_forward,
+                                                  const hone_transformer_opts *opts);
+#define hone_transformer_encoder(...)                                                                        \
+    HONE_OPTS4(hone_transformer_encoder_opt, hone_transformer_opts, __VA_ARGS__, .struct_size = sizeof(hone_transformer_opts))
+HONE_API hone_layer *hone_transformer_decoder_opt(hone_ctx *ctx, int64_t layers, int64_t heads, int64_t feed_forward,
+                                                  const hone_transformer_opts *opts);
+#define hone_transformer_decoder(...)                                                                        \
+    HONE_OPTS4(hone_transformer_decoder_opt, hone_transformer_opts, __VA_ARGS__, .struct_size = sizeof(hone_transformer_opts))
+
+/* x [..., T, features] + e, e[t, 2 i] = sin(t / 10000^(2 i / features)), e[t, 2 i + 1] = cos of the same: section 3.5. */
+HONE_API hone_layer *hone_sinusoidal_positions(hone_ctx *ctx);
+typedef struct hone_positions_opts {
+    size_t struct_size;
+    hone_initializer initializer; /* default HONE_INIT_NORMAL */
+} hone_positions_opts;
+/* x [..., T, features] + the first T rows of the parameter weight [length, features]. T must not be above length. */
+HONE_API hone_layer *hone_learned_positions_opt(hone_ctx *ctx, int64_t length, const hone_positions_opts *opts);
+#define hone_learned_positions(...)                                                                          \
+    HONE_OPTS2(hone_learned_positions_opt, hone_positions_opts, __VA_ARGS__, .struct_size = sizeof(hone_positions_opts))
 
 /* ---- recurrent layers ---- */
 

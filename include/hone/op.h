@@ -259,10 +259,14 @@ typedef struct hone_attention_opts {
     hone_node *end;   /* i32 [B, Tq]: query i sees keys j < end[i]; default Tk */
     hone_node *rows;  /* i32 [B]: row b of q looks at row rows[b] of k and v, whose first axis may then be of any length;
                          default b. Has no gradient; a row that does not exist is an error of the run */
+    hone_node *mask;  /* broadcast to [B, H, Tq, Tk]. u8: 0 hides the key; as real as q: added to the scaled scores, -inf (all
+                         of -1e30 and less) hides the key. With the other limits: a key is seen where all let it be seen */
+    double dropout;   /* rate in [0, 1): hone_dropout on the weights, the softmax's results */
 } hone_attention_opts;
 /* softmax(scale q k^T) v a head: q [B, Tq, H, D], k and v [B, Tk, Hkv, D] -> [B, Tq, H, D]. H is a multiple
    of Hkv: head h reads key head h / (H / Hkv). A query that sees no key gives 0. Never a whole Tq x Tk matrix
-   (Dao, "FlashAttention-2", 2023). */
+   (Dao, "FlashAttention-2", 2023), but with a mask, and in training with dropout: lengths and causality are faster
+   said by end and causal. */
 HONE_API hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const hone_attention_opts *opts);
 #define hone_attention(...)                                                                                  \
     HONE_OPTS3(hone_attention_opt, hone_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_attention_opts))

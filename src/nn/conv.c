@@ -28,7 +28,9 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
     for (int a = 0; a < c->axes; a++) w.dim[2 + a] = o->kernel[a] ? o->kernel[a] : c->kernel;
     hone_node *weight = hone_weight(self, graph, "weight", w, o->initializer ? o->initializer : HONE_INIT_GLOROT_UNIFORM);
     hone_node *bias = NULL;
-    if (!o->no_bias && !(bias = hone_weight(self, graph, "bias", HONE_SHAPE(c->filters), HONE_INIT_ZEROS))) return NULL;
+    if (!o->no_bias && !(bias = hone_weight(self, graph, "bias", HONE_SHAPE(c->filters),
+                                            o->bias_initializer ? o->bias_initializer : HONE_INIT_ZEROS)))
+        return NULL;
     hone_conv_opts op = {.struct_size = sizeof op, .padding = o->padding, .groups = groups, .activation = o->activation};
     memcpy(op.stride, o->stride, sizeof op.stride);
     memcpy(op.dilation, o->dilation, sizeof op.dilation);

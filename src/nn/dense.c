@@ -21,7 +21,8 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         }
     hone_node *w = hone_weight(self, graph, "weight", HONE_SHAPE(dense->units, features), initializer);
     hone_node *b = NULL;
-    if (!dense->opts.no_bias && !(b = hone_weight(self, graph, "bias", HONE_SHAPE(dense->units), HONE_INIT_ZEROS)))
+    if (!dense->opts.no_bias && !(b = hone_weight(self, graph, "bias", HONE_SHAPE(dense->units),
+                                                  dense->opts.bias_initializer ? dense->opts.bias_initializer : HONE_INIT_ZEROS)))
         return NULL;
     if (!dense->lora.rank) return hone_linear(x, w, b, .activation = dense->opts.activation);
     hone_node *y = hone__lora_apply(self, graph, &dense->lora, x, w, b);
@@ -40,4 +41,10 @@ hone_layer *hone_dense_opt(hone_ctx *ctx, int64_t units, const hone_dense_opts *
     dense->units = units;
     if (opts) dense->opts = *opts;
     return &dense->base;
+}
+
+hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units, const hone_dense_opts *opts)
+{
+    hone_layer *child = hone__layer_find(layer, name);
+    return child ? child : hone_layer_add(layer, name, hone_dense_opt(layer->ctx, units, opts));
 }

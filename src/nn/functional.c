@@ -73,7 +73,10 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         if (a && a->first == c) {
             hone_node *inputs[16];
             ok = a->n_in <= 16;
-            for (int i = 0; i < a->n_in && ok; i++) ok = (inputs[i] = now[a->in[i]->id]) != NULL;
+            for (int i = 0; i < a->n_in && ok; i++) {
+                inputs[i] = a->in[i] ? now[a->in[i]->id] : NULL;
+                ok = inputs[i] || !a->in[i];
+            }
             hone_node *y = ok ? hone_apply_n(a->layer, a->n_in, inputs) : NULL;
             ok = y != NULL;
             now[a->out->id] = y;

@@ -95,6 +95,7 @@ void hone_layer_free(hone_layer *layer)
     for (size_t i = 0; i < layer->n_children; i++) hone_layer_free(layer->children[i]);
     if (layer->destroy) layer->destroy(layer);
     for (size_t i = 0; i < layer->n_params; i++) free_param(ctx, layer->params[i]);
+    hone__free_initials(layer);
     hone__free(ctx, layer->children);
     hone__free(ctx, layer->params);
     hone__free(ctx, layer->name);
@@ -133,7 +134,7 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     hone_graph *graph = inputs[0]->call->graph;
     if (!hone__ok(graph->ctx)) return NULL;
     for (int i = 0; i < n; i++)
-        if (!inputs[i]) return NULL;
+        if (!inputs[i] && !(layer->required_inputs > 0 && i >= layer->required_inputs)) return NULL;
     size_t first = graph->n_calls;
     bool outermost = graph->depth++ == 0;
     const char *before = hone__scope_push(graph, layer->name);
@@ -197,6 +198,8 @@ static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *n
         hone__fail(ctx, HONE_SHAPE, "%s: parameter '%s' cannot have shape %s", layer->type, name, HONE__SHAPE_STR(shape));
         return NULL;
     }
+    hone__initial initial;
+    if (!hone__initial_of(layer, name, initializer, &initial)) return NULL;
     param = hone__calloc(ctx, 1, sizeof *param);
     if (!param) return NULL;
     if (!hone__grow(ctx, (void **)&layer->params, &layer->params_capacity, layer->n_params + 1, sizeof *layer->params)) {
@@ -205,7 +208,7 @@ static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *n
     }
     *param = (hone_param){.v = {.ctx = ctx, .name = "", .dtype = HONE_F32, .stored = HONE_F32, .shape = shape,
                                 .trainable = !state, .version = 1},
-                          .layer = layer, .local = name, .initializer = initializer, .state = state};
+                          .layer = layer, .local = name, .initial = initial, .state = state};
     param->v.owner = param;
     layer->params[layer->n_params++] = param;
     const hone_layer *root = layer;

@@ -88,8 +88,7 @@ static hone_status first_values(hone_model *model, hone_param *param, const hone
     int64_t count = hone_shape_count(param->v.shape);
     if (source->data) return hone__convert_all(model->ctx, values, HONE_F32, source->data, source->stored, count);
     uint64_t key = hone__key(hone__key(model->ctx->seed, 0x696E6974), hone__hash(param->name, strlen(param->name), 0));
-    hone__fill_initial(param->initializer, param->v.shape, key, values);
-    return HONE_OK;
+    return hone__fill_initial(model->ctx, &param->initial, param->v.shape, key, values);
 }
 
 static int64_t aligned_count(const hone_param *param)

@@ -5,12 +5,24 @@
 #include "graph/graph.h"
 #include "hone/nn.h"
 
+/* How a parameter's values begin. */
+typedef struct hone__initial {
+    hone_initializer initializer;
+    hone_init_opts opts;
+} hone__initial;
+/* What hone_layer_initialize said; the latest comes first. */
+struct hone_initial_rule {
+    hone__initial initial;
+    struct hone_initial_rule *next;
+    char *name;
+};
+
 struct hone_param {
     hone__variable v;
     hone_layer *layer;
     const char *local; /* its name within the layer */
     char *name;        /* dotted; set when the model is known */
-    hone_initializer initializer;
+    hone__initial initial;
     bool state;     /* hone_state: never trained, memory of its own */
     bool sealed;    /* has its memory */
     int64_t offset; /* in its segment, elements; trained ones */
@@ -71,7 +83,13 @@ void hone__layer_adopted(hone_layer *layer);
 /* NULL when there is no such layer; path dotted, "" the root. */
 hone_layer *hone__layer_find(hone_layer *root, const char *path);
 char *hone__layer_path(const hone_layer *layer, const char *last); /* dotted, with last appended; hone__free */
-void hone__fill_initial(hone_initializer initializer, hone_shape shape, uint64_t key, float *values);
+/* MEMORY: orthogonal ones need some. */
+hone_status hone__fill_initial(hone_ctx *ctx, const hone__initial *initial, hone_shape shape, uint64_t key, float *values);
+/* What was said of the layer's parameter of that name, else the layer's own choice. false: no memory to look it up. */
+bool hone__initial_of(const hone_layer *layer, const char *name, hone_initializer own, hone__initial *initial);
+void hone__free_initials(hone_layer *layer);
+/* The layer's child of that name, a dense layer made when first asked for: its size depends on the input. */
+hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units, const hone_dense_opts *opts);
 
 /* ---- LoRA ---- */
 typedef struct hone__lora {

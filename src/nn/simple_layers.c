@@ -6,14 +6,19 @@
 typedef struct embedding {
     hone_layer base;
     int64_t vocabulary, size;
-    hone_initializer initializer;
+    hone_embedding_opts opts;
 } embedding;
 
 static hone_node *embedding_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     embedding *e = (embedding *)(void *)self;
     (void)n;
-    return hone_embedding(hone_weight(self, graph, "weight", HONE_SHAPE(e->vocabulary, e->size), e->initializer), in[0]);
+    hone_initializer initializer = e->opts.initializer ? e->opts.initializer : HONE_INIT_NORMAL;
+    hone_node *y = hone_embedding(hone_weight(self, graph, "weight", HONE_SHAPE(e->vocabulary, e->size), initializer), in[0]);
+    if (!y || !e->opts.padding) return y;
+    hone_node *padding = hone_fill(graph, in[0]->dtype, HONE_SCALAR, (double)e->opts.padding_index);
+    hone_node *counts = hone_expand_dims(hone_not_equal(in[0], padding), -1);
+    return hone_where(counts, y, hone_fill(graph, y->dtype, HONE_SCALAR, 0));
 }
 
 hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size, const hone_embedding_opts *opts)
@@ -23,11 +28,16 @@ hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t 
         hone__fail(ctx, HONE_INVALID, "embedding: vocabulary and size must be at least 1");
         return NULL;
     }
+    if (opts && opts->padding && (opts->padding_index < 0 || opts->padding_index >= vocabulary)) {
+        hone__fail(ctx, HONE_INVALID, "embedding: the padding index must be in [0, %lld), not %lld", (long long)vocabulary,
+                   (long long)opts->padding_index);
+        return NULL;
+    }
     embedding *e = (embedding *)(void *)hone_layer_new(ctx, sizeof *e, "embedding", embedding_forward);
     if (!e) return NULL;
     e->vocabulary = vocabulary;
     e->size = size;
-    e->initializer = opts && opts->initializer ? opts->initializer : HONE_INIT_NORMAL;
+    if (opts) e->opts = *opts;
     return &e->base;
 }
 
@@ -37,33 +47,54 @@ typedef struct norm {
     hone_layer base;
     double epsilon;
     bool no_bias;
+    int axes;
 } norm;
 
-static int64_t features(hone_node *x) { return x->shape.rank ? x->shape.dim[x->shape.rank - 1] : 1; }
+/* Parameters have the shape of the last `axes` axes; the ops see these as one axis. */
+static hone_node *norm_forward(hone_layer *self, hone_graph *graph, hone_node *x, bool centred)
+{
+    norm *l = (norm *)(void *)self;
+    hone_shape s = x->shape, of = {.rank = l->axes}, rows = {.rank = s.rank - l->axes + 1};
+    if (s.rank < l->axes) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': normalizes over the last %d axes, the input is %s", self->type, graph->scope,
+                   l->axes, HONE__SHAPE_STR(s));
+        return NULL;
+    }
+    for (int d = 0; d < l->axes; d++) of.dim[d] = s.dim[s.rank - l->axes + d];
+    for (int d = 0; d < s.rank - l->axes; d++) rows.dim[d] = s.dim[d];
+    hone_shape flat = HONE_SHAPE(hone_shape_count(of));
+    rows.dim[rows.rank - 1] = flat.dim[0];
+    hone_node *w = hone_weight(self, graph, "weight", of, HONE_INIT_ONES), *b = NULL;
+    if (centred && !l->no_bias && !(b = hone_weight(self, graph, "bias", of, HONE_INIT_ZEROS))) return NULL;
+    if (l->axes > 1) x = hone_reshape(x, rows), w = hone_reshape(w, flat), b = b ? hone_reshape(b, flat) : NULL;
+    if (!w) return NULL;
+    hone_node *y = centred ? hone_layer_norm(x, w, b, l->epsilon) : hone_rms_norm(x, w, l->epsilon);
+    return l->axes > 1 ? hone_reshape(y, s) : y;
+}
 
 static hone_node *layer_norm_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
-    norm *l = (norm *)(void *)self;
     (void)n;
-    hone_node *w = hone_weight(self, graph, "weight", HONE_SHAPE(features(in[0])), HONE_INIT_ONES), *b = NULL;
-    if (!l->no_bias && !(b = hone_weight(self, graph, "bias", HONE_SHAPE(features(in[0])), HONE_INIT_ZEROS))) return NULL;
-    return w ? hone_layer_norm(in[0], w, b, l->epsilon) : NULL;
+    return norm_forward(self, graph, in[0], true);
 }
-
 static hone_node *rms_norm_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
-    norm *l = (norm *)(void *)self;
     (void)n;
-    hone_node *w = hone_weight(self, graph, "weight", HONE_SHAPE(features(in[0])), HONE_INIT_ONES);
-    return w ? hone_rms_norm(in[0], w, l->epsilon) : NULL;
+    return norm_forward(self, graph, in[0], false);
 }
 
 static hone_layer *new_norm(hone_ctx *ctx, const char *type, hone_layer_fn forward, const hone_norm_opts *opts)
 {
+    if (!hone__ok(ctx)) return NULL;
+    if (opts && (opts->axes < 0 || opts->axes > HONE_MAX_RANK)) {
+        hone__fail(ctx, HONE_INVALID, "%s: axes must be 1 to %d, not %d", type, HONE_MAX_RANK, opts->axes);
+        return NULL;
+    }
     norm *l = (norm *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);
     if (!l) return NULL;
     l->epsilon = opts && opts->epsilon > 0 ? opts->epsilon : 1e-5;
     l->no_bias = opts && opts->no_bias;
+    l->axes = opts && opts->axes ? opts->axes : 1;
     return &l->base;
 }
 

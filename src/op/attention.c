@@ -12,8 +12,7 @@ struct attention_attr {
 static const hone__attr attrs[] = {HONE__ATTR(struct attention_attr, scale, F64),
                                    HONE__ATTR(struct attention_attr, causal, BOOL), {0}};
 
-/* q, k, v are inputs 0, 1, 2; the limits are inputs `limits` and `limits` + 1, the rows `limits` + 2. */
-static bool check(hone__call *call, int limits)
+bool hone__attention_check(hone__call *call, int limits)
 {
     hone_shape q = call->in[0]->shape, k = call->in[1]->shape, v = call->in[2]->shape;
     if (!hone__want_same_real(call, 0, 1) || !hone__want_same_real(call, 0, 2)) return false;
@@ -51,7 +50,7 @@ static hone_shape lse_shape(const hone__call *call)
 
 static bool shape(hone__call *call)
 {
-    return check(call, 3) && hone__set_out(call, 0, call->in[0]->dtype, call->in[0]->shape) &&
+    return hone__attention_check(call, 3) && hone__set_out(call, 0, call->in[0]->dtype, call->in[0]->shape) &&
            hone__set_out(call, 1, call->in[0]->dtype, lse_shape(call));
 }
 
@@ -252,7 +251,7 @@ static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, h
 static bool grad_shape(hone__call *call)
 {
     hone_shape q = call->in[0]->shape;
-    if (!check(call, 6) || !hone__want_same_real(call, 0, 3) || !hone__want_same_real(call, 0, 4) ||
+    if (!hone__attention_check(call, 6) || !hone__want_same_real(call, 0, 3) || !hone__want_same_real(call, 0, 4) ||
         !hone__want_same_real(call, 0, 5) || !hone__want_shape(call, 3, q, "result") ||
         !hone__want_shape(call, 4, lse_shape(call), "log sum") || !hone__want_shape(call, 5, q, "gradient"))
         return false;
@@ -437,6 +436,8 @@ hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const ho
 {
     if (!q || !k || !v) return NULL;
     hone_attention_opts o = opts ? *opts : (hone_attention_opts){0};
+    bool drops = o.dropout != 0 && (hone_graph_mode(q->call->graph) == HONE_TRAIN || !(o.dropout > 0 && o.dropout < 1));
+    if (o.mask || drops) return hone__attention_masked(q, k, v, &o);
     hone_node *in[6] = {q, k, v, o.begin, o.end, o.rows};
     return hone__record(q->call->graph, &hone__op_attention, o.rows ? 6 : o.end ? 5 : o.begin ? 4 : 3, in,
                         &(struct attention_attr){o.scale, o.causal});

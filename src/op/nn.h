@@ -47,6 +47,12 @@ typedef struct hone__recurrent {
 hone_node *hone__recurrent_node(const hone__recurrent *r);
 int hone__cell_gates(hone__cell_kind kind);
 
+/* Refuses what is no attention: q, k, v are inputs 0, 1, 2; begin and end are inputs `limits` and `limits` + 1, rows is
+   `limits` + 2. */
+bool hone__attention_check(hone__call *call, int limits);
+/* hone_attention with the whole matrix of scores, for a mask and for dropout. opts not NULL. */
+hone_node *hone__attention_masked(hone_node *q, hone_node *k, hone_node *v, const hone_attention_opts *opts);
+
 /* The next piece of scratch. Starting from NULL it measures how much that will be. */
 static inline void *hone__take(char **scratch, size_t bytes)
 {
