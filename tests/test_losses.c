@@ -503,6 +503,39 @@ static void test_wrong_compiles_are_refused(void **state)
     hone_model_release(model);
 }
 
+/* Whichever allocation of compile and fit fails is told, and nothing stays behind. */
+static void test_failing_allocations_lose_nothing(void **state)
+{
+    (void)state;
+    static const double class_weights[2] = {1, 2};
+    static const float values[8] = {1, 2, 3, 4, 4, 3, 2, 1};
+    static const int32_t numbers[4] = {0, 1, 1, 0};
+    int failures = 0;
+    for (int64_t n = 1;; n++) {
+        counting count = {0};
+        hone_ctx *c = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, &count});
+        count.fail_at = count.calls + n;
+        hone_tensor *x = hone_tensor_from_f32(c, HONE_SHAPE(4, 2), values), *y = hone_tensor_from_i32(c, HONE_SHAPE(4), numbers);
+        hone_model *model = hone_model_of(hone_dense(c, 2));
+        hone_history *h = NULL;
+        hone_status status = hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .metrics = "f1,roc_auc",
+                                          .loss_options = {.label_smoothing = 0.1});
+        if (status == HONE_OK)
+            status = hone_fit(model, x, y, &h, .epochs = 2, .batch_size = 2, .class_weights = class_weights, .n_class_weights = 2,
+                              .validation_x = x, .validation_y = y);
+        bool reached = count.calls >= count.fail_at;
+        assert_true((status == HONE_OK) == !reached && (hone_ctx_status(c) == HONE_OK) == !reached);
+        hone_history_free(h);
+        hone_model_release(model);
+        hone_tensor_free(x), hone_tensor_free(y);
+        hone_ctx_release(c);
+        assert_int_equal(count.live, 0);
+        if (!reached) break;
+        failures++;
+    }
+    assert_true(failures > 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +551,7 @@ int main(void)
         TEST(test_weights_of_classes),
         TEST(test_metrics_are_reported),
         TEST(test_wrong_compiles_are_refused),
+        TEST(test_failing_allocations_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

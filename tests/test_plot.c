@@ -131,6 +131,51 @@ static void extreme_values_are_drawn_or_left_out(void **state)
     hone_ctx_release(ctx);
 }
 
+/* classes x classes with `count` in each cell of the diagonal, 1 right of it. */
+static hone_confusion *near_diagonal(hone_ctx *ctx, int classes, int count)
+{
+    hone_confusion *c = hone_confusion_new(ctx, classes);
+    for (int32_t i = 0; i < classes; i++)
+        for (int k = 0; k <= count; k++) {
+            int32_t answer = k ? i : (i + 1) % classes;
+            hone_tensor *t = hone_tensor_from_i32(ctx, HONE_SHAPE(1), &i), *p = hone_tensor_from_i32(ctx, HONE_SHAPE(1), &answer);
+            assert_hone_ok(ctx, hone_confusion_update(c, p, t));
+            hone_tensor_free(t), hone_tensor_free(p);
+        }
+    return c;
+}
+
+static void confusion_is_drawn_with_counts_while_there_is_room(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"setosa", "versicolor #2", "a class with a name that is much too long for its column, and <odd>"};
+    static const struct {
+        int classes;
+        bool named, counts;
+    } cases[] = {{3, true, true}, {1, false, true}, {20, false, true}, {200, false, false}};
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_confusion *c = near_diagonal(ctx, cases[i].classes, 37);
+        if (drawn(ctx, hone_plot_confusion(ctx, scratch("confusion.svg"), "title", c, cases[i].named ? names : NULL))) {
+            char *svg = hone__read_file(ctx, scratch("confusion.svg"), 1 << 24, NULL);
+            assert_non_null(svg);
+            assert_only_numbers(svg);
+            /* texts are written character by character: 37; with one class 38 */
+            int counts = times(svg, ">&#x33;&#x37;<") + times(svg, ">&#x33;&#x38;<");
+            assert_int_equal(counts, cases[i].counts ? cases[i].classes : 0);
+            assert_int_equal(times(svg, "<polyline"), (cases[i].classes > 1 ? 2 * cases[i].classes : 1) + 1); /* and one for zeros */
+            assert_true(times(svg, "<text") <= (cases[i].counts ? cases[i].classes * cases[i].classes : 0) + 2 * cases[i].classes + 3);
+            hone__free(ctx, svg);
+        }
+        hone_confusion_free(c);
+    }
+    hone_confusion *many = hone_confusion_new(ctx, 257);
+    assert_int_equal(hone_plot_confusion(ctx, scratch("many.svg"), NULL, many, NULL), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "257 classes are more than"));
+    hone_confusion_free(many);
+    hone_ctx_release(ctx);
+}
+
 static void pictures_that_cannot_be_are_refused(void **state)
 {
     (void)state;
@@ -304,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_picture_is_written_whole_as_svg_and_as_png),
         cmocka_unit_test(many_points_make_a_small_picture),
         cmocka_unit_test(extreme_values_are_drawn_or_left_out),
+        cmocka_unit_test(confusion_is_drawn_with_counts_while_there_is_room),
         cmocka_unit_test(pictures_that_cannot_be_are_refused),
         cmocka_unit_test(events_are_records_that_tensorboard_reads),
         cmocka_unit_test(progress_is_one_line_that_fits),

@@ -116,6 +116,10 @@ typedef struct hone_plot_series {
    INVALID for another ending, IO, INTERNAL when PLplot gives up. */
 HONE_API hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char *title, const char *x_label,
                                      const char *y_label, size_t n, const hone_plot_series *series);
+/* The same for a confusion matrix of up to 256 classes: a row a target, a column an answer, shaded by the share of the row, with
+   counts while cells have room for them. names[classes], UTF-8; NULL: numbers. */
+HONE_API hone_status hone_plot_confusion(hone_ctx *ctx, const char *path, const char *title, const hone_confusion *confusion,
+                                         const char *const *names);
 
 /* ---- TensorBoard ------------------------------------------------------------------------------------- */
 
