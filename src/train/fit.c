@@ -108,11 +108,13 @@ static void reset_metrics(hone__compiled *c)
     for (size_t i = 0; i < c->n_metrics; i++) hone_metric_reset(c->metrics[i]);
 }
 
-static void tell(const hone__compiled *c, const totals *sum, measured *result)
+/* MEMORY when a metric ran out of it. */
+static hone_status tell(const hone__compiled *c, const totals *sum, measured *result)
 {
     result->loss = sum->rows ? sum->loss / (double)sum->rows : NAN;
     result->accuracy = sum->rows && sum->counted ? sum->right / (double)sum->rows : NAN;
     for (size_t i = 0; i < c->n_metrics && result->metrics; i++) result->metrics[i] = hone_metric_result(c->metrics[i]);
+    return c->ctx->status;
 }
 
 static hone_status evaluate(hone_model *model, const examples *data, const int64_t *order, int64_t rows, int64_t batch,
@@ -126,8 +128,8 @@ static hone_status evaluate(hone_model *model, const examples *data, const int64
         int64_t count = HONE_MIN(batch, rows - at);
         status = run_batch(model, data, order + at, count, count, &call, &sum);
     }
-    tell(model->train, &sum, result);
-    return status;
+    hone_status told = tell(model->train, &sum, result);
+    return status == HONE_OK ? told : status;
 }
 
 static int64_t *row_numbers(hone_ctx *ctx, int64_t n)
@@ -316,8 +318,7 @@ static hone_status epoch(hone_model *model, const examples *data, const int64_t 
         if (status != HONE_OK) return status;
         ++*step;
     }
-    tell(c, &sum, result);
-    return HONE_OK;
+    return tell(c, &sum, result);
 }
 
 static hone_status train(hone_model *model, const examples *data, int64_t rows, int64_t held_out, int64_t *order,
