@@ -178,6 +178,28 @@ static void test_transposed_convolution_is_pytorchs(void **state)
     hone_safetensors_close(file);
 }
 
+static void test_upsampling_and_adaptive_pooling_are_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    hone_tensor *x = golden_tensor(file, "resampled.x");
+    hone_layer *const layers[] = {hone_upsampling(ctx, HONE_SHAPE(2, 3), false), hone_upsampling(ctx, HONE_SHAPE(2), true),
+                                  hone_adaptive_average_pool(ctx, HONE_SHAPE(3, 4)), hone_adaptive_average_pool(ctx, HONE_SHAPE(1, 7))};
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "resampled.y%d", i);
+        hone_model *model = hone_model_of(layers[i]);
+        hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+        if (!have) fail_msg("%s", hone_error(ctx));
+        assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
+        assert_near(hone_tensor_data(have), want, 2e-6, name);
+        hone_tensor_free(want), hone_tensor_free(have);
+        hone_model_release(model);
+    }
+    hone_tensor_free(x);
+    hone_safetensors_close(file);
+}
+
 static void record_activation(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
     (void)graph;
@@ -316,6 +338,8 @@ static void test_refusals_say_what_does_not_fit(void **state)
     refuse(hone_sequential(ctx, hone_zero_padding(ctx, HONE_SHAPE(1, 1), HONE_SHAPE(1, 1))), any, "zero_padding '0'");
     refuse(hone_sequential(ctx, hone_cropping(ctx, HONE_SHAPE(2), HONE_SHAPE(2))), any, "nothing would be left");
     refuse(hone_spatial_dropout(ctx, 1), any, "the rate must be in [0, 1), not 1");
+    refuse(hone_upsampling(ctx, HONE_SHAPE(0), true), any, "upsampling: 1 to 3 sizes of at least 1, not [0]");
+    refuse(hone_sequential(ctx, hone_adaptive_average_pool(ctx, HONE_SHAPE(2, 2))), any, "adaptive_average_pool '0': the input must be");
     refuse(hone_lambda(ctx, NULL, NULL), any, "needs a function");
     refuse(hone_conv_transpose2d(ctx, 0, 3), any, "filters and kernel must be at least 1");
     refuse(hone_sequential(ctx, hone_conv_transpose2d(ctx, 4, 3)), any, "conv_transpose2d '0': the input must be");
@@ -337,7 +361,7 @@ static void test_refusals_say_what_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_states_are_never_trained_and_may_be_written),
-                                       TEST(test_transposed_convolution_is_pytorchs),
+                                       TEST(test_transposed_convolution_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_layers_of_several_inputs_and_of_a_users_function),
                                        TEST(test_spatial_dropout_drops_channels), TEST(test_refusals_say_what_does_not_fit)};

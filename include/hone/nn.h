@@ -211,6 +211,14 @@ HONE_API hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, cons
 HONE_API hone_layer *hone_global_max_pool(hone_ctx *ctx);
 HONE_API hone_layer *hone_global_average_pool(hone_ctx *ctx);
 
+/* x [N, C, in...] with 1 to 3 spatial axes, each `factor` times as long: factors for each axis, or one for all. A position has the
+   value of the nearest one, or, linear, of those on both sides by their distance (bilinear, trilinear; PyTorch's align_corners
+   False). Computed in the function's compute dtype. */
+HONE_API hone_layer *hone_upsampling(hone_ctx *ctx, hone_shape factors, bool linear);
+/* [N, C, in...] -> [N, C, sizes...] (one size: for all axes): position o is the mean of [o in / out, (o + 1) in / out), rounded
+   outwards, as in PyTorch. */
+HONE_API hone_layer *hone_adaptive_average_pool(hone_ctx *ctx, hone_shape sizes);
+
 typedef struct hone_embedding_opts {
     size_t struct_size;
     hone_initializer initializer; /* default HONE_INIT_NORMAL */

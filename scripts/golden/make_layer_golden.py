@@ -51,6 +51,10 @@ def main():
         x = torch.randn(2, channels, 4, 5)
         golden.update({f"transposed{i}.{key}": value.detach() for key, value in
                        {"x": x, "weight": layer.weight, "bias": layer.bias, "y": layer(x)}.items()})
+    x = torch.randn(2, 3, 5, 4)
+    golden.update({"resampled.x": x, "resampled.y0": F.interpolate(x, scale_factor=(2, 3), mode="nearest"),
+                   "resampled.y1": F.interpolate(x, scale_factor=2, mode="bilinear"),
+                   "resampled.y2": F.adaptive_avg_pool2d(x, (3, 4)), "resampled.y3": F.adaptive_avg_pool2d(x, (1, 7))})
     v = torch.linspace(-7.9, 8.05, 160).requires_grad_()
     golden["activations.x"] = v.detach().clone()
     for i, function in enumerate(ACTIVATIONS):
