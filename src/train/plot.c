@@ -3,6 +3,7 @@
    it. */
 #include "train/train.h"
 
+#include "base/library.h"
 #include "base/os.h"
 
 #include <math.h>
@@ -10,7 +11,6 @@
 
 #if HONE_HAVE_PLPLOT
 
-#include <dlfcn.h>
 #include <plplot.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -24,32 +24,15 @@
         X(c_plend1) X(c_pladv) X(c_plvpor) X(c_plwind) X(c_plcol0) X(c_plwidth) X(c_plline) X(c_plfill)    \
             X(c_plptex) X(c_plschr) X(c_plsfont) X(plsexit) X(plsabort) X(plgDevs)
 
-typedef struct plplot {
-#define X(name) __typeof__(&name) name;
-    PLPLOT_FUNCTIONS(X)
-#undef X
-} plplot;
+HONE__LIBRARY(plplot, PLPLOT_FUNCTIONS);
+typedef struct plplot plplot;
 
 /* False: *missing says what. Never unloaded again: PLplot's drivers and its atexit handlers stay. */
 static bool load(plplot *pl, const char **missing)
 {
-    static const char *const names[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15",
-                                        "libplplot.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < HONE_ARRAY_LEN(names) && !library; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    *missing = "PLplot cannot be loaded";
-    if (!library) return false;
-    void *symbol;
-    bool all = true;
-#define X(name)                                                 \
-    symbol = dlsym(library, #name);                             \
-    if (!symbol) all = false, *missing = "PLplot lacks " #name; \
-    memcpy(&pl->name, &symbol, sizeof symbol);
-    PLPLOT_FUNCTIONS(X)
-#undef X
-    dlclose(library);
-    return all;
+    static const char *const files[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15", "libplplot.so", NULL};
+    *missing = hone__library_open(files, plplot_names, HONE_ARRAY_LEN(plplot_names), pl);
+    return !*missing;
 }
 
 /* PLplot has one state for the whole process, and leaves it by exit() unless a handler jumps away. These are
