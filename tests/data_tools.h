@@ -16,6 +16,7 @@ static inline void skip_unsupported(hone_ctx *ctx)
 {
     if (hone_ctx_status(ctx) != HONE_UNSUPPORTED) return;
     print_message("skipped: %s\n", hone_error(ctx));
+    hone_clear_error(ctx);
     skip();
 }
 

@@ -304,11 +304,16 @@ static bool read_everything(hone_ctx *c)
 static void failing_allocations_are_told(void **state)
 {
     (void)state;
-    hone_tensor *t = hone_wav_load(ctx, DATA_FILE("sound_16.wav"), NULL);
+    hone_tensor *t = hone_wav_load(ctx, DATA_FILE("sound_16.wav"), NULL); /* every library must be there */
     need(t);
     hone_tensor_free(t);
     need(t = hone_image_load(ctx, DATA_FILE("images/dog/b.jpg")));
     hone_tensor_free(t);
+    need(t = hone_image_load(ctx, DATA_FILE("images/cat/a.png")));
+    hone_tensor_free(t);
+    need(t = hone_idx_load(ctx, DATA_FILE("numbers.idx.gz")));
+    hone_tensor_free(t);
+    need(golden);
     fail_each_allocation(read_everything);
 }
 
