@@ -1,4 +1,4 @@
-/* Any bytes as a CSV file: an error or a table whose parts fit together. The first byte chooses options. */
+/* Any bytes as a CSV file: an error, or a table and a frame whose parts fit together. The first byte chooses options. */
 #include "data/data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +28,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     hone_table_free(t);
+    hone_clear_error(ctx);
+    hone_frame_opts frame_opts = {.struct_size = sizeof frame_opts, .delimiter = opts.delimiter, .no_header = opts.no_header};
+    hone_frame *f = hone__frame_read(ctx, "fuzz", (const char *)data + 1, size - 1, &frame_opts);
+    if (!f != (hone_ctx_status(ctx) != HONE_OK)) __builtin_trap();
+    for (size_t i = 0; f && i < f->n_columns; i++)
+        for (int64_t r = 0; r < f->rows; r++)
+            if (f->columns[i].codes && f->columns[i].codes[r] >= (int64_t)f->columns[i].n_categories) __builtin_trap();
+    if (f && hone_frame_drop_duplicates(f, NULL) != HONE_OK) __builtin_trap();
+    hone_frame_free(f);
     if (ctx->bytes) __builtin_trap(); /* something leaked */
     hone_ctx_release(ctx);
     return sum == 42 ? -1 : 0; /* keeps the sum alive */

@@ -61,6 +61,329 @@ HONE_API hone_scaler *hone_scaler_fit(const hone_tensor *x);
 HONE_API hone_status hone_scaler_apply(const hone_scaler *scaler, hone_tensor *x);
 HONE_API void hone_scaler_free(hone_scaler *scaler); /* NULL is allowed */
 
+/* ---- frames: columns of numbers and of text --------------------------------------------------------------- */
+
+/* What a column holds. INTEGER: whole numbers of at most 2^53 each way; kept as doubles, as real ones are. */
+typedef enum hone_column_type { HONE_COLUMN_INTEGER, HONE_COLUMN_REAL, HONE_COLUMN_TEXT } hone_column_type;
+
+/* One column of a frame. */
+typedef struct hone_column {
+    const char *name;
+    hone_column_type type;
+    double *numbers;   /* [rows], NaN: missing; NULL for text */
+    int32_t *codes;    /* [rows] for text: which of the categories, -1: missing; NULL for numbers */
+    char **categories; /* the different texts, sorted bytewise; some may be in no row any more */
+    size_t n_categories;
+} hone_column;
+
+/* A table with columns of different types. Change it by the functions below alone. */
+typedef struct hone_frame {
+    int64_t rows;
+    hone_column *columns;
+    size_t n_columns;
+} hone_frame;
+
+/* A list of names of columns, as an option. */
+#define HONE_COLUMNS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+typedef struct hone_frame_opts {
+    size_t struct_size;
+    char delimiter;             /* default: a tab for files that end in .tsv, else ',' */
+    bool no_header;             /* the first line is data already: columns are named "0", "1", ... */
+    const char *const *missing; /* HONE_COLUMNS of what stands for a missing value; default: nothing, NA, N/A, n/a, #N/A,
+                                   <NA>, NULL, null, None; NaN and nan always do */
+    const char *const *text;    /* HONE_COLUMNS that are text whatever they look like (codes, phone numbers) */
+} hone_frame_opts;
+/* Reads a CSV or TSV file (as hone_csv_load does). A column whose values are all numbers is one of numbers (INTEGER when
+   all are whole; REAL when there are none at all), any other is text. NULL on error (sticky): IO; FORMAT with line and
+   column, also for two columns of one name; NOT_FOUND when `text` names a column that is not there; INVALID for a delimiter
+   that is a quote or a line break; MEMORY. The frame is the caller's. */
+HONE_API hone_frame *hone_frame_load_opt(hone_ctx *ctx, const char *path, const hone_frame_opts *opts);
+#define hone_frame_load(...)                                                                                 \
+    HONE_OPTS2(hone_frame_load_opt, hone_frame_opts, __VA_ARGS__, .struct_size = sizeof(hone_frame_opts))
+/* A frame without columns, for data in memory: records to predict on. NULL on error (sticky): INVALID for rows < 0. */
+HONE_API hone_frame *hone_frame_new(hone_ctx *ctx, int64_t rows);
+/* Appends a column, copied from [rows] numbers (NaN: missing) or texts (NULL: missing). INVALID for a name that is empty or
+   there already; errors stick. */
+HONE_API hone_status hone_frame_add_numbers(hone_frame *frame, const char *name, const double *numbers);
+HONE_API hone_status hone_frame_add_texts(hone_frame *frame, const char *name, const char *const *texts);
+HONE_API void hone_frame_free(hone_frame *frame); /* NULL is allowed */
+/* The column of that name; NULL when there is none (no error). */
+HONE_API const hone_column *hone_frame_find(const hone_frame *frame, const char *name);
+/* Is the value missing? true outside of the frame. */
+HONE_API bool hone_column_missing(const hone_column *column, int64_t row);
+/* The rows of these numbers, in this order, as a new frame. NULL on error (does not stick, but MEMORY): INVALID. */
+HONE_API hone_frame *hone_frame_take(const hone_frame *frame, int64_t count, const int64_t *rows);
+/* Drops rows in place: those with a missing value in one of the columns, or those that equal an earlier row in all of them
+   (missing equals missing). columns: HONE_COLUMNS, NULL: every one. NOT_FOUND for a column that is not there. Errors do not
+   stick, but MEMORY. */
+HONE_API hone_status hone_frame_drop_missing(hone_frame *frame, const char *const *columns);
+HONE_API hone_status hone_frame_drop_duplicates(hone_frame *frame, const char *const *columns);
+
+/* ---- pipelines: from frames to tensors, in the same way for training and prediction ----------------------- */
+
+/* What a step of a pipeline does; results are those of scikit-learn's class of that name. Missing values are left out when
+   fitting and stay missing, but for imputers and encoders. */
+typedef enum hone_pipeline_step {
+    HONE_SIMPLE_IMPUTER,  /* missing values become the column's mean, median, most frequent value (the least of several) or
+                             a constant */
+    HONE_CLIP_OUTLIERS,   /* values outside of [low, high] become low or high: quantiles, or q1 - factor (q3 - q1) and
+                             q3 + factor (q3 - q1) with the quartiles q1 and q3 */
+    HONE_STANDARD_SCALER, /* (v - mean) / standard deviation, the population's; columns that do not vary are centred alone */
+    HONE_MIN_MAX_SCALER,  /* the least becomes `low`, the largest `high` */
+    HONE_ROBUST_SCALER,   /* (v - median) / (quantile high - quantile low) */
+    HONE_ONE_HOT_ENCODER, /* a column for each value, named <column>_<value>, 1 in the rows that have it, in the sorted
+                             order of the values; it stands where the column stood */
+    HONE_ORDINAL_ENCODER, /* a value becomes its number in the sorted order of the values, from 0 */
+    HONE_DROP_COLUMNS     /* the named columns go: row numbers, names of persons */
+} hone_pipeline_step;
+
+/* What stands in for a missing value. */
+typedef enum hone_impute {
+    HONE_IMPUTE_MEAN,
+    HONE_IMPUTE_MEDIAN,
+    HONE_IMPUTE_MOST_FREQUENT,
+    HONE_IMPUTE_CONSTANT
+} hone_impute;
+
+typedef struct hone_pipeline_add_opts {
+    size_t struct_size;
+    const char *const *columns; /* HONE_COLUMNS; default: every column that the step is for: text for encoders, for an
+                                   imputer with fill_text, and none for HONE_DROP_COLUMNS; most frequent: all; else numbers.
+                                   Encoders take columns of numbers when they are named */
+    hone_impute strategy;       /* imputer; default the mean */
+    double fill_value;          /* imputer, constant: for numbers; default 0 */
+    const char *fill_text;      /* imputer, constant: for text */
+    double low, high;           /* both 0: 0.01 and 0.99 (clip), 0 and 1 (min-max), 0.25 and 0.75 (robust) */
+    double iqr_factor;          /* clip: > 0, e.g. 1.5: by quartiles instead of low and high */
+    bool ignore_unknown;        /* encoders: a value not seen in training, or a missing one, is no error but zeros (one-hot)
+                                   or unknown_value (ordinal) */
+    double unknown_value;       /* default -1; HONE_ZERO for 0 */
+    bool drop_first;            /* one-hot: no column for the first value */
+} hone_pipeline_add_opts;
+
+typedef struct hone_pipeline_opts {
+    size_t struct_size;
+    const char *target; /* the column that is to be predicted; default: none, and every column is a feature */
+} hone_pipeline_opts;
+
+/* Steps in their order, fitted on the training data alone and then applied to those and to all others. */
+typedef struct hone_pipeline hone_pipeline;
+/* A pipeline without steps, owned by the caller. NULL on error (sticky): MEMORY. */
+HONE_API hone_pipeline *hone_pipeline_new_opt(hone_ctx *ctx, const hone_pipeline_opts *opts);
+#define hone_pipeline_new(...)                                                                               \
+    HONE_OPTS1(hone_pipeline_new_opt, hone_pipeline_opts, __VA_ARGS__, .struct_size = sizeof(hone_pipeline_opts))
+/* Appends a step, which sees what the steps before it made. INVALID for options out of range; STATE once the pipeline is
+   fitted. Errors stick. */
+HONE_API hone_status hone_pipeline_add_opt(hone_pipeline *pipeline, hone_pipeline_step kind, const hone_pipeline_add_opts *opts);
+#define hone_pipeline_add(...)                                                                               \
+    HONE_OPTS2(hone_pipeline_add_opt, hone_pipeline_add_opts, __VA_ARGS__, .struct_size = sizeof(hone_pipeline_add_opts))
+/* Learns means, categories and so on; again: anew (STATE for a pipeline that was loaded). Errors do not stick (but MEMORY), the pipeline is then not fitted:
+   NOT_FOUND for a column that lacks, DTYPE for one of the wrong type and for text that no step encodes, NUMERIC for infinite
+   values, INVALID when there is nothing to learn from (no rows, a column without values). */
+HONE_API hone_status hone_pipeline_fit(hone_pipeline *pipeline, const hone_frame *frame);
+/* The features of every row, f32 [rows, features] (NaN: missing), and the target: i32 class numbers for text and for whole
+   numbers >= 0, else f32 [rows]; y NULL when it is not wanted, as for data to predict on: then the target need not be there.
+   Both are the caller's. Other columns of the frame and their order don't matter. Errors do not stick (but MEMORY): STATE
+   before fit; NOT_FOUND for a column that lacks; DTYPE for one of another type than in training; INVALID with column, row
+   (from 0) and value for one that training had not; for a target that is missing. */
+HONE_API hone_status hone_pipeline_apply(const hone_pipeline *pipeline, const hone_frame *frame, hone_tensor **x,
+                                         hone_tensor **y);
+/* The columns of x, in order; 0 and NULL before fit and out of range. */
+HONE_API size_t hone_pipeline_features(const hone_pipeline *pipeline);
+HONE_API const char *hone_pipeline_feature(const hone_pipeline *pipeline, size_t index);
+/* The texts of a target, whose numbers in sorted order are the classes; 0 and NULL for a target of numbers. */
+HONE_API size_t hone_pipeline_classes(const hone_pipeline *pipeline);
+HONE_API const char *hone_pipeline_class(const hone_pipeline *pipeline, size_t index);
+/* Writes a fitted pipeline as JSON; the file appears whole or not at all. STATE before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
+HONE_API hone_status hone_pipeline_save(const hone_pipeline *pipeline, const char *path);
+/* Reads it again, owned by the caller: applied, it gives the same to the bit. NULL on error (sticky): IO, FORMAT, MEMORY. */
+HONE_API hone_pipeline *hone_pipeline_load(hone_ctx *ctx, const char *path);
+HONE_API void hone_pipeline_free(hone_pipeline *pipeline); /* NULL is allowed */
+
+/* ---- arrays, pictures and sound in files ------------------------------------------------------------------- */
+/* The libraries behind these are loaded when first used; without them: UNSUPPORTED, with the package to install. */
+
+/* The arrays of a NumPy .npz file, by name. */
+typedef struct hone_npz hone_npz;
+/* Reads numpy.savez's and savez_compressed's files (libzip). Owned by the caller. NULL on error (sticky): IO, FORMAT,
+   UNSUPPORTED, MEMORY, and DTYPE for arrays of strings, objects and the like. */
+HONE_API hone_npz *hone_npz_load(hone_ctx *ctx, const char *path);
+HONE_API void hone_npz_free(hone_npz *npz); /* NULL is allowed */
+HONE_API size_t hone_npz_count(const hone_npz *npz); /* arrays; 0 for NULL */
+/* The name of array `index`; NULL when out of range. */
+HONE_API const char *hone_npz_name(const hone_npz *npz, size_t index);
+/* The array of that name, which lives as long as the npz; NULL when there is none (no error). */
+HONE_API hone_tensor *hone_npz_get(const hone_npz *npz, const char *name);
+
+/* Reads an IDX file (MNIST, Fashion-MNIST), plain or .gz (zlib): u8 as it is, other integers as i32, floats as f32 and f64. The
+   tensor is the caller's. NULL on error (sticky): IO, FORMAT, UNSUPPORTED, MEMORY. */
+HONE_API hone_tensor *hone_idx_load(hone_ctx *ctx, const char *path);
+
+typedef struct hone_image_opts {
+    size_t struct_size;
+    int channels;          /* 3 (default): red, green, blue; 1: grey */
+    int64_t height, width; /* what every picture is resized to; default: its own */
+} hone_image_opts;
+/* Reads a PNG (libpng) or JPEG (TurboJPEG) as f32 [channels, height, width] with values in [0, 1]; what is transparent is
+   black. Resizing is bilinear with antialiasing (Pillow's BILINEAR). The tensor is the caller's. NULL on error (sticky): IO,
+   FORMAT (also for more than 32768 pixels a side), UNSUPPORTED, INVALID for options, MEMORY. */
+HONE_API hone_tensor *hone_image_load_opt(hone_ctx *ctx, const char *path, const hone_image_opts *opts);
+#define hone_image_load(...)                                                                                 \
+    HONE_OPTS2(hone_image_load_opt, hone_image_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_opts))
+
+/* Reads a WAV file (libsndfile): 8, 16, 24 and 32 bit PCM, 32 and 64 bit floats, as f32 [channels, frames]; whole numbers are
+   scaled to [-1, 1). *sample_rate, in Hz, may be NULL. The tensor is the caller's. NULL on error (sticky): IO, FORMAT,
+   UNSUPPORTED (also for compressed ones), MEMORY. */
+HONE_API hone_tensor *hone_wav_load(hone_ctx *ctx, const char *path, int *sample_rate);
+
+typedef struct hone_spectrogram_opts {
+    size_t struct_size;
+    int n_fft;           /* samples of a frame; default 2048. Products of small primes are fast */
+    int hop_length;      /* samples from one frame to the next; default n_fft / 4 */
+    int win_length;      /* of the Hann window in the middle of a frame; default n_fft */
+    int n_mels;          /* default 128 */
+    double f_min, f_max; /* Hz; default 0 and half the sample rate */
+    bool no_log;         /* powers; default: decibels, 10 log10 */
+    double top_db;       /* decibels: nothing is further below the largest value; default 80 */
+    int n_mfcc;          /* > 0: so many cepstral coefficients instead, an orthonormal cosine transform of the decibels */
+} hone_spectrogram_opts;
+/* A mel spectrogram of f32 [samples] or [channels, samples]: f32 [n_mels or n_mfcc, frames], or that for each channel, with
+   1 + samples / hop_length frames, centred, zeros beyond the ends; Slaney's mel scale. Equal to librosa.power_to_db of
+   librosa.feature.melspectrogram, and to librosa.feature.mfcc (0.11). The tensor is the caller's. NULL on error (does not
+   stick, but MEMORY): INVALID, SHAPE, DTYPE. */
+HONE_API hone_tensor *hone_spectrogram_opt(const hone_tensor *x, int sample_rate, const hone_spectrogram_opts *opts);
+#define hone_spectrogram(...)                                                                                \
+    HONE_OPTS2(hone_spectrogram_opt, hone_spectrogram_opts, __VA_ARGS__, .struct_size = sizeof(hone_spectrogram_opts))
+
+/* Windows of a time series [T, ...]: x [n, length, ...], rows [i * stride, i * stride + length), and what follows each,
+   y [n, horizon, ...]; n = (T - length - horizon) / stride + 1. Both are the caller's; y may be NULL with horizon 0. Errors do
+   not stick (but MEMORY): INVALID when a number is out of range, or there is no window; SHAPE, DTYPE. */
+HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length, int64_t horizon, int64_t stride,
+                                       hone_tensor **x, hone_tensor **y);
+
+/* ---- parts of a dataset, by rows ---------------------------------------------------------------------------- */
+/* All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has (as
+   near as whole rows allow); NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
+
+/* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
+HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,
+                                     int64_t *rows, int64_t *n_train);
+/* The same for cross-validation: fold 0 to k - 1 of k parts of nearly equal size is held out; the folds of one seed are
+   disjoint and hold every row. */
+HONE_API hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed,
+                                 int64_t *rows, int64_t *n_train);
+/* `count` rows drawn with replacement, row i with probability weights[i] / their sum; weights [n] are at least 0. */
+HONE_API hone_status hone_sample_rows(hone_ctx *ctx, const double *weights, int64_t n, uint64_t seed, int64_t count,
+                                      int64_t *rows);
+
+/* ---- augmentation --------------------------------------------------------------------------------------------- */
+
+/* What can be done to one example. Pictures are f32 [channels, height, width], sound f32 [samples] or [channels, samples],
+   spectrograms f32 [mels, frames] or [channels, mels, frames], tokens i32 [length]. Angles are in degrees, counterclockwise. */
+typedef enum hone_transform_kind {
+    HONE_RANDOM_HORIZONTAL_FLIP, /* with probability, default 0.5 */
+    HONE_RANDOM_VERTICAL_FLIP,
+    HONE_RANDOM_CROP,     /* height x width (default: as it is) of the picture with `padding` zeros on each side */
+    HONE_CENTER_CROP,     /* height x width from the middle */
+    HONE_RESIZE,          /* to height x width, bilinear with antialiasing */
+    HONE_RANDOM_ROTATION, /* by up to +-degrees around the middle, bilinear; zeros come in */
+    HONE_RANDOM_AFFINE,   /* and moved by up to +-translate of its size, scaled by low to high (default 1), sheared along x by
+                             up to +-shear degrees */
+    HONE_COLOR_JITTER,    /* brightness, contrast, saturation: each factor from 1 - it to 1 + it, in this order; then the hue
+                             turned by up to +-hue of a circle. Values stay in [0, 1] */
+    HONE_RANDOM_ERASING,  /* with probability (default 0.5) a rectangle of low to high (default 0.02 to 0.33) of the area, its
+                             sides' ratio 0.3 to 3.3, becomes `value` (Zhong et al. 2017, arXiv:1708.04896) */
+    HONE_GAUSSIAN_NOISE,  /* normal noise of deviation `std` is added, to anything in f32 */
+    HONE_NORMALIZE,       /* (x - mean[c]) / deviation[c] by channel */
+    HONE_TIME_STRETCH,    /* sound at low to high times the speed (default 0.8 to 1.25), its pitch kept (a phase vocoder);
+                             zeros at the end, or the end cut off, so that it is as long as before */
+    HONE_SPEC_AUGMENT,    /* `masks` bands of up to `height` mels and as many of up to `width` frames become `value` (Park et
+                             al. 2019, arXiv:1904.08779) */
+    HONE_WORD_DROPOUT,    /* each token becomes the token `value` with probability, default 0.1 */
+    HONE_WORD_SWAP        /* `swaps` (default 1) times two neighbouring tokens change places */
+} hone_transform_kind;
+
+/* One transform; what a kind does not name it does not read. probability: of doing it at all (HONE_WORD_DROPOUT: for each
+   token), default 1 where nothing else is said. */
+typedef struct hone_transform {
+    hone_transform_kind kind;
+    double probability;
+    int64_t height, width, padding;
+    double degrees, translate, shear, low, high;
+    double brightness, contrast, saturation, hue;
+    double std, value;
+    const float *mean, *deviation; /* [channels] */
+    int masks, swaps;
+} hone_transform;
+/* Applies a list of transforms, in order, to one example; a function of (seed, epoch, row) alone. The result is the caller's.
+   NULL on error (does not stick, but MEMORY): SHAPE and DTYPE when a transform is not for such an example, INVALID for numbers
+   out of range. */
+HONE_API hone_tensor *hone_transform_apply(const hone_tensor *x, const hone_transform *transforms, size_t n, uint64_t seed,
+                                           int64_t epoch, int64_t row);
+
+/* ---- datasets and loaders --------------------------------------------------------------------------------------- */
+
+/* Examples by number. */
+typedef struct hone_dataset hone_dataset;
+/* Writes example `row` to x and y. Called from several threads at once; ctx is the thread's own, for reading files. Anything
+   but OK ends the epoch with that status. */
+typedef hone_status (*hone_read_fn)(void *user, hone_ctx *ctx, int64_t row, void *x, void *y);
+/* Examples that a function gives; dtypes and shapes are those of one. NULL on error (sticky): INVALID, MEMORY. */
+HONE_API hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype x_dtype, hone_shape x_shape, hone_dtype y_dtype,
+                                        hone_shape y_shape, hone_read_fn read, void *user);
+/* Rows of x [rows, ...] and y [rows, ...], which are borrowed. Bytes are pixels and classes: x in u8 is given as f32 in [0, 1],
+   and [rows, height, width] as [rows, 1, height, width]; y in u8 as i32. NULL on error (sticky): SHAPE, DTYPE, MEMORY. */
+HONE_API hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y);
+/* Pictures (.png, .jpg, .jpeg) in a folder for each class, in sorted order: x f32 [channels, height, width], y i32, the number of
+   the folder. They are read when they are needed. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
+   there is no picture, INVALID, MEMORY. */
+HONE_API hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts);
+#define hone_dataset_images(...)                                                                             \
+    HONE_OPTS2(hone_dataset_images_opt, hone_image_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_opts))
+HONE_API void hone_dataset_free(hone_dataset *dataset); /* NULL is allowed */
+HONE_API int64_t hone_dataset_rows(const hone_dataset *dataset); /* 0 for NULL */
+/* The classes' folders; 0 and NULL for other datasets. */
+HONE_API size_t hone_dataset_classes(const hone_dataset *dataset);
+HONE_API const char *hone_dataset_class(const hone_dataset *dataset, size_t index);
+
+typedef struct hone_loader_opts {
+    size_t struct_size;
+    int batch_size;  /* default 32 */
+    int threads;     /* that read and transform; default 1. Batches are the same to the bit however many there are */
+    int prefetch;    /* batches that are made ahead; default 2 */
+    bool no_shuffle; /* default: a new order each epoch */
+    bool drop_last;  /* leave out a last batch that is not full */
+    uint64_t seed;   /* default 0: the context's */
+    const int64_t *rows; /* [n_rows]: only these, e.g. a fold; default all. Copied */
+    int64_t n_rows;
+    const double *weights; /* of those rows: an epoch draws as many with replacement (hone_sample_rows); default: each once. Copied */
+    const hone_transform *transforms; /* [n_transforms], on x; borrowed */
+    size_t n_transforms;
+    int classes;   /* > 0: y, class numbers, is given one-hot, f32 [classes] */
+    double mixup;  /* > 0: lambda of Beta(mixup, mixup); example i and B - 1 - i of a batch are mixed, and their one-hot
+                      classes (Zhang et al. 2017, arXiv:1710.09412; the pairing is timm's). Needs f32 and classes */
+    double cutmix; /* the same, but a rectangle comes from the other picture (Yun et al. 2019, arXiv:1905.04899); with both,
+                      each batch takes one of them by chance */
+} hone_loader_opts;
+/* Makes batches of a dataset on threads of its own, ahead of who takes them. Whatever is random is a function of (seed, epoch,
+   row). Belongs to the thread of its context. */
+typedef struct hone_loader hone_loader;
+/* A loader of a dataset that outlives it. NULL on error (sticky): INVALID, SHAPE, DTYPE, MEMORY. */
+HONE_API hone_loader *hone_loader_new_opt(const hone_dataset *dataset, const hone_loader_opts *opts);
+#define hone_loader_new(...)                                                                                 \
+    HONE_OPTS1(hone_loader_new_opt, hone_loader_opts, __VA_ARGS__, .struct_size = sizeof(hone_loader_opts))
+HONE_API void hone_loader_free(hone_loader *loader); /* also in the midst of an epoch; NULL is allowed */
+/* Examples and batches an epoch; batch_size: of all but the last. 0 for NULL. */
+HONE_API int64_t hone_loader_rows(const hone_loader *loader);
+HONE_API int64_t hone_loader_batches(const hone_loader *loader);
+HONE_API int hone_loader_batch_size(const hone_loader *loader);
+/* Begins an epoch, from 0; what is left of the present one is dropped. */
+HONE_API hone_status hone_loader_begin(hone_loader *loader, int64_t epoch);
+/* The next batch, x [B, ...] and y [B, ...], which are the loader's until the next call; both NULL at the end of the epoch. On
+   error, which is that of the first row that could not be read: both NULL; does not stick. */
+HONE_API hone_status hone_loader_next(hone_loader *loader, hone_tensor **x, hone_tensor **y);
+
 /* ---- text records, for language models --------------------------------------------------------------- */
 
 /* A part of a conversation. */

@@ -2,6 +2,7 @@
 #ifndef HONE_TRAIN_H
 #define HONE_TRAIN_H
 
+#include "hone/data.h"
 #include "hone/metrics.h"
 #include "hone/optim.h"
 
@@ -91,6 +92,12 @@ HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const
                                   const hone_fit_opts *opts);
 #define hone_fit(...)                                                                                        \
     HONE_OPTS4(hone_fit_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
+/* The same on the batches of a loader, which decides on their size and order: batch_size, no_shuffle, validation_split and
+   weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often). An epoch's
+   number is how many the model has seen. */
+HONE_API hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts);
+#define hone_fit_loader(...)                                                                                 \
+    HONE_OPTS3(hone_fit_loader_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
 
 /* Mean loss over all rows, and the share of right answers (NaN where a target is no class); pointers may be NULL. */
 HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,

@@ -8,7 +8,20 @@
 /* Nothing of `data` is kept; `path` is for messages. */
 hone_table *hone__csv_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
                            const hone_csv_opts *opts);
+hone_frame *hone__frame_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
+                             const hone_frame_opts *opts);
+hone_pipeline *hone__pipeline_read(hone_ctx *ctx, const char *path, const char *data, size_t size);
+hone_npz *hone__npz_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
+hone_tensor *hone__idx_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
+hone_tensor *hone__image_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, const hone_image_opts *opts);
+hone_tensor *hone__wav_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, int *sample_rate);
 /* plain: the whole of it is one record, else JSON lines. */
 hone_records *hone__records_read(hone_ctx *ctx, const char *path, const char *data, size_t size, bool plain);
+
+/* What an example's randomness is a function of. */
+static inline uint64_t hone__row_key(uint64_t seed, int64_t epoch, int64_t row)
+{
+    return hone__key(hone__key(seed, (uint64_t)epoch), (uint64_t)row);
+}
 
 #endif

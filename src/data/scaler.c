@@ -1,5 +1,5 @@
 /* Standardization by column: z = (x - mean) / standard deviation. */
-#include "data/data.h"
+#include "data/frame.h"
 
 #include <math.h>
 
@@ -9,39 +9,18 @@ struct hone_scaler {
     double *mean, *scale; /* [features], one allocation; scale: 1 / deviation, 1 where nothing varies */
 };
 
-/* What the columns come to, f64: two passes, as the one-pass formula cancels. */
-typedef struct column {
-    double sum, squares; /* squares: of x - mean */
-    float least, most;
-    int64_t count; /* of values that are not NaN */
-} column;
-
-static hone_status measure(const hone_tensor *x, column *columns)
+/* Column c of x [rows, features] into values [rows]; false where it is infinite. */
+static bool gather(const hone_tensor *x, int64_t c, double *values)
 {
-    int64_t rows = x->shape.dim[0], features = x->shape.dim[1];
-    const float *values = x->data;
-    for (int64_t c = 0; c < features; c++) columns[c] = (column){.least = INFINITY, .most = -INFINITY};
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < features; c++) {
-            float v = values[r * features + c];
-            if (isnan(v)) continue;
-            if (isinf(v))
-                return hone__fail(x->ctx, HONE_NUMERIC,
-                                  "row %lld, column %lld (from 0) is infinite and cannot be scaled",
-                                  (long long)r, (long long)c);
-            columns[c].sum += v;
-            columns[c].least = fminf(columns[c].least, v);
-            columns[c].most = fmaxf(columns[c].most, v);
-            columns[c].count++;
-        }
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < features; c++) {
-            float v = values[r * features + c];
-            if (isnan(v)) continue;
-            double off = v - columns[c].sum / (double)columns[c].count;
-            columns[c].squares += off * off;
-        }
-    return HONE_OK;
+    int64_t features = x->shape.dim[1];
+    for (int64_t r = 0; r < x->shape.dim[0]; r++) {
+        values[r] = ((const float *)x->data)[r * features + c];
+        if (!isinf(values[r])) continue;
+        hone__fail(x->ctx, HONE_NUMERIC, "row %lld, column %lld (from 0) is infinite and cannot be scaled", (long long)r,
+                   (long long)c);
+        return false;
+    }
+    return true;
 }
 
 hone_scaler *hone_scaler_fit(const hone_tensor *x)
@@ -55,24 +34,24 @@ hone_scaler *hone_scaler_fit(const hone_tensor *x)
         return hone__fail(ctx, HONE_SHAPE, "a scaler is fitted on a table [rows, features], not on %s",
                           HONE__SHAPE_STR(x->shape)),
                NULL;
-    size_t features = (size_t)x->shape.dim[1];
+    int64_t rows = x->shape.dim[0], features = x->shape.dim[1];
     hone_scaler *s = hone__calloc(ctx, 1, sizeof *s);
-    column *columns = s ? hone__calloc(ctx, features, sizeof *columns) : NULL;
-    if (columns) s->mean = hone__calloc(ctx, features, 2 * sizeof *s->mean);
-    bool ok = columns && s->mean && measure(x, columns) == HONE_OK;
+    double *values = s ? hone__calloc(ctx, (size_t)rows, sizeof *values) : NULL;
+    if (values) s->mean = hone__calloc(ctx, (size_t)features, 2 * sizeof *s->mean);
+    bool ok = values && s->mean;
+    for (int64_t c = 0; ok && c < features; c++) {
+        ok = gather(x, c, values);
+        hone__moments m = hone__measure(values, rows);
+        s->mean[c] = m.mean;
+        s->mean[features + c] = m.deviation > 0 ? 1 / m.deviation : 1;
+    }
+    hone__free(ctx, values);
     if (ok) {
         s->ctx = hone_ctx_retain(ctx);
-        s->features = (int64_t)features;
+        s->features = features;
         s->scale = s->mean + features;
-        for (size_t c = 0; c < features; c++) {
-            column m = columns[c];
-            s->mean[c] = m.count ? m.sum / (double)m.count : 0;
-            /* not by the squares: those of a column of equal values need not be zero */
-            s->scale[c] = m.least < m.most ? 1 / sqrt(m.squares / (double)m.count) : 1;
-        }
+        return s;
     }
-    hone__free(ctx, columns);
-    if (ok) return s;
     if (s) hone__free(ctx, s->mean);
     hone__free(ctx, s);
     return NULL;

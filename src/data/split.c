@@ -77,3 +77,40 @@ hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, do
     hone_status sticky = hone_ctx_status(ctx); /* else rows that are no whole blocks */
     return sticky ? sticky : HONE_DTYPE;
 }
+
+hone_status hone_time_windows(const hone_tensor *series, int64_t length, int64_t horizon, int64_t stride, hone_tensor **x,
+                              hone_tensor **y)
+{
+    if (x) *x = NULL;
+    if (y) *y = NULL;
+    if (!series || !x) return HONE_INVALID;
+    hone_ctx *ctx = series->ctx;
+    size_t bytes;
+    if (!hone__ok(ctx)) return ctx->status;
+    if (!row_bytes(series, &bytes)) return series->shape.rank ? HONE_DTYPE : HONE_SHAPE;
+    int64_t rows = series->shape.dim[0];
+    if (series->shape.rank == HONE_MAX_RANK) return hone__fail_run(ctx, HONE_SHAPE, "windows of a series of rank %d", HONE_MAX_RANK);
+    if (length < 1 || horizon < 0 || stride < 1 || (horizon && !y) || length > rows || horizon > rows - length)
+        return hone__fail_run(ctx, HONE_INVALID,
+                              "windows of %lld rows, %lld rows behind them, every %lld rows: the series has %lld rows",
+                              (long long)length, (long long)horizon, (long long)stride, (long long)rows);
+    int64_t n = (rows - length - horizon) / stride + 1, sizes[2] = {length, horizon};
+    hone_tensor *made[2] = {NULL, NULL};
+    bool ok = true;
+    for (int part = 0; ok && part < (y && horizon ? 2 : 1); part++) {
+        hone_shape shape = {.rank = series->shape.rank + 1, .dim = {n, sizes[part]}};
+        for (int i = 1; i < series->shape.rank; i++) shape.dim[i + 1] = series->shape.dim[i];
+        ok = (made[part] = hone_tensor_new(ctx, series->dtype, shape)) != NULL;
+        size_t size = (size_t)sizes[part] * bytes;
+        for (int64_t i = 0; ok && size && i < n; i++)
+            memcpy((char *)made[part]->data + (size_t)i * size,
+                   (const char *)series->data + (size_t)(i * stride + (part ? length : 0)) * bytes, size);
+    }
+    if (!ok) {
+        hone_tensor_free(made[0]);
+        return ctx->status;
+    }
+    *x = made[0];
+    if (y) *y = made[1];
+    return HONE_OK;
+}

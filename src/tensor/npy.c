@@ -142,7 +142,7 @@ static bool dtype_of(const char *descr, hone_dtype *dtype)
     return false;
 }
 
-static hone_tensor *parse(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size)
+hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size)
 {
     if (size < PREFIX || memcmp(data, magic, MAGIC) != 0)
         return hone__fail(ctx, HONE_FORMAT, "%s: is not a .npy file", path), NULL;
@@ -194,7 +194,7 @@ hone_tensor *hone_npy_load(hone_ctx *ctx, const char *path)
     if (!path) return hone__fail(ctx, HONE_INVALID, "a path to load a tensor from is NULL"), NULL;
     hone__map map;
     if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
-    hone_tensor *tensor = parse(ctx, path, map.data, map.size);
+    hone_tensor *tensor = hone__npy_read(ctx, path, map.data, map.size);
     hone__map_close(&map);
     return tensor;
 }

@@ -42,6 +42,9 @@ bool hone__tensor_size(hone_dtype dtype, hone_shape shape, int64_t *count, size_
 const char *hone__shape_text(hone_shape shape, char text[HONE__SHAPE_TEXT]);
 #define HONE__SHAPE_STR(shape) hone__shape_text((shape), (char[HONE__SHAPE_TEXT]){0})
 
+/* hone_npy_load for bytes in memory, of which nothing is kept; `path` is for messages. */
+hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
+
 /* A strided look at elements: stride in elements, 0 for a broadcast axis. Blocks are always dense. */
 typedef struct hone__view {
     void *data;

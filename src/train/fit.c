@@ -3,6 +3,7 @@
 #include "base/os.h"
 
 #include <math.h>
+#include <string.h>
 
 static void record_predict(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
@@ -12,12 +13,19 @@ static void record_predict(void *user, hone_graph *graph, hone_node *const *in, 
 
 /* ---- batches ---- */
 
+static hone_status need_step(hone_model *model)
+{
+    hone__compiled *c = model->train;
+    if (!hone__ok(model->ctx)) return model->ctx->status;
+    if (c && c->step) return HONE_OK;
+    return hone__fail_run(model->ctx, HONE_STATE, "the model was not compiled: call hone_compile first");
+}
+
 static hone_status need_compiled(hone_model *model, const hone_tensor *x, const hone_tensor *y)
 {
     hone_ctx *ctx = model->ctx;
-    if (!hone__ok(ctx)) return ctx->status;
-    hone__compiled *c = model->train;
-    if (!c || !c->step) return hone__fail_run(ctx, HONE_STATE, "the model was not compiled: call hone_compile first");
+    hone_status status = need_step(model);
+    if (status != HONE_OK) return status;
     if (!x || !y || x->shape.rank < 1 || y->shape.rank < 1 || x->shape.dim[0] != y->shape.dim[0])
         return hone__fail_run(ctx, HONE_SHAPE, "x and y need as many rows each, along their first axis");
     if (x->shape.dim[0] == 0) return hone__fail_run(ctx, HONE_INVALID, "there are no rows");
@@ -31,10 +39,11 @@ typedef struct totals {
     bool again;   /* these rows were looked at before: metrics have seen them */
 } totals;
 
-/* Examples as they are given: weights [rows], NULL for 1. */
+/* Examples as they are given: weights [rows], NULL for 1; a loader in place of x and y. */
 typedef struct examples {
     const hone_tensor *x, *y;
     const float *weights;
+    hone_loader *loader;
 } examples;
 
 /* What is told of some rows. */
@@ -81,12 +90,17 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
 {
     hone__compiled *c = model->train;
     hone_ctx *ctx = model->ctx;
-    hone_tensor *bx = rows_of(data->x, count, order), *by = rows_of(data->y, count, order);
+    hone_tensor *bx = NULL, *by = NULL;
+    hone_status status = HONE_OK;
+    if (data->loader)
+        status = hone_loader_next(data->loader, &bx, &by);
+    else
+        bx = rows_of(data->x, count, order), by = rows_of(data->y, count, order);
     hone_tensor *shares = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(count));
     for (int64_t i = 0; shares && i < count; i++)
         ((float *)shares->data)[i] = (data->weights ? data->weights[order[i]] : 1) / (float)whole;
     hone_tensor *in[] = {bx, by, shares};
-    hone_status status = bx && by && shares ? hone_function_call_opt(c->step, in, call) : ctx->status;
+    if (status == HONE_OK) status = bx && by && shares ? hone_function_call_opt(c->step, in, call) : ctx->status;
     double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
     if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss, call);
     if (status == HONE_OK && !sum->again) status = update_metrics(c, by);
@@ -97,8 +111,7 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
         sum->right += yes;
         sum->rows += count;
     }
-    hone_tensor_free(bx);
-    hone_tensor_free(by);
+    if (!data->loader) hone_tensor_free(bx), hone_tensor_free(by);
     hone_tensor_free(shares);
     return status;
 }
@@ -145,7 +158,7 @@ static hone_status evaluate_all(hone_model *model, const hone_tensor *x, const h
     if (status == HONE_OK && batch_size < 1) status = hone__fail_run(model->ctx, HONE_INVALID, "batch_size must be at least 1");
     if (status != HONE_OK) return status;
     int64_t *order = row_numbers(model->ctx, x->shape.dim[0]);
-    status = order ? evaluate(model, &(examples){x, y, NULL}, order, x->shape.dim[0], batch_size, result) : model->ctx->status;
+    status = order ? evaluate(model, &(examples){x, y, NULL, NULL}, order, x->shape.dim[0], batch_size, result) : model->ctx->status;
     hone__free(model->ctx, order);
     return status;
 }
@@ -264,12 +277,16 @@ typedef struct rates {
     double own; /* the optimizer's learning rate, its again at the end */
 } rates;
 
-static int64_t rows_of_step(const hone_fit_opts *o) { return (o->batch_size ? o->batch_size : 32) * (int64_t)HONE_MAX(o->accumulate, 1); }
+static int64_t rows_of_batch(const hone_fit_opts *o, const examples *data)
+{
+    return data->loader ? hone_loader_batch_size(data->loader) : o->batch_size ? o->batch_size : 32;
+}
+static int64_t rows_of_step(const hone_fit_opts *o, const examples *data) { return rows_of_batch(o, data) * HONE_MAX(o->accumulate, 1); }
 
-static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, int64_t rows)
+static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, const examples *data, int64_t rows)
 {
     rates r = {.first = hone_optimizer_steps(optimizer), .own = hone_optimizer_learning_rate(optimizer)};
-    int64_t steps = (rows + rows_of_step(o) - 1) / rows_of_step(o) * HONE_MAX(o->epochs, 1);
+    int64_t whole = rows_of_step(o, data), steps = (rows + whole - 1) / whole * HONE_MAX(o->epochs, 1);
     if (o->schedule) r.schedule = *o->schedule;
     if (r.schedule.peak == 0) r.schedule.peak = r.own;
     if (!r.schedule.total) r.schedule.total = (uint64_t)steps;
@@ -306,11 +323,15 @@ static hone_status epoch(hone_model *model, const examples *data, const int64_t 
                          const rates *r, uint64_t *step, measured *result)
 {
     hone__compiled *c = model->train;
-    int64_t whole = rows_of_step(o);
+    int64_t whole = rows_of_step(o, data);
     totals sum = {0};
+    if (data->loader) { /* numbered by what the model has seen, so that training that goes on doesn't see the same again */
+        hone_status status = hone_loader_begin(data->loader, (int64_t)*step / ((rows + whole - 1) / whole));
+        if (status != HONE_OK) return status;
+    }
     reset_metrics(c);
     for (int64_t at = 0; at < rows; at += whole) {
-        batch_step b = {model, data, order + at, HONE_MIN(whole, rows - at), o->batch_size ? o->batch_size : 32, *step, &sum};
+        batch_step b = {model, data, order + at, HONE_MIN(whole, rows - at), rows_of_batch(o, data), *step, &sum};
         if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, hone_schedule_at(&r->schedule, *step - r->first));
         hone_status status = hone_optimizer_minimize(c->optimizer, model, gradients, &b, NULL, .max_grad_norm = c->max_grad_norm,
                                                      .max_grad_value = c->max_grad_value);
@@ -325,7 +346,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
                          const hone_fit_opts *o, hone_history *history)
 {
     hone_ctx *ctx = model->ctx;
-    examples apart = o->validation_x ? (examples){o->validation_x, o->validation_y, NULL} : *data;
+    examples apart = o->validation_x ? (examples){o->validation_x, o->validation_y, NULL, NULL} : *data;
     int64_t n_apart = o->validation_x ? o->validation_x->shape.dim[0] : held_out;
     int64_t *validation = row_numbers(ctx, n_apart);
     hone_status status = validation ? HONE_OK : ctx->status;
@@ -333,7 +354,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     model->train_gradients = true;
     hone__compiled *c = model->train;
     uint64_t step = hone_optimizer_steps(c->optimizer);
-    rates r = make_rates(c->optimizer, o, rows);
+    rates r = make_rates(c->optimizer, o, data, rows);
     for (int e = 0; e < HONE_MAX(o->epochs, 1) && status == HONE_OK; e++) {
         double *values = history->values + 2 * (size_t)e * c->n_metrics, began = hone__seconds();
         measured trained = {NAN, NAN, values}, validated = {NAN, NAN, values + c->n_metrics};
@@ -360,36 +381,56 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     return status;
 }
 
-hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
-                         const hone_fit_opts *opts)
+/* On data without weights: the options say them. */
+static hone_status fit(hone_model *model, examples data, hone_history **history, const hone_fit_opts *opts)
 {
-    static const hone_fit_opts none = {0};
-    if (!opts) opts = &none;
-    if (history) *history = NULL;
     hone_ctx *ctx = model->ctx;
-    hone_status status = need_compiled(model, x, y);
-    if (status != HONE_OK) return status;
+    hone_status status;
     bool split_ok = opts->validation_split >= 0 && opts->validation_split < 1;
     if (opts->epochs < 0 || opts->batch_size < 0 || opts->accumulate < 0 || !split_ok ||
         !opts->validation_x != !opts->validation_y)
         return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, batch_size and accumulate must be positive, validation_split in "
                                                  "[0, 1), validation_x and validation_y both given or neither");
     if (opts->validation_x && (status = need_compiled(model, opts->validation_x, opts->validation_y)) != HONE_OK) return status;
-    int64_t rows = x->shape.dim[0];
+    int64_t rows = data.loader ? hone_loader_rows(data.loader) : data.x->shape.dim[0];
     int64_t held_out = opts->validation_x ? 0 : (int64_t)((double)rows * opts->validation_split);
-    float *weights;
-    if ((status = hone__example_weights(model->train, y, rows - held_out, opts, &weights)) != HONE_OK) return status;
+    float *weights = NULL;
+    status = data.loader ? HONE_OK : hone__example_weights(model->train, data.y, rows - held_out, opts, &weights);
+    if (status != HONE_OK) return status;
+    data.weights = weights;
     hone_history *h = new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1));
     int64_t *order = h ? row_numbers(ctx, rows - held_out) : NULL;
-    if (order)
-        status = train(model, &(examples){x, y, weights}, rows - held_out, held_out, order, opts, h);
-    else
-        status = ctx->status;
+    bool begun = order != NULL;
+    status = begun ? train(model, &data, rows - held_out, held_out, order, opts, h) : ctx->status;
     hone__free(ctx, order);
     hone__free(ctx, weights);
-    if (history && order)
+    if (history && begun)
         *history = h;
     else
         hone_history_free(h);
     return status;
+}
+
+hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
+                         const hone_fit_opts *opts)
+{
+    static const hone_fit_opts none = {0};
+    if (history) *history = NULL;
+    hone_status status = need_compiled(model, x, y);
+    return status == HONE_OK ? fit(model, (examples){x, y, NULL, NULL}, history, opts ? opts : &none) : status;
+}
+
+hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts)
+{
+    static const hone_fit_opts none = {0};
+    if (!opts) opts = &none;
+    if (history) *history = NULL;
+    hone_status status = need_step(model);
+    if (status != HONE_OK) return status;
+    if (!loader || opts->batch_size || opts->validation_split != 0 || opts->no_shuffle || opts->sample_weights || opts->class_weights)
+        return hone__fail_run(model->ctx, HONE_INVALID, "fit: a loader is needed, and it decides on batch_size, no_shuffle and what is "
+                                                        "held out; weights of examples are not for it");
+    if (strcmp(hone_optimizer_name(((hone__compiled *)model->train)->optimizer), "lbfgs") == 0)
+        return hone__fail_run(model->ctx, HONE_INVALID, "fit: lbfgs looks at a batch several times, which a loader gives but once");
+    return fit(model, (examples){NULL, NULL, NULL, loader}, history, opts);
 }

@@ -3,32 +3,19 @@
 
 #if HONE_HAVE_PLPLOT
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
 
 /* ---- the library ---- */
 
+static const char *const plplot_names[] = {PLPLOT_FUNCTIONS(HONE__FUNCTION_NAME)};
+
 /* False: *missing says what. Never unloaded again: PLplot's drivers and its atexit handlers stay. */
 static bool load(plplot *pl, const char **missing)
 {
-    static const char *const names[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15",
-                                        "libplplot.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < HONE_ARRAY_LEN(names) && !library; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    *missing = "PLplot cannot be loaded";
-    if (!library) return false;
-    void *symbol;
-    bool all = true;
-#define X(name)                                                 \
-    symbol = dlsym(library, #name);                             \
-    if (!symbol) all = false, *missing = "PLplot lacks " #name; \
-    memcpy(&pl->name, &symbol, sizeof symbol);
-    PLPLOT_FUNCTIONS(X)
-#undef X
-    dlclose(library);
-    return all;
+    static const char *const files[] = {"libplplot.so.17", "libplplot.so.16", "libplplot.so.15", "libplplot.so", NULL};
+    *missing = hone__library_open(files, plplot_names, HONE_ARRAY_LEN(plplot_names), pl);
+    return !*missing;
 }
 
 /* PLplot has one state for the whole process, and leaves it by exit() unless a handler jumps away. These are

@@ -13,6 +13,8 @@ hone_status hone__plot(hone_ctx *ctx, const char *path, size_t scratch, hone__dr
 
 #if HONE_HAVE_PLPLOT
 
+#include "base/library.h"
+
 #include <plplot.h>
 #include <stdio.h>
 
@@ -24,9 +26,7 @@ hone_status hone__plot(hone_ctx *ctx, const char *path, size_t scratch, hone__dr
             X(c_plptex) X(c_plschr) X(c_plsfont) X(plsexit) X(plsabort) X(plgDevs)
 
 typedef struct plplot {
-#define X(name) __typeof__(&name) name;
-    PLPLOT_FUNCTIONS(X)
-#undef X
+    PLPLOT_FUNCTIONS(HONE__FUNCTION_MEMBER)
 } plplot;
 
 enum { HONE__PAGE_WIDTH = 900, HONE__PAGE_HEIGHT = 540 };

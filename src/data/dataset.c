@@ -1,0 +1,204 @@
+/* Datasets: examples by number, from tensors, folders of pictures or a function of the user's. */
+#include "data/dataset.h"
+#include "data/image.h"
+#include "base/os.h"
+
+#include <math.h>
+
+static hone_dataset *new_dataset(hone_ctx *ctx, int64_t rows)
+{
+    if (!hone__ok(ctx)) return NULL;
+    hone_dataset *d = hone__calloc(ctx, 1, sizeof *d);
+    if (!d) return NULL;
+    d->ctx = hone_ctx_retain(ctx);
+    hone__arena_init(&d->arena, ctx);
+    d->rows = rows;
+    return d;
+}
+
+void hone_dataset_free(hone_dataset *d)
+{
+    if (!d) return;
+    hone_ctx *ctx = d->ctx;
+    hone__free(ctx, d->files);
+    hone__free(ctx, d->labels);
+    hone__arena_free(&d->arena);
+    hone__free(ctx, d);
+    hone_ctx_release(ctx);
+}
+
+int64_t hone_dataset_rows(const hone_dataset *d) { return d ? d->rows : 0; }
+size_t hone_dataset_classes(const hone_dataset *d) { return d ? d->n_classes : 0; }
+const char *hone_dataset_class(const hone_dataset *d, size_t i) { return i < hone_dataset_classes(d) ? d->classes[i] : NULL; }
+
+/* ---- a function ---- */
+
+hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype x_dtype, hone_shape x_shape, hone_dtype y_dtype,
+                               hone_shape y_shape, hone_read_fn read, void *user)
+{
+    if (!hone__ok(ctx)) return NULL;
+    int64_t count;
+    size_t bytes;
+    if (rows < 1 || !read || x_shape.rank >= HONE_MAX_RANK || y_shape.rank >= HONE_MAX_RANK ||
+        !hone__tensor_size(x_dtype, x_shape, &count, &bytes) || !hone__tensor_size(y_dtype, y_shape, &count, &bytes) ||
+        hone__is_blocks(x_dtype) || hone__is_blocks(y_dtype))
+        return hone__fail(ctx, HONE_INVALID, "a dataset of %lld rows, x %s %s, y %s %s", (long long)rows, hone_dtype_name(x_dtype),
+                          HONE__SHAPE_STR(x_shape), hone_dtype_name(y_dtype), HONE__SHAPE_STR(y_shape)),
+               NULL;
+    hone_dataset *d = new_dataset(ctx, rows);
+    if (!d) return NULL;
+    d->x_dtype = x_dtype, d->x_shape = x_shape, d->y_dtype = y_dtype, d->y_shape = y_shape;
+    d->read = read, d->user = user;
+    return d;
+}
+
+/* ---- tensors ---- */
+
+/* Row `row` as the dataset gives it: pixels of bytes in [0, 1], class numbers of bytes as i32, all else as it is. */
+static void copy_row(const hone_tensor *from, int64_t row, int64_t count, hone_dtype to_type, void *to)
+{
+    const char *at = (const char *)from->data + (size_t)row * hone__dtype_bytes(from->dtype, count);
+    if (from->dtype == to_type) {
+        memcpy(to, at, hone__dtype_bytes(to_type, count));
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (to_type == HONE_F32)
+            ((float *)to)[i] = (float)((const uint8_t *)at)[i] / 255;
+        else
+            ((int32_t *)to)[i] = ((const uint8_t *)at)[i];
+    }
+}
+
+static hone_status read_tensors(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
+{
+    const hone_dataset *d = user;
+    (void)ctx;
+    copy_row(d->x, row, hone_shape_count(d->x_shape), d->x_dtype, x);
+    copy_row(d->y, row, hone_shape_count(d->y_shape), d->y_dtype, y);
+    return HONE_OK;
+}
+
+/* The shape of one row. */
+static hone_shape row_shape(hone_shape s)
+{
+    hone_shape row = {.rank = s.rank - 1};
+    for (int i = 1; i < s.rank; i++) row.dim[i - 1] = s.dim[i];
+    return row;
+}
+
+hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y)
+{
+    if (!x || !y || !hone__ok(x->ctx)) return NULL;
+    hone_ctx *ctx = x->ctx;
+    if (x->shape.rank < 1 || y->shape.rank < 1 || x->shape.dim[0] != y->shape.dim[0] || x->shape.dim[0] < 1)
+        return hone__fail(ctx, HONE_SHAPE, "x is %s and y is %s; both need as many rows, at least one", HONE__SHAPE_STR(x->shape),
+                          HONE__SHAPE_STR(y->shape)),
+               NULL;
+    if (hone__is_blocks(x->dtype) || hone__is_blocks(y->dtype))
+        return hone__fail(ctx, HONE_DTYPE, "rows of %s cannot be taken apart",
+                          hone_dtype_name(hone__is_blocks(x->dtype) ? x->dtype : y->dtype)),
+               NULL;
+    hone_dataset *d = new_dataset(ctx, x->shape.dim[0]);
+    if (!d) return NULL;
+    d->x = x, d->y = y;
+    d->x_shape = row_shape(x->shape), d->y_shape = row_shape(y->shape);
+    d->x_dtype = x->dtype == HONE_U8 ? HONE_F32 : x->dtype;
+    d->y_dtype = y->dtype == HONE_U8 ? HONE_I32 : y->dtype;
+    if (x->dtype == HONE_U8 && d->x_shape.rank == 2) d->x_shape = HONE_SHAPE(1, d->x_shape.dim[0], d->x_shape.dim[1]);
+    d->read = read_tensors, d->user = d;
+    return d;
+}
+
+/* ---- folders of pictures ---- */
+
+static hone_status read_picture(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
+{
+    const hone_dataset *d = user;
+    hone__map map;
+    hone_status status = hone__map_open(ctx, d->files[row], &map);
+    if (status != HONE_OK) return status;
+    float *pixels;
+    hone_shape shape;
+    if (hone__image_decode(ctx, d->files[row], map.data, map.size, (int)d->x_shape.dim[0], d->x_shape.dim[1], d->x_shape.dim[2],
+                           &pixels, &shape)) {
+        memcpy(x, pixels, (size_t)hone_shape_count(shape) * sizeof *pixels);
+        hone__free(ctx, pixels);
+    }
+    hone__map_close(&map);
+    *(int32_t *)y = d->labels[row];
+    return ctx->status;
+}
+
+static bool is_picture(const char *name)
+{
+    static const char *const ends[] = {".png", ".jpg", ".jpeg"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(ends); i++) {
+        size_t e = strlen(ends[i]), same = 0;
+        while (n > e && same < e && (name[n - e + same] | 0x20) == (ends[i][same] | 0x20)) same++;
+        if (n > e && same == e) return true;
+    }
+    return false;
+}
+
+/* Appends the pictures of a class's folder. */
+static bool add_class(hone_dataset *d, const char *folder, int32_t label, size_t *files_room, size_t *labels_room)
+{
+    hone_ctx *ctx = d->ctx;
+    char **names;
+    size_t n;
+    bool ok = hone__list_folder(ctx, folder, &names, &n) == HONE_OK;
+    for (size_t i = 0; ok && i < n; i++) {
+        if (!is_picture(names[i])) continue;
+        size_t room = (size_t)d->rows + 1;
+        char *path = hone__join_path(ctx, folder, names[i]);
+        ok = path && hone__grow(ctx, (void **)&d->files, files_room, room, sizeof *d->files) &&
+             hone__grow(ctx, (void **)&d->labels, labels_room, room, sizeof *d->labels) &&
+             (d->files[d->rows] = hone__arena_strdup(&d->arena, path));
+        if (ok) d->labels[d->rows++] = label;
+        hone__free(ctx, path);
+    }
+    hone__free(ctx, names);
+    return ok;
+}
+
+static bool add_classes(hone_dataset *d, const char *folder)
+{
+    hone_ctx *ctx = d->ctx;
+    char **names;
+    size_t n, files_room = 0, labels_room = 0;
+    bool ok = hone__list_folder(ctx, folder, &names, &n) == HONE_OK;
+    if (ok) ok = (d->classes = hone__arena_alloc(&d->arena, n * sizeof *d->classes)) != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        char *path = hone__join_path(ctx, folder, names[i]);
+        ok = path != NULL;
+        if (ok && names[i][0] != '.' && hone__is_folder(path))
+            ok = (d->classes[d->n_classes++] = hone__arena_strdup(&d->arena, names[i])) &&
+                 add_class(d, path, (int32_t)d->n_classes - 1, &files_room, &labels_room);
+        hone__free(ctx, path);
+    }
+    hone__free(ctx, names);
+    if (ok && !d->rows)
+        hone__fail(ctx, HONE_NOT_FOUND, "%s: no .png, .jpg or .jpeg in a folder of it; a folder for each class is expected", folder);
+    return hone__ok(ctx);
+}
+
+hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    hone_image_opts o = {0};
+    if (opts) memcpy(&o, opts, HONE_MIN(opts->struct_size, sizeof o));
+    if (!o.channels) o.channels = 3;
+    if (!hone__image_opts_ok(ctx, &o)) return NULL;
+    if (!o.height || !o.width)
+        return hone__fail(ctx, HONE_INVALID, "%s: height and width are needed: a batch has pictures of one size", folder), NULL;
+    hone_dataset *d = new_dataset(ctx, 0);
+    if (!d) return NULL;
+    d->x_dtype = HONE_F32, d->x_shape = HONE_SHAPE(o.channels, o.height, o.width);
+    d->y_dtype = HONE_I32, d->y_shape = HONE_SCALAR;
+    d->read = read_picture, d->user = d;
+    if (add_classes(d, folder)) return d;
+    hone_dataset_free(d);
+    return NULL;
+}

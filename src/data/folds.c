@@ -1,0 +1,139 @@
+/* Numbers of rows: stratified splits, folds for cross-validation, sampling by weight. */
+#include "data/data.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A row and where it goes. */
+typedef struct placed {
+    double class;
+    int64_t row;  /* in shuffled order at first */
+    double place; /* what the part is chosen by, in [0, 1) */
+} placed;
+
+static int by_class(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->class != y->class) return x->class < y->class ? -1 : 1;
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->place != y->place) return x->place < y->place ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* A shuffled order of [0, n) in which each class is spread evenly: any stretch of it has nearly the classes' shares. y NULL: a
+   shuffled order and no more. NULL with an error of a run, or MEMORY. */
+static int64_t *spread_order(hone_ctx *ctx, const hone_tensor *y, int64_t n, uint64_t key)
+{
+    int64_t *order = hone__calloc(ctx, (size_t)n, sizeof *order);
+    placed *rows = order && y ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
+    if (!order || (y && !rows)) {
+        hone__free(ctx, order);
+        return NULL;
+    }
+    for (int64_t i = 0; i < n; i++) order[i] = i;
+    hone__shuffle(key, order, n);
+    if (!y) return order;
+    for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], (double)i};
+    qsort(rows, (size_t)n, sizeof *rows, by_class);
+    /* The i-th of a class's m rows gets the place (i + u) / m; u, one for a class, lets small ones fall anywhere. */
+    for (int64_t begin = 0, end, class = 0; begin < n; begin = end, class++) {
+        for (end = begin; end < n && rows[end].class == rows[begin].class;) end++;
+        double u = (double)hone__random_uniform(hone__key(key, 1), (uint64_t)class);
+        for (int64_t i = begin; i < end; i++) rows[i].place = ((double)(i - begin) + u) / (double)(end - begin);
+    }
+    qsort(rows, (size_t)n, sizeof *rows, by_place);
+    for (int64_t i = 0; i < n; i++) order[i] = rows[i].row;
+    hone__free(ctx, rows);
+    return order;
+}
+
+static hone_status check_classes(hone_ctx *ctx, const hone_tensor *y, int64_t n)
+{
+    if (!y) return HONE_OK;
+    if (y->shape.rank != 1 || y->shape.dim[0] != n)
+        return hone__fail_run(ctx, HONE_SHAPE, "classes to stratify by are %s, and [%lld] is needed", HONE__SHAPE_STR(y->shape),
+                              (long long)n);
+    if (hone__is_blocks(y->dtype)) return hone__fail_run(ctx, HONE_DTYPE, "classes cannot be %s", hone_dtype_name(y->dtype));
+    for (int64_t i = 0; i < n; i++)
+        if (isnan(hone_tensor_get(y, i))) return hone__fail_run(ctx, HONE_INVALID, "the class of row %lld is NaN", (long long)i);
+    return HONE_OK;
+}
+
+hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed, int64_t *rows,
+                            int64_t *n_train)
+{
+    if (!hone__ok(ctx)) return ctx ? ctx->status : HONE_INVALID;
+    if (n < 0 || !(share >= 0 && share <= 1) || !rows || !n_train)
+        return hone__fail_run(ctx, HONE_INVALID, "a split of %lld rows with a share of %g; it must lie in [0, 1]", (long long)n, share);
+    hone_status status = check_classes(ctx, stratify, n);
+    if (status != HONE_OK) return status;
+    int64_t *order = spread_order(ctx, stratify, n, hone__key(seed, hone__hash("train_test_split", 16, 0)));
+    if (!order) return ctx->status;
+    *n_train = n - (int64_t)llround((double)n * share);
+    if (n) memcpy(rows, order, (size_t)n * sizeof *rows);
+    hone__free(ctx, order);
+    if (stratify) { /* a stretch of the spread order has all classes, but in their rhythm */
+        hone__shuffle(hone__key(seed, 2), rows, *n_train);
+        hone__shuffle(hone__key(seed, 3), rows + *n_train, n - *n_train);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed, int64_t *rows,
+                        int64_t *n_train)
+{
+    if (!hone__ok(ctx)) return ctx ? ctx->status : HONE_INVALID;
+    if (k < 2 || k > n || fold < 0 || fold >= k || !rows || !n_train)
+        return hone__fail_run(ctx, HONE_INVALID, "fold %d of %d of %lld rows: 2 to [rows] folds, numbered from 0", fold, k, (long long)n);
+    hone_status status = check_classes(ctx, stratify, n);
+    if (status != HONE_OK) return status;
+    int64_t *order = spread_order(ctx, stratify, n, hone__key(seed, hone__hash("k_fold", 6, 0)));
+    if (!order) return ctx->status;
+    int64_t begin = n * fold / k, end = n * (fold + 1) / k, train = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (i < begin || i >= end) rows[train++] = order[i];
+    memcpy(rows + train, order + begin, (size_t)(end - begin) * sizeof *rows);
+    *n_train = train;
+    hone__free(ctx, order);
+    return HONE_OK;
+}
+
+hone_status hone_sample_rows(hone_ctx *ctx, const double *weights, int64_t n, uint64_t seed, int64_t count, int64_t *rows)
+{
+    if (!hone__ok(ctx)) return ctx ? ctx->status : HONE_INVALID;
+    if (n < 1 || count < 0 || !weights || (count && !rows))
+        return hone__fail_run(ctx, HONE_INVALID, "sampling needs weights of at least one row");
+    double *sums = hone__calloc(ctx, (size_t)n, sizeof *sums), sum = 0;
+    if (!sums) return ctx->status;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(weights[i] >= 0 && isfinite(weights[i]))) {
+            hone__free(ctx, sums);
+            return hone__fail_run(ctx, HONE_INVALID, "the weight of row %lld is %g", (long long)i, weights[i]);
+        }
+        sums[i] = sum += weights[i];
+    }
+    hone_status status = sum > 0 && isfinite(sum) ? HONE_OK : hone__fail_run(ctx, HONE_INVALID, "the weights' sum is %g", sum);
+    uint64_t key = hone__key(seed, hone__hash("sample_rows", 11, 0));
+    for (int64_t i = 0; status == HONE_OK && i < count; i++) {
+        uint32_t bits[4];
+        hone__philox(key, (uint64_t)i, bits);
+        double at = (double)(((uint64_t)bits[0] << 32 | bits[1]) >> 11) * 0x1p-53 * sum;
+        int64_t low = 0, high = n - 1; /* the first whose sum is above: never one of weight 0 */
+        while (low < high) {
+            int64_t middle = low + (high - low) / 2;
+            if (sums[middle] > at)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        while (weights[low] == 0) low--; /* rounding at the very end */
+        rows[i] = low;
+    }
+    hone__free(ctx, sums);
+    return status;
+}
