@@ -41,18 +41,18 @@ static const struct golden_case {
     int n_in;
     size_t n_params;
     bool relu; /* gradients jump where a rounded value crosses its kink */
-} cases[] = {{"cross", cross, 5, 8},
-             {"padding", padding, 4, 8},
-             {"bias", bias, 4, 4},
-             {"grouped", grouped, 4, 0},
+} cases[] = {{"cross", cross, 5, 8, false},
+             {"padding", padding, 4, 8, false},
+             {"bias", bias, 4, 4, false},
+             {"grouped", grouped, 4, 0, false},
              {"encoder", encoder, 3, 16, true},
-             {"encoder_pre", encoder_pre, 1, 8},
+             {"encoder_pre", encoder_pre, 1, 8, false},
              {"encoder_stack", encoder_stack, 3, 34, true},
              {"decoder", decoder, 6, 26, true},
-             {"decoder_pre", decoder_pre, 3, 26},
+             {"decoder_pre", decoder_pre, 3, 26, false},
              {"decoder_stack", decoder_stack, 2, 52, true},
-             {"norm", norm, 1, 2},
-             {"embedding", embedding, 1, 1}};
+             {"norm", norm, 1, 2, false},
+             {"embedding", embedding, 1, 1, false}};
 
 static hone_safetensors *file;
 

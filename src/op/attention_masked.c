@@ -19,7 +19,7 @@ static hone_node *ramp(hone_graph *graph, hone_shape shape, int64_t first)
     return node;
 }
 
-/* Where both are 1; NULL stands for everywhere. */
+/* Where neither is 0; a NULL: everywhere. */
 static hone_node *both(hone_node *a, hone_node *b)
 {
     return a ? hone_where(a, b, hone_fill(a->call->graph, HONE_U8, HONE_SCALAR, 0)) : b;
@@ -31,13 +31,13 @@ static hone_node *limit(hone_node *x)
     return hone_reshape(x, HONE_SHAPE(x->shape.dim[0], 1, x->shape.dim[1], 1));
 }
 
-/* Which keys a query sees, u8, broadcast to [B, H, Tq, Tk]; NULL: all. */
+/* Which keys a query sees, u8 (0: hidden), broadcast to [B, H, Tq, Tk]; NULL: all. */
 static hone_node *visible(hone_node *q, int64_t tk, const hone_attention_opts *o)
 {
     hone_graph *graph = q->call->graph;
     hone_node *key = o->causal || o->begin || o->end ? ramp(graph, HONE_SHAPE(tk), 0) : NULL, *seen = NULL;
     if (o->mask && o->mask->dtype == HONE_U8)
-        seen = hone_not_equal(o->mask, hone_fill(graph, HONE_U8, HONE_SCALAR, 0));
+        seen = o->mask;
     else if (o->mask)
         seen = hone_greater(o->mask, hone_fill(graph, o->mask->dtype, HONE_SCALAR, hidden_score));
     int64_t tq = q->shape.dim[1];
