@@ -28,13 +28,13 @@ static const hone__metric_type types[] = {
 static const hone__metric_type *find(hone_ctx *ctx, const char *name)
 {
     for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++)
-        if (!strcmp(types[i].name, name)) return &types[i];
+        if (name && !strcmp(types[i].name, name)) return &types[i];
     char all[512] = "";
     for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++) {
         if (i) strcat(all, ", ");
         strcat(all, types[i].name);
     }
-    hone__fail(ctx, HONE_NOT_FOUND, "there is no metric '%s'; there are %s", name, all);
+    hone__fail(ctx, HONE_NOT_FOUND, "there is no metric '%s'; there are %s", name ? name : "", all);
     return NULL;
 }
 

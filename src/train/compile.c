@@ -174,7 +174,7 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
     hone__compiled *c = hone__ok(ctx) && check_options(ctx, opts) ? hone__compiled_of(model) : NULL;
     hone__compiled made = {.ctx = ctx,
                            .optimizer = optimizer,
-                           .loss = opts->custom_loss ? NULL : &losses[opts->loss],
+                           .loss = opts->custom_loss || !c ? NULL : &losses[opts->loss],
                            .loss_options = opts->loss_options,
                            .custom_loss = opts->custom_loss,
                            .custom_user = opts->custom_user,
