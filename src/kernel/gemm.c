@@ -8,7 +8,7 @@ enum {
     MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
     GROUP = 8,             /* panels of B at once where there is but one of A */
     MOST_PACKED = 1 << 26, /* bytes of B that are packed at once, if A's rows fit into */
-    CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
+    CACHED = 1 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
 };
 
 struct hone__gemm {

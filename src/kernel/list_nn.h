@@ -133,7 +133,7 @@ typedef struct hone__pool {
 } hone__pool;
 
 /* By how much x - shift of exp_block may exceed 0: sums of so large powers don't overflow. */
-#define HONE__EXP_ROOM 60
+#define HONE__EXP_ROOM 20
 
 #define HONE_KERNEL_LIST_NN(K)                                                                                \
     /* over each row of n reals; logarithm: log softmax; y is the forward's result */                         \

@@ -439,16 +439,14 @@ static void targets_part(void *arg, int slot, int64_t begin, int64_t end)
     char *row = j->r->row + (size_t)(slot * p->d) * p->real_bytes;
     for (int64_t i = begin; i < end; i++) {
         int64_t t = j->r->target[i];
-        double sum = get(p, j->r->sum, i), less = sum;
+        double sum = get(p, j->r->sum, i), power = exp(get(p, j->r->picked, i) - get(p, j->r->max, i)), exact = power - sum;
         set(p, j->e->out[2].data, i, get(p, j->e->out[2].data, i) / sum);
         if (t < 0) continue;
-        if (p->with_dlogits) {
-            void *at = hone__at(&j->e->out[4], i * dlogits_row(j) + t);
-            double power, exact = exp(get(p, j->r->picked, i) - get(p, j->r->max, i)) - sum;
-            hone__convert(&power, HONE_F64, at, p->compute, 1);
-            hone__convert(at, p->compute, &exact, HONE_F64, 1);
-            less = power - exact;
-        }
+        void *at = p->with_dlogits ? hone__at(&j->e->out[4], i * dlogits_row(j) + t) : (void *)row;
+        if (!p->with_dlogits) hone__convert(at, p->compute, &power, HONE_F64, 1); /* rounded again */
+        hone__convert(&power, HONE_F64, at, p->compute, 1);
+        hone__convert(at, p->compute, &exact, HONE_F64, 1);
+        double less = power - exact;
         if (!p->with_dx) continue;
         hone__convert(row, p->real, (const char *)w->data + hone__dtype_bytes(w->dtype, t * p->d), w->dtype, p->d);
         j->e->k->axpy(hone__at(&j->e->out[3], i * p->d), row, p->real, -less, p->d);
