@@ -58,3 +58,17 @@ hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_sel
     if (opts) a->opts = *opts;
     return &a->base;
 }
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const attention *a = (const attention *)(const void *)like;
+    return hone_self_attention_opt(ctx, a->heads, &a->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(attention, "heads", heads, I64),
+                                     HONE__FIELD(attention, "kv_heads", opts.kv_heads, I64),
+                                     HONE__FIELD(attention, "head_size", opts.head_size, I64),
+                                     HONE__FIELD(attention, "causal", opts.causal, BOOL),
+                                     HONE__FIELD(attention, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(attention, "rope_theta", opts.rope_theta, F64),
+                                     {0}};
+const hone__layer_kind hone__self_attention_kind = {"self_attention", forward, sizeof(attention), fields, again};

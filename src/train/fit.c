@@ -255,20 +255,26 @@ static void say(const hone_history *h, const hone_fit_opts *o, size_t epoch, con
 }
 
 static hone_status epoch(hone_model *model, const examples *data, const int64_t *order, int64_t rows, const hone_fit_opts *o,
-                         uint64_t *step, measured *result)
+                         hone_fit_state *state, measured *result)
 {
     hone__compiled *c = model->train;
     int64_t micro = o->batch_size ? o->batch_size : 32, whole = micro * HONE_MAX(o->accumulate, 1);
     totals sum = {0};
     reset_metrics(c);
-    for (int64_t at = 0; at < rows; at += whole) {
+    uint64_t *step = &state->step;
+    for (int64_t at = 0; at < rows && !state->stop; at += whole) {
+        double before = sum.loss;
+        hone_status status = hone__callbacks(o, HONE__STEP_BEGIN, state);
+        if (status != HONE_OK) return status;
         int64_t in_step = HONE_MIN(whole, rows - at);
         hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_TRAIN, .step = *step};
         for (int64_t m = 0; m < in_step; m += micro, call.micro_batch++) {
-            hone_status status = run_batch(model, data, order + at + m, HONE_MIN(micro, in_step - m), in_step, &call, &sum);
+            status = run_batch(model, data, order + at + m, HONE_MIN(micro, in_step - m), in_step, &call, &sum);
             if (status != HONE_OK) return status;
         }
-        hone_status status = hone_optimizer_step(c->optimizer, model, NULL, .max_grad_norm = c->max_grad_norm);
+        status = hone_optimizer_step(c->optimizer, model, NULL, .max_grad_norm = c->max_grad_norm);
+        state->loss = (sum.loss - before) / (double)in_step;
+        if (status == HONE_OK) status = hone__callbacks(o, HONE__STEP_END, state);
         if (status != HONE_OK) return status;
         ++*step;
     }
@@ -287,13 +293,19 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     for (int64_t i = 0; i < n_apart && !o->validation_x && status == HONE_OK; i++) validation[i] = rows + i;
     model->train_gradients = true;
     hone__compiled *c = model->train;
-    uint64_t step = hone_optimizer_steps(c->optimizer);
-    for (int e = 0; e < HONE_MAX(o->epochs, 1) && status == HONE_OK; e++) {
+    hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
+    if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
+    for (int e = 0; e < now.epochs && status == HONE_OK && !now.stop; e++) {
         double *values = history->values + 2 * (size_t)e * c->n_metrics, began = hone__seconds();
         measured trained = {NAN, NAN, values}, validated = {NAN, NAN, values + c->n_metrics};
         for (size_t i = 0; i < c->n_metrics; i++) validated.metrics[i] = NAN;
-        if (!o->no_shuffle) hone__shuffle(hone__key(hone__key(ctx->seed, 0x66697400), step), order, rows);
-        status = epoch(model, data, order, rows, o, &step, &trained);
+        /* from the same order each time, so that training that goes on has the order of one that never stopped */
+        for (int64_t i = 0; i < rows; i++) order[i] = i;
+        if (!o->no_shuffle) hone__shuffle(hone__key(hone__key(ctx->seed, 0x66697400), now.step), order, rows);
+        now.epoch = e;
+        now.result = NULL;
+        status = hone__callbacks(o, HONE__EPOCH_BEGIN, &now);
+        if (status == HONE_OK) status = epoch(model, data, order, rows, o, &now, &trained);
         if (status == HONE_OK && n_apart)
             status = evaluate(model, &apart, validation, n_apart, o->batch_size ? o->batch_size : 32, &validated);
         if (status != HONE_OK) break;
@@ -306,8 +318,13 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
                                .metrics = trained.metrics,
                                .validation_metrics = validated.metrics};
         say(history, o, (size_t)e, result);
-        if (o->on_epoch && !o->on_epoch(o->on_epoch_user, model, (size_t)e, result)) break;
+        if (o->on_epoch && !o->on_epoch(o->on_epoch_user, model, (size_t)e, result)) now.stop = true;
+        now.result = result;
+        status = hone__callbacks(o, HONE__EPOCH_END, &now);
     }
+    now.result = NULL;
+    hone_status ended = hone__callbacks(o, HONE__TRAIN_END, &now);
+    if (status == HONE_OK) status = ended;
     hone__free(ctx, validation);
     return status;
 }
