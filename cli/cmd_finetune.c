@@ -70,8 +70,12 @@ static hone_finetune_opts make_opts(finetune_run *run)
 {
     static const hone_schedule_kind kinds[] = {
         HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_LINEAR,
-        HONE_SCHEDULE_CONSTANT}; /* as in the option's choices, from 1 on */
-    static const char *const optimizers[] = {NULL, "adamw", "adamw8bit", "sgd"};
+        HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_ONE_CYCLE}; /* as in the option's choices, from 1 on */
+    static const char *const optimizers[] = {NULL,
+#define HONE_OPTIMIZER(name, ...) #name,
+#include "hone/optimizer.def"
+#undef HONE_OPTIMIZER
+    };
     const finetune_args *args = run->args;
     return (hone_finetune_opts){
         .struct_size = sizeof(hone_finetune_opts),
@@ -180,6 +184,12 @@ static int run_command(void *memory)
 }
 
 #define AT(member) .offset = offsetof(finetune_args, member)
+/* "|adamw|adamw8bit|..." */
+static const char optimizer_choices[] =
+#define HONE_OPTIMIZER(name, ...) "|" #name
+#include "hone/optimizer.def"
+#undef HONE_OPTIMIZER
+    ;
 static const option options[] = {
     OPTION_MODEL(finetune_args),
     {.name = "data", .kind = OPTION_STRING, AT(data), .value = "DATA", .required = true,
@@ -216,14 +226,15 @@ static const option options[] = {
     {.name = "learning-rate", .kind = OPTION_POSITIVE, AT(learning_rate), .value = "X",
      .shown = "2e-4, with full 2e-5", .help = "its highest value"},
     {.name = "lr-scheduler-type", .kind = OPTION_CHOICE, AT(lr_scheduler_type),
-     .value = "cosine|linear|constant", .initial = "cosine", .help = "how it falls to 0"},
+     .value = "cosine|linear|constant|one_cycle", .initial = "cosine",
+     .help = "how it falls to 0; one_cycle: rises over 30 % of the steps first"},
     {.name = "warmup-ratio", .kind = OPTION_REAL, AT(warmup_ratio), .value = "X", .initial = "0.03",
      .min = 0, .max = 1, .help = "the share of the steps over which it rises at first"},
     {.name = "weight-decay", .kind = OPTION_REAL, AT(weight_decay), .value = "X", .initial = "0",
-     OPTION_AT_LEAST(0), .help = "decoupled from the gradient with adamw and adamw8bit, added to it with sgd"},
+     OPTION_AT_LEAST(0), .help = "decoupled from the gradient with adamw, lion, muon, adafactor; else added to it"},
     {.name = "max-grad-norm", .kind = OPTION_REAL, AT(max_grad_norm), .value = "X", .initial = "1",
      OPTION_AT_LEAST(0), .help = "longer gradients are scaled down to this norm; 0: never"},
-    {.name = "optimizer", .kind = OPTION_CHOICE, AT(optimizer), .value = "adamw|adamw8bit|sgd", .initial = "adamw",
+    {.name = "optimizer", .kind = OPTION_CHOICE, AT(optimizer), .value = optimizer_choices + 1, .initial = "adamw",
      .help = "what makes the steps; adamw8bit keeps its state in 2 bytes a parameter instead of 8"},
     {.name = "gradient-checkpointing", .kind = OPTION_FLAG, AT(gradient_checkpointing),
      .help = "the same results in less memory and more time: activations are computed again backwards"},

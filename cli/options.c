@@ -401,10 +401,24 @@ static void wrap(FILE *to, const char *text, int from, int *at)
     }
 }
 
+/* "first|second|third", in several lines where it must be; returns where the cursor stands. */
+static int help_value(const char *value, int at, FILE *to)
+{
+    while (*value) {
+        int n = (int)strcspn(value, "|");
+        n += value[n] != 0;
+        if (at + n > HELP_WIDTH) at = fprintf(to, "\n%6s", "") - 1;
+        at += fprintf(to, "%.*s", n, value);
+        value += n;
+    }
+    return at;
+}
+
 static void help_option(const option *o, FILE *to)
 {
     char text[600];
-    int at = fprintf(to, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    int at = fprintf(to, "  --%s%s", o->name, o->value ? " " : "");
+    if (o->value) at = help_value(o->value, at, to);
     if (at >= HELP_COLUMN) {
         fputc('\n', to);
         at = 0;

@@ -389,7 +389,7 @@ typedef struct hone_finetune_opts {
     double warmup_ratio;              /* share of the steps */
     double weight_decay;              /* default 0 */
     double max_grad_norm;             /* default 1; HONE_ZERO: no clipping */
-    const char *optimizer;            /* "adamw" (default), "adamw8bit" (hone_adam_opts.eight_bit) or "sgd" */
+    const char *optimizer;            /* a name of hone/optimizer.def; default "adamw" */
     bool gradient_checkpointing;      /* blocks' activations are computed again backwards: less memory, same results */
     bool no_shuffle;
     int64_t eval_steps, save_steps;   /* every so many steps; 0: eval at the end of each epoch, save at the end */

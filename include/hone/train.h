@@ -31,7 +31,8 @@ typedef struct hone_compile_opts {
     hone_loss loss;
     hone_loss_fn custom_loss;  /* instead of loss */
     void *custom_user;
-    double max_grad_norm;      /* > 0: clipping */
+    double max_grad_norm;      /* > 0: clipping (hone_step_opts) */
+    double max_grad_value;     /* > 0: the same */
     hone_dtype compute;        /* f32 (default) or bf16 */
     hone_loss_opts loss_options; /* label_smoothing, delta, ...: its numbers; its nodes and reduction must be left out */
     const char *metrics; /* names of metrics.h, comma-separated: "precision,roc_auc"; fit and evaluate report them. They see
@@ -93,6 +94,10 @@ typedef struct hone_fit_opts {
     int accumulate;          /* micro-batches of batch_size a step; default 1. Exact: the loss is the mean over all */
     double validation_split; /* the last share of the rows is held out (before shuffling, as Keras does) */
     const hone_tensor *validation_x, *validation_y; /* or these */
+    const hone_schedule *schedule; /* of the learning rate, in steps from 0 on; default: it stays. peak 0: the optimizer's, total
+                                      0: the steps of this call. A plateau is told the validation loss of each epoch, or the
+                                      loss. Afterwards the optimizer has its own learning rate again */
+    hone_ema *ema;           /* updated after each step; default none */
     bool no_shuffle;         /* default: a new order each epoch, from the context's seed */
     bool progress;           /* a bar on stderr when it is a terminal, else a line an epoch; drawn through `print` */
     void (*print)(void *user, const char *text); /* where progress goes; the library itself prints nothing */

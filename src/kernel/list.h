@@ -49,8 +49,10 @@ typedef enum hone__reduce { HONE__SUM, HONE__MAX, HONE__MIN } hone__reduce;
     K(int64_t, gemm_scratch, (int64_t m, int64_t n, int64_t k))                                               \
     K(void, gemm, (int64_t m, int64_t n, int64_t k, double alpha, const void *a, int64_t ars, int64_t acs,    \
                    const void *b, int64_t brs, int64_t bcs, double beta, void *c, int64_t crs, void *scratch))  \
-    HONE_KERNEL_LIST_NN(K)
+    HONE_KERNEL_LIST_NN(K)                                                                                    \
+    HONE_KERNEL_LIST_OPTIM(K)
 
 #include "kernel/list_nn.h"
+#include "kernel/list_optim.h"
 
 #endif

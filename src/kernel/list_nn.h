@@ -1,4 +1,4 @@
-/* The part of the kernel list for networks: rows of norms, softmax, attention, losses, optimizers. Included by list.h. */
+/* The part of the kernel list for networks: rows of norms, softmax, attention, losses. Included by list.h. */
 #ifndef HONE_SRC_KERNEL_LIST_NN_H
 #define HONE_SRC_KERNEL_LIST_NN_H
 
@@ -76,7 +76,6 @@ typedef struct hone__attention {
     void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
     int64_t lse_stride[3];
 } hone__attention;
-enum { HONE__ADAM8_BLOCK = 256 }; /* elements that share a scale */
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
 /* One step of a recurrent layer and its backward pass (kernel/ref/recurrent.c). Gates lie in PyTorch's order, `units` of each. */
@@ -196,18 +195,6 @@ typedef struct hone__pool {
     K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
     K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
     /* the same where windows do not overlap */                                                               \
-    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))                                  \
-    /* optimizers: param, grad and states are n reals; grad is multiplied by grad_scale first. step counts from 1 */ \
-    K(void, adamw, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
-                    double beta2, double eps, double weight_decay, int64_t step, double grad_scale))          \
-    K(void, adam, (void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate, double beta1, \
-                   double beta2, double eps, double weight_decay, int64_t step, double grad_scale))           \
-    /* both with moments of 8 bits, n a multiple of HONE__ADAM8_BLOCK; one scale a block each (kernel/ref/optim.c) */ \
-    K(void, adam8, (bool decoupled, void *param, const void *grad, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale, \
-                    int64_t n, double learning_rate, double beta1, double beta2, double eps, double weight_decay, \
-                    int64_t step, double grad_scale))                                                         \
-    K(void, sgd, (void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate,      \
-                  double momentum, bool nesterov, double weight_decay, bool first_step, double grad_scale))   \
-    K(double, sumsq, (const void *x, int64_t n))
+    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))
 
 #endif

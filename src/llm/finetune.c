@@ -39,9 +39,6 @@ static hone_status check_opts(hone_finetune *run)
         return bad(run, "learning_rate and weight_decay must not be negative, warmup_ratio in [0, 1]");
     if (o->eval_steps < 0 || o->save_steps < 0 || o->save_total_limit < 0)
         return bad(run, "eval_steps, save_steps and save_total_limit must not be negative");
-    const char *optimizer = o->optimizer ? o->optimizer : "adamw";
-    if (strcmp(optimizer, "adamw") != 0 && strcmp(optimizer, "adamw8bit") != 0 && strcmp(optimizer, "sgd") != 0)
-        return bad(run, "optimizer must be adamw, adamw8bit or sgd");
     if (!o->epochs) o->epochs = 1;
     if (!o->batch_size) o->batch_size = 4;
     if (!o->gradient_accumulation_steps) o->gradient_accumulation_steps = 1;
@@ -71,11 +68,7 @@ static hone_status make_optimizer(hone_finetune *run)
 {
     const hone_finetune_opts *o = &run->o;
     double decay = o->weight_decay > 0 ? o->weight_decay : (double)HONE_ZERO;
-    if (o->optimizer && !strcmp(o->optimizer, "sgd"))
-        run->optimizer = hone_sgd(run->ctx, .learning_rate = o->learning_rate, .weight_decay = o->weight_decay);
-    else
-        run->optimizer = hone_adamw(run->ctx, .learning_rate = o->learning_rate, .weight_decay = decay,
-                                    .eight_bit = o->optimizer && !strcmp(o->optimizer, "adamw8bit"));
+    run->optimizer = hone_optimizer_from_name(run->ctx, o->optimizer ? o->optimizer : "adamw", o->learning_rate, decay);
     return run->optimizer ? HONE_OK : run->ctx->status;
 }
 
@@ -188,10 +181,10 @@ hone_finetune *hone_finetune_new(hone_llm *llm, const hone_llm_data *train, cons
     run->valid = valid;
     run->o = opts ? *opts : none;
     hone_status status = check_opts(run);
+    if (status == HONE_OK) status = make_optimizer(run);
     if (status == HONE_OK && run->o.output_dir && !(run->output_dir = hone__strdup(ctx, run->o.output_dir))) status = ctx->status;
     if (status == HONE_OK && run->output_dir) status = hone__make_folder(ctx, run->output_dir);
     if (status == HONE_OK) status = choose_method(run);
-    if (status == HONE_OK) status = make_optimizer(run);
     if (status == HONE_OK) status = make_plan(run);
     if (status == HONE_OK && run->o.resume_from) {
         status = hone__checkpoint_load(run, run->o.resume_from);

@@ -179,7 +179,8 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
                            .custom_loss = opts->custom_loss,
                            .custom_user = opts->custom_user,
                            .max_grad_norm = opts->max_grad_norm,
-                           .compute = opts->compute};
+                           .compute = opts->compute,
+                           .max_grad_value = opts->max_grad_value};
     made.loss_options.reduction = HONE_REDUCE_NONE;
     if (c && make_metrics(&made, ctx, opts->metrics))
         made.step = hone__model_function(model, 3, made.n_metrics ? 3 : 2, record_step, opts->compute);

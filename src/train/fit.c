@@ -28,6 +28,7 @@ typedef struct totals {
     double loss, right;
     int64_t rows;
     bool counted; /* right answers are known */
+    bool again;   /* these rows were looked at before: metrics have seen them */
 } totals;
 
 /* Examples as they are given: weights [rows], NULL for 1. */
@@ -88,7 +89,7 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
     hone_status status = bx && by && shares ? hone_function_call_opt(c->step, in, call) : ctx->status;
     double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
     if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss, call);
-    if (status == HONE_OK) status = update_metrics(c, by);
+    if (status == HONE_OK && !sum->again) status = update_metrics(c, by);
     if (status == HONE_OK) {
         sum->loss += loss * (double)whole;
         double yes = hone_tensor_get(hone_function_output(c->step, 1), 0);
@@ -254,26 +255,69 @@ static void say(const hone_history *h, const hone_fit_opts *o, size_t epoch, con
     hone__buffer_free(ctx, &text);
 }
 
+/* The schedule of a fit, what was left open filled in, and where its steps begin. */
+typedef struct rates {
+    hone_schedule schedule;
+    uint64_t first;
+    double own; /* the optimizer's learning rate, its again at the end */
+} rates;
+
+static int64_t rows_of_step(const hone_fit_opts *o) { return (o->batch_size ? o->batch_size : 32) * (int64_t)HONE_MAX(o->accumulate, 1); }
+
+static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, int64_t rows)
+{
+    rates r = {.first = hone_optimizer_steps(optimizer), .own = hone_optimizer_learning_rate(optimizer)};
+    int64_t steps = (rows + rows_of_step(o) - 1) / rows_of_step(o) * HONE_MAX(o->epochs, 1);
+    if (o->schedule) r.schedule = *o->schedule;
+    if (r.schedule.peak == 0) r.schedule.peak = r.own;
+    if (!r.schedule.total) r.schedule.total = (uint64_t)steps;
+    return r;
+}
+
+/* One step's rows, for an optimizer that may look at them several times. */
+typedef struct batch_step {
+    hone_model *model;
+    const examples *data;
+    const int64_t *order;
+    int64_t rows, micro;
+    uint64_t step;
+    totals *sum; /* of the first time; then NULL */
+} batch_step;
+
+/* Leaves the gradients of the rows' mean loss with the model. */
+static hone_status gradients(void *user, double *loss)
+{
+    batch_step *b = user;
+    totals now = {.again = !b->sum};
+    hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_TRAIN, .step = b->step};
+    for (int64_t m = 0; m < b->rows; m += b->micro, call.micro_batch++) {
+        hone_status status = run_batch(b->model, b->data, b->order + m, HONE_MIN(b->micro, b->rows - m), b->rows, &call, &now);
+        if (status != HONE_OK) return status;
+    }
+    *loss = now.loss / (double)b->rows;
+    if (b->sum) *b->sum = (totals){b->sum->loss + now.loss, b->sum->right + now.right, b->sum->rows + now.rows, now.counted, false};
+    b->sum = NULL;
+    return HONE_OK;
+}
+
 static hone_status epoch(hone_model *model, const examples *data, const int64_t *order, int64_t rows, const hone_fit_opts *o,
-                         hone_fit_state *state, measured *result)
+                         const rates *r, hone_fit_state *state, measured *result)
 {
     hone__compiled *c = model->train;
-    int64_t micro = o->batch_size ? o->batch_size : 32, whole = micro * HONE_MAX(o->accumulate, 1);
+    int64_t whole = rows_of_step(o);
     totals sum = {0};
     reset_metrics(c);
     uint64_t *step = &state->step;
     for (int64_t at = 0; at < rows && !state->stop; at += whole) {
         double before = sum.loss;
+        batch_step b = {model, data, order + at, HONE_MIN(whole, rows - at), o->batch_size ? o->batch_size : 32, *step, &sum};
+        if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, hone_schedule_at(&r->schedule, *step - r->first));
         hone_status status = hone__callbacks(o, HONE__STEP_BEGIN, state);
-        if (status != HONE_OK) return status;
-        int64_t in_step = HONE_MIN(whole, rows - at);
-        hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_TRAIN, .step = *step};
-        for (int64_t m = 0; m < in_step; m += micro, call.micro_batch++) {
-            status = run_batch(model, data, order + at + m, HONE_MIN(micro, in_step - m), in_step, &call, &sum);
-            if (status != HONE_OK) return status;
-        }
-        status = hone_optimizer_step(c->optimizer, model, NULL, .max_grad_norm = c->max_grad_norm);
-        state->loss = (sum.loss - before) / (double)in_step;
+        if (status == HONE_OK)
+            status = hone_optimizer_minimize(c->optimizer, model, gradients, &b, NULL, .max_grad_norm = c->max_grad_norm,
+                                             .max_grad_value = c->max_grad_value);
+        if (status == HONE_OK && o->ema) status = hone_ema_update(o->ema);
+        state->loss = (sum.loss - before) / (double)HONE_MIN(whole, rows - at);
         if (status == HONE_OK) status = hone__callbacks(o, HONE__STEP_END, state);
         if (status != HONE_OK) return status;
         ++*step;
@@ -294,6 +338,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     model->train_gradients = true;
     hone__compiled *c = model->train;
     hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
+    rates r = make_rates(c->optimizer, o, rows);
     if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
     for (int e = 0; e < now.epochs && status == HONE_OK && !now.stop; e++) {
         double *values = history->values + 2 * (size_t)e * c->n_metrics, began = hone__seconds();
@@ -305,10 +350,11 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
         now.epoch = e;
         now.result = NULL;
         status = hone__callbacks(o, HONE__EPOCH_BEGIN, &now);
-        if (status == HONE_OK) status = epoch(model, data, order, rows, o, &now, &trained);
+        if (status == HONE_OK) status = epoch(model, data, order, rows, o, &r, &now, &trained);
         if (status == HONE_OK && n_apart)
             status = evaluate(model, &apart, validation, n_apart, o->batch_size ? o->batch_size : 32, &validated);
         if (status != HONE_OK) break;
+        hone_schedule_report(&r.schedule, isnan(validated.loss) ? trained.loss : validated.loss);
         hone_epoch *result = &history->epochs[history->n_epochs++];
         *result = (hone_epoch){.loss = trained.loss,
                                .accuracy = trained.accuracy,
@@ -322,6 +368,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
         now.result = result;
         status = hone__callbacks(o, HONE__EPOCH_END, &now);
     }
+    if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, r.own);
     now.result = NULL;
     hone_status ended = hone__callbacks(o, HONE__TRAIN_END, &now);
     if (status == HONE_OK) status = ended;

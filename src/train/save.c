@@ -56,15 +56,25 @@ static json_t *compile_to_json(const hone__compiled *c)
     for (size_t i = 0; i < c->n_metrics && ok; i++)
         ok = json_array_append_new(metrics, json_string(hone_metric_name(c->metrics[i]))) == 0;
     if (!ok) return json_decref(options), json_decref(metrics), NULL;
-    return json_pack("{s:s, s:o, s:o, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
-                     "metrics", metrics, "max_grad_norm", c->max_grad_norm, "compute", hone_dtype_name(c->compute));
+    return json_pack("{s:s, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
+                     "metrics", metrics, "max_grad_norm", c->max_grad_norm, "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
+}
+
+/* The optimizers that can be made again. */
+static const char *const adams[2][3] = {{"adam", "adam8bit", "amsgrad"}, {"adamw", "adamw8bit", "amsgradw"}};
+static bool can_be_made(const hone_optimizer *o)
+{
+    bool found = !strcmp(hone_optimizer_name(o), "sgd");
+    for (int i = 0; i < 6; i++) found |= !strcmp(hone_optimizer_name(o), adams[i / 3][i % 3]);
+    return found && o->n_groups <= 1;
 }
 
 static json_t *optimizer_to_json(const hone_optimizer *o)
 {
+    const hone__optim_values *v = &o->v;
     return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "name", hone_optimizer_name(o), "steps", (json_int_t)o->steps,
-                     "learning_rate", o->learning_rate, "weight_decay", o->weight_decay, "momentum", o->momentum, "beta1",
-                     o->beta1, "beta2", o->beta2, "epsilon", o->epsilon, "nesterov", o->nesterov);
+                     "learning_rate", v->learning_rate, "weight_decay", v->weight_decay, "momentum", v->momentum, "beta1",
+                     v->beta1, "beta2", v->beta2, "epsilon", v->epsilon, "nesterov", o->nesterov);
 }
 
 /* Errors do not stick. */
@@ -77,6 +87,12 @@ static hone_status describe(hone_model *model, char **text)
     bool ok = json != NULL;
     if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
     if (ok) ok = json_object_set_new(json, "frozen", frozen_to_json(model)) == 0;
+    if (ok && c && c->step && !can_be_made(c->optimizer)) {
+        json_decref(json);
+        return hone__fail_run(model->ctx, HONE_UNSUPPORTED, "optimizer '%s'%s cannot be described in a file: only the weights can be saved "
+                                                            "(hone_model_save_weights)", hone_optimizer_name(c->optimizer),
+                              c->optimizer->n_groups > 1 ? " with groups" : "");
+    }
     if (ok && c && c->step)
         ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
              json_object_set_new(json, "optimizer", optimizer_to_json(c->optimizer)) == 0;
@@ -176,13 +192,12 @@ static hone_optimizer *make_optimizer(const loading *l, const json_t *j)
     if (name && !strcmp(name, "sgd"))
         return hone_sgd(l->ctx, .learning_rate = number(j, "learning_rate"), .momentum = number(j, "momentum"),
                         .weight_decay = number(j, "weight_decay"), .nesterov = json_is_true(json_object_get(j, "nesterov")));
-    static const char *const names[2][2] = {{"adam", "adam8bit"}, {"adamw", "adamw8bit"}};
-    for (int i = 0; i < 4 && name; i++)
-        if (!strcmp(name, names[i / 2][i % 2])) {
+    for (int i = 0; i < 6 && name; i++)
+        if (!strcmp(name, adams[i / 3][i % 3])) {
             hone_adam_opts o = {.struct_size = sizeof o, .learning_rate = number(j, "learning_rate"), .beta1 = number(j, "beta1"),
                                 .beta2 = number(j, "beta2"), .epsilon = number(j, "epsilon"),
-                                .weight_decay = number(j, "weight_decay"), .eight_bit = i % 2};
-            return i / 2 ? hone_adamw_opt(l->ctx, &o) : hone_adam_opt(l->ctx, &o);
+                                .weight_decay = number(j, "weight_decay"), .eight_bit = i % 3 == 1, .amsgrad = i % 3 == 2};
+            return i / 3 ? hone_adamw_opt(l->ctx, &o) : hone_adam_opt(l->ctx, &o);
         }
     hone__fail(l->ctx, HONE_UNSUPPORTED, "%s: this version has no optimizer '%.100s'", l->path, name ? name : "");
     return NULL;
@@ -204,7 +219,8 @@ static hone_status compile(const loading *l, hone_model *model)
     const json_t *j = json_object_get(l->json, "compile");
     if (!j) return HONE_OK;
     const char *loss = json_string_value(json_object_get(j, "loss")), *compute = json_string_value(json_object_get(j, "compute"));
-    hone_compile_opts o = {.struct_size = sizeof o, .max_grad_norm = json_number_value(json_object_get(j, "max_grad_norm"))};
+    hone_compile_opts o = {.struct_size = sizeof o, .max_grad_norm = json_number_value(json_object_get(j, "max_grad_norm")),
+                           .max_grad_value = json_number_value(json_object_get(j, "max_grad_value"))};
     if (loss && !strcmp(loss, "custom")) {
         if (!l->opts || !l->opts->custom_loss)
             return hone__fail(l->ctx, HONE_STATE, "%s: the model was compiled with a loss of one's own: give it as .custom_loss", l->path);

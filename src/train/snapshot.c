@@ -26,7 +26,11 @@ static hone_optimizer *optimizer_of(hone_model *model)
 static size_t state_bytes(const hone_optimizer *o, size_t segment, int k)
 {
     const struct hone__rule_state *state = &o->rule->state[k];
-    return hone__dtype_bytes(state->dtype, o->segments[segment].segment->count / state->per);
+    const hone__optim_segment *s = &o->segments[segment];
+    size_t last = s->segment->n_params - 1;
+    int64_t count = s->segment->count / state->per;
+    if (o->rule->shape) count = s->begin[k][last] + hone_shape_count(hone__optim_state_shape(o, s, k, last));
+    return hone__dtype_bytes(state->dtype, count);
 }
 
 static void *copy(hone_ctx *ctx, const void *from, size_t bytes)
@@ -40,7 +44,7 @@ static bool take_optimizer(hone__snapshot *s)
 {
     const hone_optimizer *o = optimizer_of(s->model);
     hone_ctx *ctx = s->model->ctx;
-    s->learning_rate = o->learning_rate;
+    s->learning_rate = o->v.learning_rate;
     s->steps = o->steps;
     if (!(s->states = hone__calloc(ctx, o->n_segments + 1, sizeof *s->states))) return false;
     for (; s->n_states < o->n_segments; s->n_states++)
@@ -78,14 +82,18 @@ void hone__snapshot_restore(const hone__snapshot *s)
     }
     if (!s->optimizer) return;
     hone_optimizer *o = optimizer_of(s->model);
-    o->learning_rate = s->learning_rate;
+    o->v.learning_rate = s->learning_rate;
     o->steps = s->steps;
     for (size_t i = 0; i < o->n_segments; i++)
         for (int k = 0; k < o->rule->states; k++) {
+            size_t bytes = state_bytes(o, i, k);
+            float *state = o->segments[i].state[k];
             if (i < s->n_states)
-                memcpy(o->segments[i].state[k], s->states[i][k], state_bytes(o, i, k));
+                memcpy(state, s->states[i][k], bytes);
+            else if (o->initial != 0) /* Adagrad's, f32 */
+                for (size_t e = 0; e < bytes / sizeof *state; e++) state[e] = (float)o->initial;
             else
-                memset(o->segments[i].state[k], 0, state_bytes(o, i, k));
+                memset(state, 0, bytes);
         }
 }
 

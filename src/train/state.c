@@ -13,9 +13,10 @@ static hone_status each_state(const hone_optimizer *o, const char *prefix, state
             for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
                 const hone_param *p = o->segments[s].segment->params[i];
                 char *name = hone__format(o->ctx, "%s%s.%s", prefix, p->name, o->rule->state[k].name);
-                status = name ? fn(arg, p, name, o->rule->state[k].dtype, hone__optim_state_shape(o, k, p->v.shape),
-                                   hone__optim_state(o, &o->segments[s], k, p->offset))
-                              : o->ctx->status;
+                hone_shape shape = hone__optim_state_shape(o, &o->segments[s], k, i);
+                status = name ? HONE_OK : o->ctx->status;
+                if (name && hone_shape_count(shape)) /* 0: not of this parameter's */
+                    status = fn(arg, p, name, o->rule->state[k].dtype, shape, hone__optim_state(o, &o->segments[s], k, i));
                 hone__free(o->ctx, name);
             }
     return status;

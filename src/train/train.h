@@ -29,7 +29,7 @@ typedef struct hone__compiled {
     hone_loss_opts loss_options;
     hone_loss_fn custom_loss;
     void *custom_user;
-    double max_grad_norm;
+    double max_grad_norm, max_grad_value;
     hone_metric **metrics;
     size_t n_metrics;
     hone_dtype compute;
@@ -73,7 +73,7 @@ hone_model *hone__model_read(hone_ctx *ctx, const char *path, hone_safetensors *
 typedef struct hone__snapshot hone__snapshot;
 /* NULL: memory ran out (sticky). optimizer: its state, steps and learning rate too. */
 hone__snapshot *hone__snapshot_take(hone_model *model, bool optimizer);
-/* Puts everything back; what the model has got since (a first step's optimizer state) becomes 0. */
+/* Puts everything back; what the model has got since (a first step's optimizer state) becomes what it was at first. */
 void hone__snapshot_restore(const hone__snapshot *snapshot);
 void hone__snapshot_free(hone__snapshot *snapshot); /* NULL is allowed */
 

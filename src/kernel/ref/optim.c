@@ -1,195 +1,193 @@
 /* Optimizer steps, in the order of operations of PyTorch's single-tensor implementations (torch/optim/). */
 #include "kernel/ref/kernel.h"
 
-typedef struct adam {
-    real lr_decay, decay, one_minus_beta1, beta2, one_minus_beta2, step_size, inverse_root2, eps, scale;
-} adam;
-
-/* inverse_root2 = 1 / sqrt(1 - beta2^step): sqrt(v / (1 - beta2^step)) = sqrt(v) inverse_root2. */
-static adam constants(double learning_rate, double beta1, double beta2, double eps, double weight_decay,
-                      int64_t step, double grad_scale)
-{
-    return (adam){.lr_decay = (real)(1 - learning_rate * weight_decay),
-                  .decay = (real)weight_decay,
-                  .one_minus_beta1 = (real)(1 - beta1),
-                  .beta2 = (real)beta2,
-                  .one_minus_beta2 = (real)(1 - beta2),
-                  .step_size = (real)(learning_rate / (1 - pow(beta1, (double)step))),
-                  .inverse_root2 = (real)(1 / sqrt(1 - pow(beta2, (double)step))),
-                  .eps = (real)eps,
-                  .scale = (real)grad_scale};
-}
-
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void update(bool decoupled, const adam *t, real *restrict p, const real *restrict g, real *restrict m, real *restrict v, int64_t n)
+/* hone__optim_step in reals. */
+typedef struct constants {
+    real scale, decay, keep, rate, own, less1, beta1, less2, beta2, root, epsilon, momentum; /* less1 = 1 - beta1 */
+} constants;
+
+static constants in_reals(const hone__optim_step *s)
 {
-    const adam a = *t;
+    return (constants){(real)s->scale,       (real)s->decay, (real)s->keep, (real)s->rate,    (real)s->own,
+                       (real)(1 - s->beta1), (real)s->beta1, (real)(1 - s->beta2), (real)s->beta2, (real)s->root,
+                       (real)s->epsilon,     (real)s->momentum};
+}
+
+/* A parameter and its states. */
+typedef struct element {
+    real w, a, b, c;
+} element;
+
+/* What a step makes of an element (w decayed already) whose gradient is d. */
+INLINE element one(hone__optim_kind kind, const constants *k, element e, real d)
+{
+    bool centered = kind == HONE__RMSPROP_CENTERED || kind == HONE__RMSPROP_CENTERED_MOMENTUM;
+    switch (kind) {
+    case HONE__SGD: e.w -= k->rate * d; break;
+    case HONE__MOMENTUM: /* Sutskever et al. 2013 */
+        e.a = k->momentum * e.a + d;
+        e.w -= k->own * d + k->rate * e.a;
+        break;
+    case HONE__ADAM:    /* Kingma and Ba 2015; by other constants NAdam and RAdam */
+    case HONE__AMSGRAD: /* Reddi et al. 2018 */
+        e.a += k->less1 * (d - e.a);
+        e.b = k->beta2 * e.b + k->less2 * d * d;
+        e.c = e.b > e.c ? e.b : e.c;
+        e.w -= (k->rate * e.a + k->own * d) / (real_sqrt(kind == HONE__ADAM ? e.b : e.c) * k->root + k->epsilon);
+        break;
+    case HONE__ADAMAX: { /* Kingma and Ba 2015, section 7.1 */
+        real kept = k->beta2 * e.b, now = real_abs(d) + k->epsilon;
+        e.a += k->less1 * (d - e.a);
+        e.b = kept > now ? kept : now;
+        e.w -= k->rate * e.a / e.b;
+        break;
+    }
+    case HONE__ADAGRAD: /* Duchi et al. 2011 */
+        e.a += d * d;
+        e.w -= k->rate * d / (real_sqrt(e.a) + k->epsilon);
+        break;
+    case HONE__ADADELTA: { /* Zeiler 2012 */
+        e.a = k->beta2 * e.a + k->less2 * d * d;
+        real change = real_sqrt(e.b + k->epsilon) / real_sqrt(e.a + k->epsilon) * d;
+        e.b = k->beta2 * e.b + k->less2 * change * change;
+        e.w -= k->rate * change;
+        break;
+    }
+    case HONE__LION: { /* Chen et al. 2023, algorithm 2 */
+        real c = k->beta1 * e.a + k->less1 * d;
+        e.a = k->beta2 * e.a + k->less2 * d;
+        e.w -= c > 0 ? k->rate : c < 0 ? -k->rate : 0;
+        break;
+    }
+    case HONE__RMSPROP: /* Tieleman and Hinton 2012; centered: Graves 2013 */
+    case HONE__RMSPROP_MOMENTUM:
+    case HONE__RMSPROP_CENTERED:
+    case HONE__RMSPROP_CENTERED_MOMENTUM: {
+        e.a = k->beta2 * e.a + k->less2 * d * d;
+        real spread = e.a;
+        if (centered) {
+            e.b += k->less2 * (d - e.b);
+            spread -= e.b * e.b;
+            spread = spread > 0 ? spread : 0; /* rounding can make a variance negative */
+        }
+        real change = d / (real_sqrt(spread) + k->epsilon);
+        if (kind == HONE__RMSPROP_MOMENTUM) change = e.b = k->momentum * e.b + change;
+        if (kind == HONE__RMSPROP_CENTERED_MOMENTUM) change = e.c = k->momentum * e.c + change;
+        e.w -= k->rate * change;
+        break;
+    }
+    }
+    return e;
+}
+
+INLINE void some(hone__optim_kind kind, int states, const constants *k, real *restrict p, const real *restrict g,
+                 real *restrict a, real *restrict b, real *restrict c, int64_t n)
+{
+    const constants t = *k;
     SIMD for (int64_t i = 0; i < n; i++)
     {
-        real d = g[i] * a.scale, w = p[i];
-        if (decoupled)
-            w *= a.lr_decay;
-        else
-            d += a.decay * w;
-        real mi = m[i] + a.one_minus_beta1 * (d - m[i]);
-        real vi = a.beta2 * v[i] + a.one_minus_beta2 * d * d;
-        m[i] = mi;
-        v[i] = vi;
-        p[i] = w - a.step_size * mi / (real_sqrt(vi) * a.inverse_root2 + a.eps);
+        element e = {p[i] * t.keep, states > 0 ? a[i] : 0, states > 1 ? b[i] : 0, states > 2 ? c[i] : 0};
+        e = one(kind, &t, e, g[i] * t.scale + t.decay * p[i]);
+        p[i] = e.w;
+        if (states > 0) a[i] = e.a;
+        if (states > 1) b[i] = e.b;
+        if (states > 2) c[i] = e.c;
     }
 }
 
 /* Line by line, asking for what comes next: these are more streams than CPUs fetch ahead by themselves, and that ends at
    each page. */
-INLINE void update_all(bool decoupled, const adam *t, real *p, const real *g, real *m, real *v, int64_t n)
+INLINE void all(hone__optim_kind kind, int states, const hone__optim_step *step, real *p, const real *g, void *const *state,
+                int64_t n)
 {
     enum { LINE = 64 / (int)sizeof(real), AHEAD = 32 * LINE };
-    int64_t i = 0;
-    for (; i + LINE <= n; i += LINE) {
-        __builtin_prefetch(p + i + AHEAD, 1);
-        __builtin_prefetch(g + i + AHEAD, 0);
-        __builtin_prefetch(m + i + AHEAD, 1);
-        __builtin_prefetch(v + i + AHEAD, 1);
-        update(decoupled, t, p + i, g + i, m + i, v + i, LINE);
-    }
-    update(decoupled, t, p + i, g + i, m + i, v + i, n - i);
-}
-
-/* Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. */
-void HONE_K(adamw)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate,
-                   double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                   double grad_scale)
-{
-    const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
-    update_all(true, &a, param, grad, m, v, n);
-}
-
-/* Kingma and Ba, "Adam", ICLR 2015; weight decay is added to the gradient. */
-void HONE_K(adam)(void *param, const void *grad, void *m, void *v, int64_t n, double learning_rate,
-                  double beta1, double beta2, double eps, double weight_decay, int64_t step,
-                  double grad_scale)
-{
-    const adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
-    update_all(false, &a, param, grad, m, v, n);
-}
-
-/* ---- moments of 8 bits: Dettmers et al., "8-bit Optimizers via Block-wise Quantization", ICLR 2022 ---- */
-
-/* The dynamic map (section 1.3): decade d of DECADES reaches from 10^(d-7) to 10^(d-6) and holds width 2^d values, the
-   middles of as many equal cells; then 0 and 1. Magnitudes are numbered from 0, the zero, upwards; a code is the number, or
-   for a negative value 256 - number (there is no -1). So memory that nobody wrote is 0. */
-enum { DECADES = 7, NEGATIVE = 127 /* magnitudes of negative values */ };
-typedef struct map {
-    int width;           /* 1 signed, 2 unsigned */
-    real value[256];     /* by code */
-    real limit[DECADES]; /* the least magnitude nearer to decade d than to the one below (decade 0: than to 0) */
-    real one;            /* limit of the last number, 1 */
-} map;
-
-static void make_map(map *t, bool is_signed)
-{
-    int width = t->width = is_signed ? 1 : 2, number = 1;
-    double unit = 1e-6, last = 0;
-    t->value[0] = 0;
-    for (int d = 0; d < DECADES; d++, unit *= 10) {
-        int cells = width << d;
-        t->limit[d] = (real)((last + unit * (0.1 + 0.45 / cells)) / 2);
-        for (int i = 0; i < cells; i++, number++) {
-            last = unit * (0.1 + 0.9 * (i + 0.5) / cells);
-            t->value[number] = (real)last;
-            if (is_signed) t->value[256 - number] = (real)-last;
-        }
-    }
-    t->value[number] = 1;
-    t->one = (real)((last + 1) / 2);
-}
-
-/* The codes of the values nearest to x / scale: the decade by comparing, the cell by arithmetic. */
-static void encode(const map *t, uint8_t *restrict codes, const real *restrict x, real scale)
-{
-    const int width = t->width;
-    const real inverse = scale > 0 ? 1 / scale : 0, one = t->one, ninth = (real)(1 / 0.9);
-    /* one by one: in a loop they would keep gcc from vectorizing */
-    const real l0 = t->limit[0], l1 = t->limit[1], l2 = t->limit[2], l3 = t->limit[3], l4 = t->limit[4], l5 = t->limit[5],
-               l6 = t->limit[6];
-    SIMD for (int i = 0; i < HONE__ADAM8_BLOCK; i++)
-    {
-        real a = real_abs(x[i]) * inverse;
-        int decade = (a >= l1) + (a >= l2) + (a >= l3) + (a >= l4) + (a >= l5) + (a >= l6);
-        real power = a >= l1 ? (real)1e5 : (real)1e6; /* brings the decade to 0.1 .. 1 */
-        power = a >= l2 ? (real)1e4 : power;
-        power = a >= l3 ? (real)1e3 : power;
-        power = a >= l4 ? (real)1e2 : power;
-        power = a >= l5 ? (real)1e1 : power;
-        power = a >= l6 ? (real)1e0 : power;
-        real cells = (real)(width << decade), first = cells - (real)(width - 1), most = first + cells - (real)0.5;
-        real number = (a * power - (real)0.1) * (cells * ninth) + first;
-        number = number < first ? first : number;
-        number = number > most ? most : number;
-        number = a >= one ? (real)(NEGATIVE * width + 1) : number;
-        number = a < l0 ? 0 : number;
-        int up = (int)number, down = up < NEGATIVE ? up : NEGATIVE;
-        codes[i] = (uint8_t)(x[i] < 0 ? -down : up); /* an unsigned map meets no negative values */
+    const constants k = in_reals(step);
+    real *s[3] = {NULL};
+    for (int j = 0; j < states; j++) s[j] = state[j];
+    while (n > 0) {
+        int64_t m = n < LINE ? n : LINE;
+        __builtin_prefetch(p + AHEAD, 1);
+        __builtin_prefetch(g + AHEAD, 0);
+        for (int j = 0; j < states; j++) __builtin_prefetch(s[j] + AHEAD, 1);
+        if (m == LINE)
+            some(kind, states, &k, p, g, s[0], s[1], s[2], LINE);
+        else
+            some(kind, states, &k, p, g, s[0], s[1], s[2], m);
+        p += m, g += m, n -= m;
+        for (int j = 0; j < states; j++) s[j] += m;
     }
 }
 
-/* adamw (decoupled) or adam on blocks whose moments are unpacked, used and packed while they are in the cache. */
-void HONE_K(adam8)(bool decoupled, void *param, const void *grad, uint8_t *m, uint8_t *v, float *m_scale, float *v_scale,
-                   int64_t n, double learning_rate, double beta1, double beta2, double eps, double weight_decay,
-                   int64_t step, double grad_scale)
+void HONE_K(optim)(const hone__optim_step *step, void *param, const void *grad, void *const *state, int64_t n)
 {
-    adam a = constants(learning_rate, beta1, beta2, eps, weight_decay, step, grad_scale);
-    if (decoupled)
-        a.decay = 0;
-    else
-        a.lr_decay = 1;
-    map m_map, v_map; /* nothing beside a piece's work */
-    make_map(&m_map, true);
-    make_map(&v_map, false);
-    for (int64_t b = 0; b < n / HONE__ADAM8_BLOCK; b++) {
-        real first[HONE__ADAM8_BLOCK], second[HONE__ADAM8_BLOCK], m_most = 0, v_most = 0;
-        real *restrict p = (real *)param + b * HONE__ADAM8_BLOCK;
-        const real *restrict g = (const real *)grad + b * HONE__ADAM8_BLOCK;
-        uint8_t *m_codes = m + b * HONE__ADAM8_BLOCK, *v_codes = v + b * HONE__ADAM8_BLOCK;
-        const real m_old = (real)m_scale[b], v_old = (real)v_scale[b];
-        SIMD for (int i = 0; i < HONE__ADAM8_BLOCK; i++)
-        {
-            real d = g[i] * a.scale + a.decay * p[i], w = p[i] * a.lr_decay, mi = m_map.value[m_codes[i]] * m_old;
-            mi += a.one_minus_beta1 * (d - mi);
-            real vi = a.beta2 * (v_map.value[v_codes[i]] * v_old) + a.one_minus_beta2 * d * d;
-            first[i] = mi;
-            second[i] = vi;
-            p[i] = w - a.step_size * mi / (real_sqrt(vi) * a.inverse_root2 + a.eps);
-        }
-        SIMD_MAX(m_most) for (int i = 0; i < HONE__ADAM8_BLOCK; i++) m_most = HONE_MAX(m_most, real_abs(first[i]));
-        SIMD_MAX(v_most) for (int i = 0; i < HONE__ADAM8_BLOCK; i++) v_most = HONE_MAX(v_most, second[i]);
-        m_scale[b] = (float)m_most;
-        v_scale[b] = (float)v_most;
-        encode(&m_map, m_codes, first, m_most);
-        encode(&v_map, v_codes, second, v_most);
+    switch (step->kind) {
+#define KIND(name, states) case HONE__##name: all(HONE__##name, states, step, param, grad, state, n); break;
+        HONE__OPTIM_KINDS(KIND)
+#undef KIND
     }
 }
 
-/* momentum_buffer NULL: plain descent. The first step sets the buffer to the gradient (dampening 0). */
-void HONE_K(sgd)(void *param, const void *grad, void *momentum_buffer, int64_t n, double learning_rate,
-                 double momentum, bool nesterov, double weight_decay, bool first_step, double grad_scale)
+/* ---- rules that need norms of whole parameters ---- */
+
+/* You et al., "Large Batch Optimization for Deep Learning", ICLR 2020, algorithm 2. */
+double HONE_K(lamb)(const hone__optim_step *step, void *param, const void *grad, void *m, void *v, int64_t n, double change)
 {
-    real *restrict p = param, *restrict b = momentum_buffer;
+    const constants k = in_reals(step);
+    real *restrict p = param, *restrict a = m, *restrict b = v;
     const real *restrict g = grad;
-    real lr = (real)learning_rate, decay = (real)weight_decay, mu = (real)momentum, scale = (real)grad_scale;
-    if (!b) {
-        SIMD for (int64_t i = 0; i < n; i++) p[i] -= lr * (g[i] * scale + decay * p[i]);
-        return;
+    real by = (real)change;
+    double total = 0;
+    if (g) {
+        SIMD_SUM(total) for (int64_t i = 0; i < n; i++)
+        {
+            real d = g[i] * k.scale;
+            a[i] += k.less1 * (d - a[i]);
+            b[i] = k.beta2 * b[i] + k.less2 * d * d;
+            real r = k.rate * a[i] / (real_sqrt(b[i]) * k.root + k.epsilon) + k.decay * p[i];
+            total += (double)r * (double)r;
+        }
+    } else {
+        SIMD for (int64_t i = 0; i < n; i++)
+            p[i] -= by * (k.rate * a[i] / (real_sqrt(b[i]) * k.root + k.epsilon) + k.decay * p[i]);
     }
-    real keep = first_step ? 0 : mu, own = nesterov ? 1 : 0, from_buffer = nesterov ? mu : 1;
-    SIMD for (int64_t i = 0; i < n; i++)
-    {
-        real d = g[i] * scale + decay * p[i];
-        real bi = (keep != 0 ? keep * b[i] : 0) + d; /* the buffer need not be set before the first step */
-        b[i] = bi;
-        p[i] -= lr * (own * d + from_buffer * bi);
+    return total;
+}
+
+/* Shazeer and Stern, "Adafactor", ICML 2018; a row of a matrix, or a whole vector with row 1. */
+double HONE_K(adafactor)(const hone__optim_step *step, void *param, const void *grad, double row, const void *column, int64_t n,
+                         double change)
+{
+    const constants k = in_reals(step);
+    real *restrict p = param;
+    const real *restrict g = grad, *restrict c = column;
+    const real of_row = (real)row, by = (real)change;
+    const real least = (real)HONE_MAX(step->epsilon * step->epsilon, 1e-30); /* above what f32 can hold */
+    double total = 0;
+    if (!p) {
+        SIMD_SUM(total) for (int64_t i = 0; i < n; i++)
+        {
+            real v = of_row * c[i];
+            real u = k.scale * g[i] / real_sqrt(v > least ? v : least);
+            total += (double)u * (double)u;
+        }
+    } else {
+        SIMD for (int64_t i = 0; i < n; i++)
+        {
+            real v = of_row * c[i];
+            p[i] = k.keep * p[i] - by * (k.scale * g[i] / real_sqrt(v > least ? v : least));
+        }
     }
+    return total;
+}
+
+void HONE_K(add_squares)(void *y, const void *x, double scale, int64_t n)
+{
+    real *restrict to = y;
+    const real *restrict v = x;
+    const real by = (real)scale;
+    SIMD for (int64_t i = 0; i < n; i++) to[i] += by * v[i] * v[i];
 }
 
 double HONE_K(sumsq)(const void *x, int64_t n)
