@@ -43,7 +43,7 @@ static char *fill_in(hone_ctx *ctx, const char *path, const hone_fit_state *stat
 {
     hone__buffer text = {0};
     bool ok = true;
-    while (*path && ok) {
+    while (ok && *path) { /* behind an open brace there is nothing to read */
         size_t plain = strcspn(path, "{"), field = path[plain] ? strcspn(path + plain, "}") : 0;
         ok = hone__buffer_add(ctx, &text, path, plain);
         path += plain;
