@@ -445,6 +445,9 @@ HONE_API hone_ctx *hone_model_ctx(const hone_model *model);
 HONE_API hone_layer *hone_model_root(hone_model *model);
 /* Gives every parameter known so far its memory and first values; runs do it by themselves. */
 HONE_API hone_status hone_model_build(hone_model *model);
+/* The same after recording the model once on one input of that dtype and shape (batch axis included, any size), so that its
+   layers know their sizes and make their parameters: Keras's model.build. Errors stick, as in building. */
+HONE_API hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, hone_shape input);
 
 /* Parameters in order; known once the model has run or been built. Tied ones count once. */
 HONE_API size_t hone_model_param_count(const hone_model *model);

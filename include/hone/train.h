@@ -64,6 +64,30 @@ HONE_API void hone_history_free(hone_history *history); /* NULL is allowed */
 /* Called after each epoch; false ends the training. */
 typedef bool (*hone_epoch_fn)(void *user, hone_model *model, size_t epoch, const hone_epoch *result);
 
+/* What a callback sees of a training that is under way. */
+typedef struct hone_fit_state {
+    hone_model *model;
+    int epochs;               /* that were asked for */
+    int epoch;                /* this one, from 0 */
+    uint64_t step;            /* of the optimizer, from 0, over all calls of hone_fit; at step_end the one just made */
+    double loss;              /* at step_end: the step's mean loss */
+    const hone_epoch *result; /* at epoch_end; else NULL */
+    bool stop;                /* set it: the training ends after this step, its epoch being closed as usual */
+} hone_fit_state;
+
+/* Functions that hone_fit calls, in the order of its list; any may be NULL. Other than HONE_OK ends the training with that
+   status. train_end is called for all of them, also after an error. */
+typedef struct hone_callback {
+    void *user;
+    hone_status (*train_begin)(void *user, hone_fit_state *state);
+    hone_status (*epoch_begin)(void *user, hone_fit_state *state);
+    hone_status (*step_begin)(void *user, hone_fit_state *state);
+    hone_status (*step_end)(void *user, hone_fit_state *state);
+    hone_status (*epoch_end)(void *user, hone_fit_state *state); /* after validation */
+    hone_status (*train_end)(void *user, hone_fit_state *state);
+    void (*destroy)(void *user); /* by hone_callback_free */
+} hone_callback;
+
 typedef struct hone_fit_opts {
     size_t struct_size;
     int epochs;              /* default 1 */
@@ -84,7 +108,13 @@ typedef struct hone_fit_opts {
     const hone_tensor *sample_weights; /* real [rows]: factors of the examples' losses, in training and on rows held out */
     const double *class_weights;       /* [n_class_weights]: factors by an example's one class, in training alone */
     size_t n_class_weights;
+    hone_callback *const *callbacks; /* HONE_CALLBACKS(stop, log); they stay the caller's */
+    size_t n_callbacks;
 } hone_fit_opts;
+/* hone_fit(..., HONE_CALLBACKS(a, b)): the options .callbacks and .n_callbacks. */
+#define HONE_CALLBACKS(...)                                                                                  \
+    .callbacks = (hone_callback *const[]){__VA_ARGS__},                                                      \
+    .n_callbacks = sizeof((hone_callback *const[]){__VA_ARGS__}) / sizeof(hone_callback *)
 /* Trains on x [rows, ...], y [rows, ...]. *history (may be NULL) is owned by the caller. CANCELLED after hone_cancel,
    NUMERIC when the loss is not finite (named layer in the message; parameters are those of the last good step). Weighted
    losses are summed and divided by the number of examples, as in Keras; accuracy and metrics are not weighted. */
@@ -107,6 +137,203 @@ HONE_API hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor 
                                            size_t n, double *values);
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
+
+/* One optimizer step on x [rows, ...], y [rows, ...] as one batch; *loss (may be NULL) and *accuracy (may be NULL) are those
+   before it. What hone_fit does for a batch, for loops of one's own: Keras's train_on_batch. Errors as of hone_fit. */
+HONE_API hone_status hone_train_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
+                                         double *accuracy);
+/* hone_evaluate on one batch. */
+HONE_API hone_status hone_test_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
+                                        double *accuracy);
+/* The optimizer that hone_compile gave the model; NULL before. Belongs to the model. */
+HONE_API hone_optimizer *hone_model_optimizer(hone_model *model);
+
+/* ---- callbacks: semantics and defaults are Keras 3's --------------------------------------------------- */
+
+/* Quantities to watch ("monitor"): "loss", "accuracy", "val_loss" (the default), "val_accuracy"; an epoch in which it is NaN
+   (nothing is validated) counts as no improvement. Each function below gives a callback that the caller frees with
+   hone_callback_free after the training (a later hone_fit begins afresh); NULL on error (sticky): INVALID, MEMORY. */
+HONE_API void hone_callback_free(hone_callback *callback); /* NULL is allowed */
+
+/* What is better. */
+typedef enum hone_monitor_mode {
+    HONE_MONITOR_AUTO, /* larger when the name ends in "accuracy", else smaller */
+    HONE_MONITOR_MIN,
+    HONE_MONITOR_MAX
+} hone_monitor_mode;
+
+typedef struct hone_early_stopping_opts {
+    size_t struct_size;
+    const char *monitor;
+    double min_delta;          /* less than this is no improvement; default 0 */
+    int patience;              /* epochs without improvement after which it ends; default 0 */
+    hone_monitor_mode mode;
+    const double *baseline;    /* patience counts on until this is beaten; default none */
+    bool restore_best_weights; /* at the end those of the best epoch, stopped early or not; default the last ones */
+    int start_from_epoch;      /* epochs before it are not watched; default 0 */
+} hone_early_stopping_opts;
+/* Ends the training when monitor has not improved for `patience` epochs (never in the first epoch). */
+HONE_API hone_callback *hone_early_stopping_opt(hone_ctx *ctx, const hone_early_stopping_opts *opts);
+#define hone_early_stopping(...)                                                                             \
+    HONE_OPTS1(hone_early_stopping_opt, hone_early_stopping_opts, __VA_ARGS__, .struct_size = sizeof(hone_early_stopping_opts))
+/* The epoch, from 0, in which it ended the last training; 0: it did not (Keras's stopped_epoch). And the best one; -1: none. */
+HONE_API int hone_early_stopping_stopped_epoch(const hone_callback *callback);
+HONE_API int hone_early_stopping_best_epoch(const hone_callback *callback);
+
+typedef struct hone_model_checkpoint_opts {
+    size_t struct_size;
+    const char *monitor;
+    hone_monitor_mode mode;
+    bool save_best_only;    /* only epochs in which monitor improved */
+    bool save_weights_only; /* hone_model_save_weights instead of hone_model_save */
+} hone_model_checkpoint_opts;
+/* Saves the model after each epoch. In path, {epoch} is the epoch's number from 1, {val_loss} and the other quantities their
+   values; {epoch:02d} and {val_loss:.4f} say how (0, width, and after a point the digits behind it). */
+HONE_API hone_callback *hone_model_checkpoint_opt(hone_ctx *ctx, const char *path, const hone_model_checkpoint_opts *opts);
+#define hone_model_checkpoint(...)                                                                           \
+    HONE_OPTS2(hone_model_checkpoint_opt, hone_model_checkpoint_opts, __VA_ARGS__,                           \
+               .struct_size = sizeof(hone_model_checkpoint_opts))
+
+typedef struct hone_plateau_opts {
+    size_t struct_size;
+    const char *monitor;
+    double factor;            /* the learning rate is multiplied by this; default 0.1 */
+    int patience;             /* epochs without improvement; default 10 */
+    hone_monitor_mode mode;
+    double min_delta;         /* default 1e-4; HONE_ZERO for none */
+    int cooldown;             /* epochs after a reduction that do not count; default 0 */
+    double min_learning_rate; /* default 0 */
+} hone_plateau_opts;
+/* Lowers the learning rate when monitor has not improved for `patience` epochs. */
+HONE_API hone_callback *hone_reduce_lr_on_plateau_opt(hone_ctx *ctx, const hone_plateau_opts *opts);
+#define hone_reduce_lr_on_plateau(...)                                                                       \
+    HONE_OPTS1(hone_reduce_lr_on_plateau_opt, hone_plateau_opts, __VA_ARGS__, .struct_size = sizeof(hone_plateau_opts))
+
+/* The learning rate of an epoch, counted from 0, from that of the one before. */
+typedef double (*hone_epoch_rate_fn)(void *user, int epoch, double learning_rate);
+/* Sets the learning rate at the beginning of each epoch. INVALID during the training for one that is negative or not finite. */
+HONE_API hone_callback *hone_learning_rate_scheduler(hone_ctx *ctx, hone_epoch_rate_fn rate, void *user);
+
+/* Writes a line an epoch: epoch (from 0), accuracy, learning_rate, loss, val_accuracy, val_loss; those that the first epoch
+   does not have are left out. append: goes on in a file that exists, without a second header. */
+HONE_API hone_callback *hone_csv_logger(hone_ctx *ctx, const char *path, bool append);
+
+/* Curves for TensorBoard: epoch_loss, epoch_accuracy and epoch_learning_rate in folder/train, epoch_loss and epoch_accuracy of
+   what is held out in folder/validation, by epoch; and with update_steps > 0 every so many steps batch_loss, by step. */
+HONE_API hone_callback *hone_tensorboard(hone_ctx *ctx, const char *folder, int update_steps);
+
+/* A parameter's L2 norms after a step: of its values and of the gradient that the step used. */
+typedef void (*hone_norm_fn)(void *user, uint64_t step, const char *parameter, double norm, double gradient_norm);
+/* Tells the norms of every trained parameter each `steps` steps. (A loss or a gradient that is not finite ends the training
+   with the name of the first layer where it is: hone_fit.) */
+HONE_API hone_callback *hone_norm_monitor(hone_ctx *ctx, int steps, hone_norm_fn tell, void *user);
+
+/* ---- choosing ------------------------------------------------------------------------------------------- */
+
+/* A new compiled model; NULL on error. */
+typedef hone_model *(*hone_build_fn)(void *user, hone_ctx *ctx);
+/* What one fold was worth. */
+typedef struct hone_fold {
+    double loss, accuracy; /* of the rows held out; accuracy NaN where the loss has none */
+} hone_fold;
+typedef struct hone_cross_validate_opts {
+    size_t struct_size;
+    int k;                    /* folds; default 5 */
+    uint64_t seed;            /* of the rows' order */
+    bool no_shuffle;          /* folds are consecutive rows */
+    const hone_fit_opts *fit; /* how each is trained; default as hone_fit's */
+    void *user;               /* build's */
+} hone_cross_validate_opts;
+/* k-fold cross-validation: rows are put in an order by the seed and cut into k parts (the first rows % k have one more, as
+   scikit-learn's KFold); for each, a model from build is trained on the others and evaluated on it. folds[k] receives what
+   each was worth. INVALID for k below 2 or more than there are rows. */
+HONE_API hone_status hone_cross_validate_opt(hone_ctx *ctx, hone_build_fn build, const hone_tensor *x, const hone_tensor *y,
+                                             hone_fold *folds, const hone_cross_validate_opts *opts);
+#define hone_cross_validate(...)                                                                             \
+    HONE_OPTS5(hone_cross_validate_opt, hone_cross_validate_opts, __VA_ARGS__,                               \
+               .struct_size = sizeof(hone_cross_validate_opts))
+
+typedef struct hone_rate_finder_opts {
+    size_t struct_size;
+    double least, most; /* learning rates; default 1e-7 and 1 */
+    int steps;          /* default 100 */
+    int batch_size;     /* default 32 */
+    double smoothing;   /* of the losses: a running mean that keeps so much of what it was, without its bias towards 0;
+                           default 0.9, HONE_ZERO for none */
+    double diverged;    /* ends when the smoothed loss is more than this times the least one; default 4 */
+} hone_rate_finder_opts;
+/* What it found; for hone_plot_lines. */
+typedef struct hone_rate_finder {
+    hone_ctx *ctx;
+    size_t n;
+    double *learning_rates, *losses; /* [n], smoothed */
+    double suggestion;               /* NaN when there were too few steps or the loss never fell */
+} hone_rate_finder;
+/* The learning-rate range test of Smith 2017 ("Cyclical Learning Rates for Training Neural Networks", section 3.3): trains
+   with learning rates that rise by the same factor from step to step, and suggests the one where the smoothed loss falls
+   most steeply over the rate's logarithm. The model and its optimizer are then as before. Owned by the caller; NULL on error
+   (sticky only for MEMORY and what a step makes stick). */
+HONE_API hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y,
+                                                       const hone_rate_finder_opts *opts);
+#define hone_find_learning_rate(...)                                                                         \
+    HONE_OPTS3(hone_find_learning_rate_opt, hone_rate_finder_opts, __VA_ARGS__, .struct_size = sizeof(hone_rate_finder_opts))
+HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowed */
+
+/* ---- saving and loading -------------------------------------------------------------------------------- */
+
+/* Saves the whole model as one safetensors file, which is replaced whole or not at all: weights under their names; what the
+   layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
+   "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
+   context's seed is the same. UNSUPPORTED, by name, for layers of one's own, functional models, and optimizers that
+   hone_model_load could not make. Does not stick but for MEMORY. */
+HONE_API hone_status hone_model_save(hone_model *model, const char *path);
+/* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
+HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);
+
+typedef struct hone_model_load_opts {
+    size_t struct_size;
+    hone_loss_fn custom_loss; /* for a model that was compiled with one */
+    void *custom_user;
+} hone_model_load_opts;
+/* The model as it was saved, compiled if it was; owned by the caller. Untrusted. NULL on error (sticky): IO, FORMAT, SHAPE;
+   STATE when it needs a custom_loss. */
+HONE_API hone_model *hone_model_load_opt(hone_ctx *ctx, const char *path, const hone_model_load_opts *opts);
+#define hone_model_load(...)                                                                                 \
+    HONE_OPTS2(hone_model_load_opt, hone_model_load_opts, __VA_ARGS__, .struct_size = sizeof(hone_model_load_opts))
+
+/* What became of a tensor of a file of weights. */
+typedef enum hone_load_outcome {
+    HONE_LOADED,
+    HONE_MISSING,    /* the file has no such tensor */
+    HONE_UNEXPECTED, /* the model has no such parameter */
+    HONE_OTHER_SHAPE
+} hone_load_outcome;
+/* One name. */
+typedef struct hone_load_entry {
+    char *name;
+    hone_load_outcome outcome;
+    hone_shape model, file; /* shapes, where there are any */
+} hone_load_entry;
+/* Every parameter of the model, in its order, then what the file has beside them. */
+typedef struct hone_load_report {
+    hone_ctx *ctx;
+    size_t n_entries, loaded, missing, unexpected, other_shape;
+    hone_load_entry *entries;
+} hone_load_report;
+HONE_API void hone_load_report_free(hone_load_report *report); /* NULL is allowed */
+
+typedef struct hone_load_weights_opts {
+    size_t struct_size;
+    bool partial; /* load what fits (transfer learning); default: everything must fit */
+} hone_load_weights_opts;
+/* Loads weights by name from a safetensors file or folder, into a model whose parameters are known (it has run, or
+   hone_model_build_for). *report (may be NULL) is the caller's, also when something does not fit: then SHAPE, and nothing was
+   loaded. What a PyTorch file has beside parameters (num_batches_tracked) and an optimizer's state are passed over. Errors
+   stick, as in building. */
+HONE_API hone_status hone_model_load_weights_opt(hone_model *model, const char *path, hone_load_report **report,
+                                                 const hone_load_weights_opts *opts);
+#define hone_model_load_weights(...)                                                                         \
+    HONE_OPTS3(hone_model_load_weights_opt, hone_load_weights_opts, __VA_ARGS__, .struct_size = sizeof(hone_load_weights_opts))
 
 /* ---- pictures ---------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
    so that one that exists is complete. */
 #include "base/os.h"
 #include "llm/finetune.h"
+#include "train/train.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,25 +28,12 @@ static json_t *fingerprint(const hone_finetune *run)
 static hone_status save_optimizer(hone_finetune *run, const char *folder)
 {
     hone_ctx *ctx = run->ctx;
-    hone_optimizer *o = run->optimizer;
-    char *path = hone__join_path(ctx, folder, "optimizer.safetensors"), name[600];
+    char *path = hone__join_path(ctx, folder, "optimizer.safetensors");
     hone_safetensors_writer *w = path ? hone_safetensors_writer_new(ctx, path) : NULL;
     hone__free(ctx, path);
     if (!w) return hone__ok(ctx) ? HONE_IO : ctx->status;
-    hone_status status = HONE_OK;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t s = 0; s < o->n_segments; s++)
-            for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
-                for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
-                    const hone_param *p = o->segments[s].segment->params[i];
-                    hone_shape shape = hone__optim_state_shape(o, &o->segments[s], k, i);
-                    if (!hone_shape_count(shape)) continue; /* not of this parameter's */
-                    hone_dtype dtype = o->rule->state[k].dtype;
-                    snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
-                    status = pass ? hone_safetensors_write(w, name, hone__optim_state(o, &o->segments[s], k, i),
-                                                           hone__dtype_bytes(dtype, hone_shape_count(shape)))
-                                  : hone_safetensors_add_tensor(w, name, dtype, shape);
-                }
+    hone_status status = hone__optimizer_declare(run->optimizer, "", w);
+    if (status == HONE_OK) status = hone__optimizer_write(run->optimizer, "", w);
     if (status == HONE_OK) return hone_safetensors_writer_commit(w);
     hone_safetensors_writer_abandon(w);
     return status;
@@ -170,20 +158,9 @@ static hone_status load_weights(hone_finetune *run, const char *folder)
 static hone_status load_optimizer(hone_finetune *run, const char *folder)
 {
     hone_ctx *ctx = run->ctx;
-    hone_optimizer *o = run->optimizer;
-    char *path = hone__join_path(ctx, folder, "optimizer.safetensors"), name[600];
+    char *path = hone__join_path(ctx, folder, "optimizer.safetensors");
     hone_safetensors *file = path ? hone_safetensors_open(ctx, path) : NULL;
-    hone_status status = file ? HONE_OK : ctx->status;
-    for (size_t s = 0; s < o->n_segments; s++)
-        for (size_t i = 0; i < o->segments[s].segment->n_params; i++)
-            for (int k = 0; k < o->rule->states && status == HONE_OK; k++) {
-                const hone_param *p = o->segments[s].segment->params[i];
-                hone_shape shape = hone__optim_state_shape(o, &o->segments[s], k, i);
-                if (!hone_shape_count(shape)) continue;
-                snprintf(name, sizeof name, "%s.%s", p->name, o->rule->state[k].name);
-                status = load_tensor(run, file, path, name, o->rule->state[k].dtype, shape,
-                                     hone__optim_state(o, &o->segments[s], k, i));
-            }
+    hone_status status = file ? hone__optimizer_read(run->optimizer, "", file, path) : ctx->status;
     hone_safetensors_close(file);
     hone__free(ctx, path);
     return status;

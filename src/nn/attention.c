@@ -101,3 +101,19 @@ hone_layer *hone_self_attention_opt(hone_ctx *ctx, int64_t heads, const hone_mul
 {
     return new_attention(ctx, "self_attention", heads, opts);
 }
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const attention *a = (const attention *)(const void *)like;
+    return new_attention(ctx, like->type, a->heads, &a->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(attention, "heads", heads, I64),
+                                     HONE__FIELD(attention, "kv_heads", opts.kv_heads, I64),
+                                     HONE__FIELD(attention, "head_size", opts.head_size, I64),
+                                     HONE__FIELD(attention, "causal", opts.causal, BOOL),
+                                     HONE__FIELD(attention, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(attention, "rope_theta", opts.rope_theta, F64),
+                                     HONE__FIELD(attention, "dropout", opts.dropout, F64),
+                                     {0}};
+const hone__layer_kind hone__multi_head_attention_kind = {"multi_head_attention", forward, sizeof(attention), fields, again};
+const hone__layer_kind hone__self_attention_kind = {"self_attention", forward, sizeof(attention), fields, again};

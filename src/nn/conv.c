@@ -70,6 +70,29 @@ hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, cons
     return new_conv(ctx, "conv3d", 3, filters, kernel, opts);
 }
 
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const conv *c = (const conv *)(const void *)like;
+    return new_conv(ctx, like->type, like->type[4] - '0', c->filters, c->kernel, &c->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(conv, "filters", filters, I64),
+                                     HONE__FIELD(conv, "kernel", kernel, I64),
+                                     HONE__FIELD(conv, "activation", opts.activation, ACTIVATION),
+                                     HONE__FIELD(conv, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(conv, "initializer", opts.initializer, INITIALIZER),
+                                     HONE__FIELD(conv, "bias_initializer", opts.bias_initializer, INITIALIZER),
+                                     HONE__FIELD(conv, "kernels", opts.kernel, I64X3),
+                                     HONE__FIELD(conv, "stride", opts.stride, I64X3),
+                                     HONE__FIELD(conv, "dilation", opts.dilation, I64X3),
+                                     HONE__FIELD(conv, "padding", opts.padding, PADDING),
+                                     HONE__FIELD(conv, "pad_before", opts.pad_before, I64X3),
+                                     HONE__FIELD(conv, "pad_after", opts.pad_after, I64X3),
+                                     HONE__FIELD(conv, "groups", opts.groups, I64),
+                                     {0}};
+const hone__layer_kind hone__conv1d_kind = {"conv1d", forward, sizeof(conv), fields, again};
+const hone__layer_kind hone__conv2d_kind = {"conv2d", forward, sizeof(conv), fields, again};
+const hone__layer_kind hone__conv3d_kind = {"conv3d", forward, sizeof(conv), fields, again};
+
 /* ---- transposed ---- */
 
 typedef struct conv_transpose {
@@ -119,3 +142,25 @@ hone_layer *hone_conv_transpose2d_opt(hone_ctx *ctx, int64_t filters, int64_t ke
     if (opts) c->opts = *opts;
     return &c->base;
 }
+
+static hone_layer *transpose_again(hone_ctx *ctx, const hone_layer *like)
+{
+    const conv_transpose *c = (const conv_transpose *)(const void *)like;
+    return hone_conv_transpose2d_opt(ctx, c->filters, c->kernel, &c->opts);
+}
+static const hone__field transpose_fields[] = {HONE__FIELD(conv_transpose, "filters", filters, I64),
+                                               HONE__FIELD(conv_transpose, "kernel", kernel, I64),
+                                               HONE__FIELD(conv_transpose, "activation", opts.activation, ACTIVATION),
+                                               HONE__FIELD(conv_transpose, "no_bias", opts.no_bias, BOOL),
+                                               HONE__FIELD(conv_transpose, "initializer", opts.initializer, INITIALIZER),
+                                               HONE__FIELD(conv_transpose, "kernels", opts.kernel, I64X3),
+                                               HONE__FIELD(conv_transpose, "stride", opts.stride, I64X3),
+                                               HONE__FIELD(conv_transpose, "dilation", opts.dilation, I64X3),
+                                               HONE__FIELD(conv_transpose, "padding", opts.padding, PADDING),
+                                               HONE__FIELD(conv_transpose, "pad_before", opts.pad_before, I64X3),
+                                               HONE__FIELD(conv_transpose, "pad_after", opts.pad_after, I64X3),
+                                               HONE__FIELD(conv_transpose, "output_padding", opts.output_padding, I64X3),
+                                               HONE__FIELD(conv_transpose, "groups", opts.groups, I64),
+                                               {0}};
+const hone__layer_kind hone__conv_transpose2d_kind = {"conv_transpose2d", transpose_forward, sizeof(conv_transpose), transpose_fields,
+                                                      transpose_again};

@@ -48,3 +48,22 @@ hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units
     hone_layer *child = hone__layer_find(layer, name);
     return child ? child : hone_layer_add(layer, name, hone_dense_opt(layer->ctx, units, opts));
 }
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const hone__dense *d = (const hone__dense *)(const void *)like;
+    hone__dense *dense = (hone__dense *)(void *)hone_dense_opt(ctx, d->units, &d->opts);
+    if (!dense) return NULL;
+    dense->lora = d->lora;
+    return &dense->base;
+}
+static const hone__field fields[] = {HONE__FIELD(hone__dense, "units", units, I64),
+                                     HONE__FIELD(hone__dense, "activation", opts.activation, ACTIVATION),
+                                     HONE__FIELD(hone__dense, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(hone__dense, "initializer", opts.initializer, INITIALIZER),
+                                     HONE__FIELD(hone__dense, "bias_initializer", opts.bias_initializer, INITIALIZER),
+                                     HONE__FIELD(hone__dense, "lora_rank", lora.rank, I64),
+                                     HONE__FIELD(hone__dense, "lora_alpha", lora.alpha, F64),
+                                     HONE__FIELD(hone__dense, "lora_dropout", lora.dropout, F64),
+                                     {0}};
+const hone__layer_kind hone__dense_kind = {"dense", forward, sizeof(hone__dense), fields, again};

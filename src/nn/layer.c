@@ -135,6 +135,10 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     if (!hone__ok(graph->ctx)) return NULL;
     for (int i = 0; i < n; i++)
         if (!inputs[i] && !(layer->required_inputs > 0 && i >= layer->required_inputs)) return NULL;
+    if (layer->model && n == 1) {
+        layer->model->input_dtype = inputs[0]->dtype;
+        layer->model->input_shape = inputs[0]->shape;
+    }
     size_t first = graph->n_calls;
     bool outermost = graph->depth++ == 0;
     const char *before = hone__scope_push(graph, layer->name);

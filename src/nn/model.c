@@ -49,6 +49,21 @@ hone_ctx *hone_model_ctx(const hone_model *model) { return model->ctx; }
 hone_layer *hone_model_root(hone_model *model) { return model->root; }
 hone_status hone_model_build(hone_model *model) { return hone__model_seal(model); }
 
+hone_status hone__model_record(hone_model *model, hone_dtype dtype, hone_shape input)
+{
+    hone_graph *graph = hone_graph_new(model->ctx);
+    hone_apply(model->root, graph ? hone_input(graph, "x", dtype, input) : NULL);
+    hone_graph_release(graph);
+    return model->ctx->status;
+}
+
+hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, hone_shape input)
+{
+    if (!model) return HONE_INVALID;
+    hone_status status = hone__model_record(model, dtype, input);
+    return status == HONE_OK ? hone__model_seal(model) : status;
+}
+
 /* ---- sealing ---- */
 
 static bool list_params(hone_model *model, hone_layer *layer)

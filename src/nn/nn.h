@@ -5,6 +5,8 @@
 #include "graph/graph.h"
 #include "hone/nn.h"
 
+#include <stddef.h>
+
 /* How a parameter's values begin. */
 typedef struct hone__initial {
     hone_initializer initializer;
@@ -58,6 +60,8 @@ struct hone_model {
     uint64_t generation;
     bool train_gradients; /* plans keep gradients */
     bool keep_frozen; /* new parameters are not trained */
+    hone_dtype input_dtype; /* of the one input that was last recorded: what to build the model for again */
+    hone_shape input_shape; /* rank 0: none was */
     hone__segment *segments, **last_segment;
     hone_param **params;
     size_t n_params, params_capacity;
@@ -76,6 +80,8 @@ hone_status hone__model_want_gradients(hone_model *model);
 /* Values of trained parameters changed: derived copies are out of date. */
 void hone__model_touch(hone_model *model);
 int64_t hone__model_trained_count(const hone_model *model); /* elements */
+/* Records the model on one input, so that its layers make their parameters; they have no memory yet. */
+hone_status hone__model_record(hone_model *model, hone_dtype dtype, hone_shape input);
 /* Ties a recorded function to the model: sealed before planning, generation in its key. */
 void hone__function_use_model(hone_function *function, hone_model *model);
 /* A parent or a model takes the layer from its context's keeping. */
@@ -90,6 +96,44 @@ bool hone__initial_of(const hone_layer *layer, const char *name, hone_initialize
 void hone__free_initials(hone_layer *layer);
 /* The layer's child of that name, a dense layer made when first asked for: its size depends on the input. */
 hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units, const hone_dense_opts *opts);
+
+/* ---- what layers are made of, for saving and for making them again: describe.c ---- */
+
+typedef enum hone__field_type {
+    HONE__FIELD_I64,
+    HONE__FIELD_INT,
+    HONE__FIELD_I64X3, /* int64_t[3] */
+    HONE__FIELD_F64,
+    HONE__FIELD_BOOL,
+    HONE__FIELD_ACTIVATION,
+    HONE__FIELD_INITIALIZER,
+    HONE__FIELD_FAN,
+    HONE__FIELD_DISTRIBUTION,
+    HONE__FIELD_PADDING
+} hone__field_type;
+/* An option in a layer's struct. A list ends with name NULL. */
+typedef struct hone__field {
+    const char *name;
+    hone__field_type type;
+    size_t offset;
+} hone__field;
+#define HONE__FIELD(type, name, member, kind) {name, HONE__FIELD_##kind, offsetof(type, member)}
+
+/* A layer of the library's; layers.def lists them. */
+typedef struct hone__layer_kind {
+    const char *type;
+    hone_layer_fn forward; /* a user's layer may have the same type, but not the same forward */
+    size_t size;
+    const hone__field *fields; /* NULL: no options */
+    /* A new layer with the options of `like`, checked; `like` has its type and nothing beside the fields. */
+    hone_layer *(*again)(hone_ctx *ctx, const hone_layer *like);
+} hone__layer_kind;
+
+struct json_t;
+/* A new reference; NULL (not sticky but for MEMORY): UNSUPPORTED, by name, for layers that are not the library's. */
+struct json_t *hone__layer_to_json(const hone_layer *layer);
+/* The layer and all below it. Untrusted. NULL on error (sticky): FORMAT, or the constructor's. */
+hone_layer *hone__layer_from_json(hone_ctx *ctx, const struct json_t *json);
 
 /* ---- LoRA ---- */
 typedef struct hone__lora {

@@ -62,6 +62,25 @@ hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, const hone_po
     return new_pool(ctx, "average_pool3d", true, 3, kernel, opts);
 }
 
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const pool *p = (const pool *)(const void *)like;
+    return new_pool(ctx, like->type, like->type[0] == 'a', like->type[strlen(like->type) - 2] - '0', p->kernel.dim[0], &p->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(pool, "kernel", kernel.dim[0], I64),
+                                     HONE__FIELD(pool, "stride", opts.stride, I64X3),
+                                     HONE__FIELD(pool, "padding", opts.padding, PADDING),
+                                     HONE__FIELD(pool, "pad_before", opts.pad_before, I64X3),
+                                     HONE__FIELD(pool, "pad_after", opts.pad_after, I64X3),
+                                     HONE__FIELD(pool, "exclude_padding", opts.exclude_padding, BOOL),
+                                     {0}};
+const hone__layer_kind hone__max_pool1d_kind = {"max_pool1d", forward, sizeof(pool), fields, again};
+const hone__layer_kind hone__max_pool2d_kind = {"max_pool2d", forward, sizeof(pool), fields, again};
+const hone__layer_kind hone__max_pool3d_kind = {"max_pool3d", forward, sizeof(pool), fields, again};
+const hone__layer_kind hone__average_pool1d_kind = {"average_pool1d", forward, sizeof(pool), fields, again};
+const hone__layer_kind hone__average_pool2d_kind = {"average_pool2d", forward, sizeof(pool), fields, again};
+const hone__layer_kind hone__average_pool3d_kind = {"average_pool3d", forward, sizeof(pool), fields, again};
+
 /* ---- over everything but batch and channels ---- */
 
 static hone_node *global_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
@@ -86,3 +105,11 @@ hone_layer *hone_global_average_pool(hone_ctx *ctx)
 {
     return hone_layer_new(ctx, sizeof(hone_layer), "global_average_pool", global_forward);
 }
+
+static hone_layer *global_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_layer_new(ctx, sizeof(hone_layer), like->type, global_forward);
+}
+const hone__layer_kind hone__global_max_pool_kind = {"global_max_pool", global_forward, sizeof(hone_layer), NULL, global_again};
+const hone__layer_kind hone__global_average_pool_kind = {"global_average_pool", global_forward, sizeof(hone_layer), NULL,
+                                                         global_again};

@@ -211,6 +211,37 @@ MAKE(rnn_cell, HONE__CELL_TANH, true)
 MAKE(gru_cell, HONE__CELL_GRU, true)
 MAKE(lstm_cell, HONE__CELL_LSTM, true)
 
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const recurrent *r = (const recurrent *)(const void *)like;
+    static const struct {
+        const char *type;
+        hone_layer *(*make)(hone_ctx *ctx, int64_t units, const hone_recurrent_opts *opts);
+    } makers[] = {{"rnn", hone_rnn_opt}, {"gru", hone_gru_opt}, {"lstm", hone_lstm_opt},
+                  {"rnn_cell", hone_rnn_cell_opt}, {"gru_cell", hone_gru_cell_opt}, {"lstm_cell", hone_lstm_cell_opt}};
+    size_t i = 0;
+    while (strcmp(makers[i].type, like->type) != 0) i++;
+    return makers[i].make(ctx, r->units, &r->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(recurrent, "units", units, I64),
+                                     HONE__FIELD(recurrent, "layers", opts.layers, INT),
+                                     HONE__FIELD(recurrent, "bidirectional", opts.bidirectional, BOOL),
+                                     HONE__FIELD(recurrent, "return_sequences", opts.return_sequences, BOOL),
+                                     HONE__FIELD(recurrent, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(recurrent, "activation", opts.activation, ACTIVATION),
+                                     HONE__FIELD(recurrent, "dropout", opts.dropout, F64),
+                                     HONE__FIELD(recurrent, "recurrent_dropout", opts.recurrent_dropout, F64),
+                                     HONE__FIELD(recurrent, "initializer", opts.initializer, INITIALIZER),
+                                     HONE__FIELD(recurrent, "recurrent_initializer", opts.recurrent_initializer, INITIALIZER),
+                                     {0}};
+#define KIND(name) const hone__layer_kind hone__##name##_kind = {#name, forward, sizeof(recurrent), fields, again}
+KIND(rnn);
+KIND(gru);
+KIND(lstm);
+KIND(rnn_cell);
+KIND(gru_cell);
+KIND(lstm_cell);
+
 hone_node *hone_recurrent_apply_opt(hone_layer *layer, hone_node *x, const hone_recurrent_states *states)
 {
     hone_recurrent_states none = {0}, *s = &none;

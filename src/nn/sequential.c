@@ -24,3 +24,10 @@ hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *layers)
     }
     return self;
 }
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    (void)like;
+    return hone_sequential_n(ctx, 0, NULL);
+}
+const hone__layer_kind hone__sequential_kind = {"sequential", forward, sizeof(hone_layer), NULL, again};

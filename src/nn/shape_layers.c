@@ -201,3 +201,19 @@ hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user)
     if (l) l->fn = fn, l->user = user;
     return l ? &l->base : NULL;
 }
+
+/* ---- made again ---- */
+
+static hone_layer *prelu_again(hone_ctx *ctx, const hone_layer *like)
+{
+    (void)like;
+    return hone_prelu(ctx);
+}
+static hone_layer *spatial_dropout_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_spatial_dropout(ctx, ((const shaping *)(const void *)like)->rate);
+}
+static const hone__field rate_field[] = {HONE__FIELD(shaping, "rate", rate, F64), {0}};
+const hone__layer_kind hone__prelu_kind = {"prelu", prelu_forward, sizeof(hone_layer), NULL, prelu_again};
+const hone__layer_kind hone__spatial_dropout_kind = {"spatial_dropout", spatial_dropout_forward, sizeof(shaping), rate_field,
+                                                     spatial_dropout_again};

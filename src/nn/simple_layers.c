@@ -41,6 +41,20 @@ hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t 
     return &e->base;
 }
 
+static hone_layer *embedding_again(hone_ctx *ctx, const hone_layer *like)
+{
+    const embedding *e = (const embedding *)(const void *)like;
+    return hone_embedding_layer_opt(ctx, e->vocabulary, e->size, &e->opts);
+}
+static const hone__field embedding_fields[] = {HONE__FIELD(embedding, "vocabulary", vocabulary, I64),
+                                               HONE__FIELD(embedding, "size", size, I64),
+                                               HONE__FIELD(embedding, "initializer", opts.initializer, INITIALIZER),
+                                               HONE__FIELD(embedding, "padding", opts.padding, BOOL),
+                                               HONE__FIELD(embedding, "padding_index", opts.padding_index, I64),
+                                               {0}};
+const hone__layer_kind hone__embedding_kind = {"embedding", embedding_forward, sizeof(embedding), embedding_fields,
+                                               embedding_again};
+
 /* ---- norms ---- */
 
 typedef struct norm {
@@ -107,6 +121,17 @@ hone_layer *hone_rms_norm_layer_opt(hone_ctx *ctx, const hone_norm_opts *opts)
     return new_norm(ctx, "rms_norm", rms_norm_forward, opts);
 }
 
+static hone_layer *norm_again(hone_ctx *ctx, const hone_layer *like)
+{
+    const norm *l = (const norm *)(const void *)like;
+    hone_norm_opts opts = {.struct_size = sizeof opts, .epsilon = l->epsilon, .no_bias = l->no_bias, .axes = l->axes};
+    return new_norm(ctx, like->type, !strcmp(like->type, "rms_norm") ? rms_norm_forward : layer_norm_forward, &opts);
+}
+static const hone__field norm_fields[] = {HONE__FIELD(norm, "epsilon", epsilon, F64), HONE__FIELD(norm, "no_bias", no_bias, BOOL),
+                                          HONE__FIELD(norm, "axes", axes, INT), {0}};
+const hone__layer_kind hone__layer_norm_kind = {"layer_norm", layer_norm_forward, sizeof(norm), norm_fields, norm_again};
+const hone__layer_kind hone__rms_norm_kind = {"rms_norm", rms_norm_forward, sizeof(norm), norm_fields, norm_again};
+
 /* ---- without parameters ---- */
 
 typedef struct simple {
@@ -150,3 +175,23 @@ static hone_node *flatten_forward(hone_layer *self, hone_graph *graph, hone_node
     return hone_flat(in[0]);
 }
 hone_layer *hone_flatten(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "flatten", flatten_forward); }
+
+static hone_layer *dropout_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_dropout_layer(ctx, ((const simple *)(const void *)like)->rate);
+}
+static hone_layer *activation_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_activation_layer(ctx, ((const simple *)(const void *)like)->activation);
+}
+static hone_layer *flatten_again(hone_ctx *ctx, const hone_layer *like)
+{
+    (void)like;
+    return hone_flatten(ctx);
+}
+static const hone__field dropout_fields[] = {HONE__FIELD(simple, "rate", rate, F64), {0}};
+static const hone__field activation_fields[] = {HONE__FIELD(simple, "activation", activation, ACTIVATION), {0}};
+const hone__layer_kind hone__dropout_kind = {"dropout", dropout_forward, sizeof(simple), dropout_fields, dropout_again};
+const hone__layer_kind hone__activation_kind = {"activation", activation_forward, sizeof(simple), activation_fields,
+                                                activation_again};
+const hone__layer_kind hone__flatten_kind = {"flatten", flatten_forward, sizeof(hone_layer), NULL, flatten_again};

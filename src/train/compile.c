@@ -179,6 +179,7 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
                            .custom_loss = opts->custom_loss,
                            .custom_user = opts->custom_user,
                            .max_grad_norm = opts->max_grad_norm,
+                           .compute = opts->compute,
                            .max_grad_value = opts->max_grad_value};
     made.loss_options.reduction = HONE_REDUCE_NONE;
     if (c && make_metrics(&made, ctx, opts->metrics))

@@ -320,22 +320,28 @@ static hone_status gradients(void *user, double *loss)
 }
 
 static hone_status epoch(hone_model *model, const examples *data, const int64_t *order, int64_t rows, const hone_fit_opts *o,
-                         const rates *r, uint64_t *step, measured *result)
+                         const rates *r, hone_fit_state *state, measured *result)
 {
     hone__compiled *c = model->train;
     int64_t whole = rows_of_step(o, data);
+    uint64_t *step = &state->step;
     totals sum = {0};
     if (data->loader) { /* numbered by what the model has seen, so that training that goes on doesn't see the same again */
         hone_status status = hone_loader_begin(data->loader, (int64_t)*step / ((rows + whole - 1) / whole));
         if (status != HONE_OK) return status;
     }
     reset_metrics(c);
-    for (int64_t at = 0; at < rows; at += whole) {
+    for (int64_t at = 0; at < rows && !state->stop; at += whole) {
+        double before = sum.loss;
         batch_step b = {model, data, order + at, HONE_MIN(whole, rows - at), rows_of_batch(o, data), *step, &sum};
         if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, hone_schedule_at(&r->schedule, *step - r->first));
-        hone_status status = hone_optimizer_minimize(c->optimizer, model, gradients, &b, NULL, .max_grad_norm = c->max_grad_norm,
-                                                     .max_grad_value = c->max_grad_value);
+        hone_status status = hone__callbacks(o, HONE__STEP_BEGIN, state);
+        if (status == HONE_OK)
+            status = hone_optimizer_minimize(c->optimizer, model, gradients, &b, NULL, .max_grad_norm = c->max_grad_norm,
+                                             .max_grad_value = c->max_grad_value);
         if (status == HONE_OK && o->ema) status = hone_ema_update(o->ema);
+        state->loss = (sum.loss - before) / (double)HONE_MIN(whole, rows - at);
+        if (status == HONE_OK) status = hone__callbacks(o, HONE__STEP_END, state);
         if (status != HONE_OK) return status;
         ++*step;
     }
@@ -353,14 +359,20 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     for (int64_t i = 0; i < n_apart && !o->validation_x && status == HONE_OK; i++) validation[i] = rows + i;
     model->train_gradients = true;
     hone__compiled *c = model->train;
-    uint64_t step = hone_optimizer_steps(c->optimizer);
+    hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
     rates r = make_rates(c->optimizer, o, data, rows);
-    for (int e = 0; e < HONE_MAX(o->epochs, 1) && status == HONE_OK; e++) {
+    if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
+    for (int e = 0; e < now.epochs && status == HONE_OK && !now.stop; e++) {
         double *values = history->values + 2 * (size_t)e * c->n_metrics, began = hone__seconds();
         measured trained = {NAN, NAN, values}, validated = {NAN, NAN, values + c->n_metrics};
         for (size_t i = 0; i < c->n_metrics; i++) validated.metrics[i] = NAN;
-        if (!o->no_shuffle) hone__shuffle(hone__key(hone__key(ctx->seed, 0x66697400), step), order, rows);
-        status = epoch(model, data, order, rows, o, &r, &step, &trained);
+        /* from the same order each time, so that training that goes on has the order of one that never stopped */
+        for (int64_t i = 0; i < rows; i++) order[i] = i;
+        if (!o->no_shuffle) hone__shuffle(hone__key(hone__key(ctx->seed, 0x66697400), now.step), order, rows);
+        now.epoch = e;
+        now.result = NULL;
+        status = hone__callbacks(o, HONE__EPOCH_BEGIN, &now);
+        if (status == HONE_OK) status = epoch(model, data, order, rows, o, &r, &now, &trained);
         if (status == HONE_OK && n_apart)
             status = evaluate(model, &apart, validation, n_apart, o->batch_size ? o->batch_size : 32, &validated);
         if (status != HONE_OK) break;
@@ -374,9 +386,14 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
                                .metrics = trained.metrics,
                                .validation_metrics = validated.metrics};
         say(history, o, (size_t)e, result);
-        if (o->on_epoch && !o->on_epoch(o->on_epoch_user, model, (size_t)e, result)) break;
+        if (o->on_epoch && !o->on_epoch(o->on_epoch_user, model, (size_t)e, result)) now.stop = true;
+        now.result = result;
+        status = hone__callbacks(o, HONE__EPOCH_END, &now);
     }
     if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, r.own);
+    now.result = NULL;
+    hone_status ended = hone__callbacks(o, HONE__TRAIN_END, &now);
+    if (status == HONE_OK) status = ended;
     hone__free(ctx, validation);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "hone/data.h"
 #include "hone/train.h"
+#include "io/io.h"
 #include "metrics/metrics.h"
 #include "nn/nn.h"
 #include "optim/optim.h"
@@ -31,6 +32,7 @@ typedef struct hone__compiled {
     double max_grad_norm, max_grad_value;
     hone_metric **metrics;
     size_t n_metrics;
+    hone_dtype compute;
 } hone__compiled;
 
 /* The model's, made when it has none: compile and predict need it. NULL: memory (sticky). */
@@ -42,5 +44,58 @@ hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone
    of rows below `trained`. Errors don't stick (but MEMORY). */
 hone_status hone__example_weights(const hone__compiled *c, const hone_tensor *y, int64_t trained, const hone_fit_opts *o,
                                   float **weights);
+
+/* ---- the optimizer's state in a file: state.c. Names are "<prefix><parameter>.<state>" ---- */
+
+hone_status hone__optimizer_declare(const hone_optimizer *optimizer, const char *prefix, hone_safetensors_writer *writer);
+hone_status hone__optimizer_write(const hone_optimizer *optimizer, const char *prefix, hone_safetensors_writer *writer);
+/* Into an optimizer that is prepared; every trained parameter's must be there. Errors stick. */
+hone_status hone__optimizer_read(hone_optimizer *optimizer, const char *prefix, const hone_safetensors *file, const char *path);
+
+/* ---- weights in a file: weights.c ---- */
+
+/* What begins so in a file of weights is no parameter. */
+#define HONE__OPTIMIZER_PREFIX "optimizer/"
+hone_status hone__weights_declare(const hone_model *model, hone_safetensors_writer *writer);
+hone_status hone__weights_write(const hone_model *model, hone_safetensors_writer *writer);
+/* Checks that the file has what the model's layers need, also before they have memory; unless partial, nothing else and
+   nothing less. Errors stick. *report: owned by the caller, also after SHAPE. */
+hone_status hone__weights_compare(hone_model *model, const hone_safetensors *file, const char *path, bool partial,
+                                  hone_load_report **report);
+/* Copies what the report says is there. */
+hone_status hone__weights_copy(hone_model *model, const hone_safetensors *file, const hone_load_report *report);
+
+/* The model in an open file, which the caller closes: save.c. Errors stick. */
+hone_model *hone__model_read(hone_ctx *ctx, const char *path, hone_safetensors *file, const hone_model_load_opts *opts);
+
+/* ---- a model's values and its optimizer's, kept for later: snapshot.c ---- */
+
+typedef struct hone__snapshot hone__snapshot;
+/* NULL: memory ran out (sticky). optimizer: its state, steps and learning rate too. */
+hone__snapshot *hone__snapshot_take(hone_model *model, bool optimizer);
+/* Puts everything back; what the model has got since (a first step's optimizer state) becomes what it was at first. */
+void hone__snapshot_restore(const hone__snapshot *snapshot);
+void hone__snapshot_free(hone__snapshot *snapshot); /* NULL is allowed */
+
+/* ---- callbacks: callback.c ---- */
+
+typedef enum hone__event {
+    HONE__TRAIN_BEGIN,
+    HONE__EPOCH_BEGIN,
+    HONE__STEP_BEGIN,
+    HONE__STEP_END,
+    HONE__EPOCH_END,
+    HONE__TRAIN_END
+} hone__event;
+/* Tells all callbacks of a fit. The first status that is not OK; only at the end of the training are the others told still. */
+hone_status hone__callbacks(const hone_fit_opts *opts, hone__event event, hone_fit_state *state);
+
+/* ---- what callbacks and logs look at: callback.c ---- */
+
+enum { HONE__MONITORS = 4 };
+/* "accuracy", "loss", "val_accuracy", "val_loss" */
+const char *hone__monitor_name(int i);
+double hone__monitor_value(int i, const hone_epoch *result);
+int hone__monitor_find(const char *name); /* -1: none */
 
 #endif

@@ -1,0 +1,261 @@
+/* Layers as JSON, and made again from it:
+     {"type": "dense", "name": "0", "options": {"units": 8, "activation": "relu"},
+      "initialize": [{"name": "bias", "options": {"initializer": "constant", "value": 0.5}}], "children": []}
+   Options that are 0 and empty lists are left out. The fields that each kind of layer lists drive both directions. */
+#include "nn/nn.h"
+
+#include <jansson.h>
+
+#define HONE_LAYER(name) extern const hone__layer_kind hone__##name##_kind;
+#include "nn/layers.def"
+#undef HONE_LAYER
+
+static const hone__layer_kind *const kinds[] = {
+#define HONE_LAYER(name) &hone__##name##_kind,
+#include "nn/layers.def"
+#undef HONE_LAYER
+};
+
+static const hone__layer_kind *find_kind(const char *type)
+{
+    for (size_t i = 0; type && i < HONE_ARRAY_LEN(kinds); i++)
+        if (!strcmp(kinds[i]->type, type)) return kinds[i];
+    return NULL;
+}
+
+/* ---- enumerations by name ---- */
+
+static const char *const activations[] = {"none", "relu",     "sigmoid",    "tanh",   "gelu", "gelu_tanh",
+                                          "silu", "softplus", "leaky_relu", "softmax", "elu", "selu", "celu", "softsign",
+                                          "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid"};
+static const char *const initializers[] = {"default",       "zeros",      "ones",      "normal",        "glorot_uniform",
+                                           "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "torch_linear",
+                                           "lecun_uniform", "uniform", "truncated_normal", "constant", "orthogonal",
+                                           "variance_scaling"};
+static const char *const fans[] = {"in", "out", "average"};
+static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
+static const char *const paddings[] = {"valid", "same"};
+_Static_assert(HONE_LOG_SIGMOID + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
+_Static_assert(HONE_INIT_VARIANCE_SCALING + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
+_Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
+_Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
+_Static_assert(HONE_SAME + 1 == HONE_ARRAY_LEN(paddings), "a name for each padding");
+
+static const char *const *names_of(hone__field_type type, int *count)
+{
+    switch (type) {
+    case HONE__FIELD_ACTIVATION: return *count = HONE_ARRAY_LEN(activations), activations;
+    case HONE__FIELD_INITIALIZER: return *count = HONE_ARRAY_LEN(initializers), initializers;
+    case HONE__FIELD_FAN: return *count = HONE_ARRAY_LEN(fans), fans;
+    case HONE__FIELD_DISTRIBUTION: return *count = HONE_ARRAY_LEN(distributions), distributions;
+    case HONE__FIELD_PADDING: return *count = HONE_ARRAY_LEN(paddings), paddings;
+    default: return *count = 0, NULL;
+    }
+}
+
+/* What a rule of hone_layer_initialize says besides its name. */
+static const hone__field initial_fields[] = {HONE__FIELD(hone__initial, "initializer", initializer, INITIALIZER),
+                                             HONE__FIELD(hone__initial, "value", opts.value, F64),
+                                             HONE__FIELD(hone__initial, "fan", opts.fan, FAN),
+                                             HONE__FIELD(hone__initial, "distribution", opts.distribution, DISTRIBUTION),
+                                             {0}};
+
+/* ---- writing ---- */
+
+/* NULL: it is 0 and left out, or memory ran out (*failed). */
+static json_t *field_to_json(const hone__field *field, const void *from, bool *failed)
+{
+    const void *at = (const char *)from + field->offset;
+    const int64_t *i = at;
+    int count, value;
+    const char *const *names = names_of(field->type, &count);
+    json_t *json = NULL;
+    switch (field->type) {
+    case HONE__FIELD_I64:
+        if (!*i) return NULL;
+        json = json_integer((json_int_t)*i);
+        break;
+    case HONE__FIELD_INT:
+        if (!*(const int *)at) return NULL;
+        json = json_integer(*(const int *)at);
+        break;
+    case HONE__FIELD_I64X3:
+        if (!i[0] && !i[1] && !i[2]) return NULL;
+        json = json_pack("[I, I, I]", (json_int_t)i[0], (json_int_t)i[1], (json_int_t)i[2]);
+        break;
+    case HONE__FIELD_F64:
+        if (*(const double *)at == 0) return NULL;
+        json = json_real(*(const double *)at);
+        break;
+    case HONE__FIELD_BOOL:
+        if (!*(const bool *)at) return NULL;
+        json = json_true();
+        break;
+    default: /* an enumeration, an int wide */
+        memcpy(&value, at, sizeof value);
+        if (!value) return NULL;
+        json = value > 0 && value < count ? json_string(names[value]) : NULL;
+    }
+    *failed |= !json;
+    return json;
+}
+
+/* A new object; NULL when it cannot be made. fields may be NULL. */
+static json_t *fields_to_json(const hone__field *fields, const void *from)
+{
+    json_t *json = json_object();
+    bool failed = !json;
+    for (const hone__field *f = fields; f && f->name && !failed; f++) {
+        json_t *value = field_to_json(f, from, &failed);
+        if (value) failed |= json_object_set_new(json, f->name, value) != 0;
+    }
+    return failed ? json_decref(json), NULL : json;
+}
+
+/* The latest first, as the layer has them. */
+static json_t *rules_to_json(const hone_layer *layer)
+{
+    json_t *list = json_array();
+    bool failed = !list;
+    for (const struct hone_initial_rule *rule = layer->initials; rule && !failed; rule = rule->next)
+        failed = json_array_append_new(list, json_pack("{s:s, s:o}", "name", rule->name, "options",
+                                                       fields_to_json(initial_fields, &rule->initial))) != 0;
+    return failed ? json_decref(list), NULL : list;
+}
+
+static hone_layer *const *children(const hone_layer *layer) { return (hone_layer *const *)layer->children; }
+
+json_t *hone__layer_to_json(const hone_layer *layer)
+{
+    hone_ctx *ctx = layer->ctx;
+    const hone__layer_kind *kind = find_kind(layer->type);
+    if (!kind || kind->forward != layer->forward) {
+        char *path = hone__layer_path(layer, "");
+        hone__fail_run(ctx, HONE_UNSUPPORTED, "layer '%s' is a %s, which cannot be described in a file: only its weights can be saved "
+                                              "(hone_model_save_weights)", path ? path : "", layer->type);
+        hone__free(ctx, path);
+        return NULL;
+    }
+    json_t *json = json_pack("{s:s, s:o}", "type", layer->type, "options", fields_to_json(kind->fields, layer));
+    bool failed = !json;
+    if (layer->name) failed |= json_object_set_new(json, "name", json_string(layer->name)) != 0;
+    if (layer->checkpointing) failed |= json_object_set_new(json, "checkpointing", json_true()) != 0;
+    if (layer->initials) failed |= json_object_set_new(json, "initialize", rules_to_json(layer)) != 0;
+    json_t *list = layer->n_children && !failed ? json_array() : NULL;
+    if (list) failed |= json_object_set_new(json, "children", list) != 0;
+    for (size_t i = 0; list && i < layer->n_children && !failed; i++) {
+        json_t *child = hone__layer_to_json(children(layer)[i]);
+        if (!child) return json_decref(json), NULL; /* told */
+        failed |= json_array_append_new(list, child) != 0;
+    }
+    if (!failed) return json;
+    json_decref(json);
+    hone__fail_run(ctx, HONE_INVALID, "layer '%s': its options cannot be written as JSON", layer->name ? layer->name : layer->type);
+    return NULL;
+}
+
+/* ---- reading: the text is untrusted ---- */
+
+enum { MOST = 1 << 24 }; /* of an integer: more than any layer has, and products of two do not overflow */
+
+static bool integer_from_json(const json_t *json, int64_t *to)
+{
+    json_int_t value = json_integer_value(json);
+    *to = (int64_t)value;
+    return json_is_integer(json) && value >= -MOST && value <= MOST;
+}
+
+static bool field_from_json(const hone__field *field, const json_t *json, void *to)
+{
+    void *at = (char *)to + field->offset;
+    int64_t *i = at;
+    int count;
+    const char *const *names = names_of(field->type, &count);
+    switch (field->type) {
+    case HONE__FIELD_I64: return integer_from_json(json, i);
+    case HONE__FIELD_INT: {
+        int64_t value;
+        return integer_from_json(json, &value) && (*(int *)at = (int)value, true);
+    }
+    case HONE__FIELD_I64X3:
+        for (size_t k = 0; k < 3; k++)
+            if (!integer_from_json(json_array_get(json, k), &i[k])) return false;
+        return json_array_size(json) == 3;
+    case HONE__FIELD_F64: return *(double *)at = json_number_value(json), json_is_number(json);
+    case HONE__FIELD_BOOL: return *(bool *)at = json_is_true(json), json_is_boolean(json);
+    default:
+        for (int k = 0; k < count && json_is_string(json); k++)
+            if (!strcmp(names[k], json_string_value(json))) return memcpy(at, &k, sizeof k), true;
+        return false;
+    }
+}
+
+/* The first key that is unknown or has a wrong value; NULL: none. */
+static const char *fields_from_json(const hone__field *fields, const json_t *json, void *to)
+{
+    const char *key, *bad = NULL;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)json, key, value)
+    {
+        const hone__field *f = fields;
+        while (f && f->name && strcmp(f->name, key) != 0) f++;
+        if (!bad && !(f && f->name && field_from_json(f, value, to))) bad = key;
+    }
+    return bad;
+}
+
+static hone_layer *refuse(hone_ctx *ctx, hone_layer *layer, const char *type, const char *what)
+{
+    hone__fail(ctx, HONE_FORMAT, "layer of type '%.100s': %.100s", type ? type : "?", what);
+    hone_layer_free(layer);
+    return NULL;
+}
+
+static hone_layer *make(hone_ctx *ctx, const hone__layer_kind *kind, const json_t *options)
+{
+    hone_layer *like = hone__calloc(ctx, 1, kind->size), *layer = NULL;
+    if (!like) return NULL;
+    like->type = kind->type;
+    const char *bad = fields_from_json(kind->fields, options, like);
+    if (bad)
+        hone__fail(ctx, HONE_FORMAT, "layer of type '%s': option '%.100s' is unknown or its value is wrong", kind->type, bad);
+    else
+        layer = kind->again(ctx, like);
+    hone__free(ctx, like);
+    return layer;
+}
+
+/* false: told. */
+static bool take_rules(hone_layer *layer, const json_t *list)
+{
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        const json_t *rule = json_array_get(list, i);
+        hone__initial initial = {0};
+        if (fields_from_json(initial_fields, json_object_get(rule, "options"), &initial))
+            return refuse(layer->ctx, NULL, layer->type, "a rule of how parameters begin is wrong"), false;
+        if (hone_layer_initialize_opt(layer, json_string_value(json_object_get(rule, "name")), initial.initializer, &initial.opts) != HONE_OK)
+            return false;
+    }
+    return true;
+}
+
+hone_layer *hone__layer_from_json(hone_ctx *ctx, const json_t *json)
+{
+    const char *type = json_string_value(json_object_get(json, "type"));
+    const hone__layer_kind *kind = find_kind(type);
+    if (!kind) return refuse(ctx, NULL, type, "this version has no such layer");
+    hone_layer *layer = make(ctx, kind, json_object_get(json, "options"));
+    if (!layer) return NULL;
+    layer->checkpointing = json_is_true(json_object_get(json, "checkpointing"));
+    if (!take_rules(layer, json_object_get(json, "initialize"))) return hone_layer_free(layer), NULL;
+    const json_t *list = json_object_get(json, "children");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *child = json_array_get(list, i);
+        const char *name = json_string_value(json_object_get(child, "name"));
+        if (!name || !name[0] || strchr(name, '.')) return refuse(ctx, layer, type, "a child's name is missing or wrong");
+        if (hone__layer_find(layer, name)) continue; /* its constructor made it */
+        hone_layer *made = hone__layer_from_json(ctx, child);
+        if (!made || !hone_layer_add(layer, name, made)) return hone_layer_free(layer), NULL;
+    }
+    return layer;
+}

@@ -1,0 +1,294 @@
+/* Whole models in one safetensors file. Its metadata's "hone_model" is
+     {"version": 1, "architecture": {...}, "input": {"dtype": "f32", "shape": [1, 4]}, "frozen": ["0.weight"],
+      "compile": {"loss": "mse", ...}, "optimizer": {"name": "adam", "steps": 12, ...}}
+   of which all but the first two may be missing. */
+#include "train/train.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#define KEY "hone_model"
+enum { VERSION = 1, MOST_INPUT = 1 << 28 /* elements of a batch of one */ };
+
+/* The numbers among a loss's options. */
+static const struct {
+    const char *name;
+    size_t offset;
+    bool integer;
+} loss_options[] = {
+#define NUMBER(name, integer) {#name, offsetof(hone_loss_opts, name), integer}
+    NUMBER(label_smoothing, false), NUMBER(ignore_index, true), NUMBER(delta, false),  NUMBER(gamma, false),
+    NUMBER(alpha, false),           NUMBER(margin, false),      NUMBER(smooth, false), NUMBER(blank, true)
+#undef NUMBER
+};
+
+/* ---- saving ---- */
+
+static json_t *input_to_json(const hone_model *model)
+{
+    json_t *shape = json_array();
+    hone_shape s = model->input_shape;
+    bool ok = shape != NULL;
+    for (int d = 0; d < s.rank && ok; d++) ok = json_array_append_new(shape, json_integer(d ? s.dim[d] : 1)) == 0;
+    return json_pack("{s:s, s:o}", "dtype", hone_dtype_name(model->input_dtype), "shape", ok ? shape : (json_decref(shape), NULL));
+}
+
+static json_t *frozen_to_json(const hone_model *model)
+{
+    json_t *list = json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < model->n_params && ok; i++)
+        if (!model->params[i]->v.trainable) ok = json_array_append_new(list, json_string(model->params[i]->name)) == 0;
+    return ok ? list : (json_decref(list), NULL);
+}
+
+static json_t *compile_to_json(const hone__compiled *c)
+{
+    json_t *options = json_object(), *metrics = json_array();
+    bool ok = options && metrics;
+    for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options) && ok; i++) {
+        const void *at = (const char *)&c->loss_options + loss_options[i].offset;
+        bool whole = loss_options[i].integer;
+        if (whole ? *(const int64_t *)at == 0 : *(const double *)at == 0) continue;
+        ok = json_object_set_new(options, loss_options[i].name,
+                                 whole ? json_integer((json_int_t)*(const int64_t *)at) : json_real(*(const double *)at)) == 0;
+    }
+    for (size_t i = 0; i < c->n_metrics && ok; i++)
+        ok = json_array_append_new(metrics, json_string(hone_metric_name(c->metrics[i]))) == 0;
+    if (!ok) return json_decref(options), json_decref(metrics), NULL;
+    return json_pack("{s:s, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
+                     "metrics", metrics, "max_grad_norm", c->max_grad_norm, "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
+}
+
+/* The optimizers that can be made again. */
+static const char *const adams[2][3] = {{"adam", "adam8bit", "amsgrad"}, {"adamw", "adamw8bit", "amsgradw"}};
+static bool can_be_made(const hone_optimizer *o)
+{
+    bool found = !strcmp(hone_optimizer_name(o), "sgd");
+    for (int i = 0; i < 6; i++) found |= !strcmp(hone_optimizer_name(o), adams[i / 3][i % 3]);
+    return found && o->n_groups <= 1;
+}
+
+static json_t *optimizer_to_json(const hone_optimizer *o)
+{
+    const hone__optim_values *v = &o->v;
+    return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "name", hone_optimizer_name(o), "steps", (json_int_t)o->steps,
+                     "learning_rate", v->learning_rate, "weight_decay", v->weight_decay, "momentum", v->momentum, "beta1",
+                     v->beta1, "beta2", v->beta2, "epsilon", v->epsilon, "nesterov", o->nesterov);
+}
+
+/* Errors do not stick. */
+static hone_status describe(hone_model *model, char **text)
+{
+    const hone__compiled *c = model->train;
+    json_t *architecture = hone__layer_to_json(model->root);
+    if (!architecture) return HONE_UNSUPPORTED;
+    json_t *json = json_pack("{s:i, s:o}", "version", VERSION, "architecture", architecture);
+    bool ok = json != NULL;
+    if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
+    if (ok) ok = json_object_set_new(json, "frozen", frozen_to_json(model)) == 0;
+    if (ok && c && c->step && !can_be_made(c->optimizer)) {
+        json_decref(json);
+        return hone__fail_run(model->ctx, HONE_UNSUPPORTED, "optimizer '%s'%s cannot be described in a file: only the weights can be saved "
+                                                            "(hone_model_save_weights)", hone_optimizer_name(c->optimizer),
+                              c->optimizer->n_groups > 1 ? " with groups" : "");
+    }
+    if (ok && c && c->step)
+        ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
+             json_object_set_new(json, "optimizer", optimizer_to_json(c->optimizer)) == 0;
+    *text = ok ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (*text) return HONE_OK;
+    return hone__fail_run(model->ctx, HONE_INVALID, "the model cannot be described: a name is not UTF-8, or a number not finite");
+}
+
+hone_status hone_model_save(hone_model *model, const char *path)
+{
+    hone_ctx *ctx = model->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    if (model->n_params && !model->input_shape.rank)
+        return hone__fail_run(ctx, HONE_UNSUPPORTED, "%s: a model with several inputs cannot be saved as a whole", path);
+    char *text;
+    hone_status status = describe(model, &text);
+    if (status != HONE_OK) return status;
+    hone_safetensors_writer *writer = hone_safetensors_writer_new(ctx, path);
+    const hone__compiled *c = model->train;
+    const hone_optimizer *o = c ? c->optimizer : NULL;
+    if (writer) status = hone_safetensors_set_metadata(writer, KEY, text);
+    free(text);
+    if (!writer) return hone__ok(ctx) ? HONE_IO : ctx->status;
+    if (status == HONE_OK) status = hone__weights_declare(model, writer);
+    if (status == HONE_OK && o) status = hone__optimizer_declare(o, HONE__OPTIMIZER_PREFIX, writer);
+    if (status == HONE_OK) status = hone__weights_write(model, writer);
+    if (status == HONE_OK && o) status = hone__optimizer_write(o, HONE__OPTIMIZER_PREFIX, writer);
+    if (status == HONE_OK) return hone_safetensors_writer_commit(writer);
+    hone_safetensors_writer_abandon(writer);
+    return status;
+}
+
+/* ---- loading: the file is untrusted ---- */
+
+typedef struct loading {
+    hone_ctx *ctx;
+    const char *path;
+    const json_t *json;
+    hone_safetensors *file;
+    const hone_model_load_opts *opts;
+} loading;
+
+static hone_status damaged(const loading *l, const char *what)
+{
+    return hone__fail(l->ctx, HONE_FORMAT, "%s: %s", l->path, what);
+}
+
+static hone_status load_weights(const loading *l, hone_model *model)
+{
+    const json_t *input = json_object_get(l->json, "input"), *dims = json_object_get(input, "shape");
+    const char *name = json_string_value(json_object_get(input, "dtype"));
+    if (!input) return HONE_OK; /* it never ran */
+    hone_dtype dtype;
+    hone_shape shape = {.rank = (int)HONE_MIN(json_array_size(dims), (size_t)HONE_MAX_RANK + 1)};
+    bool ok = name && hone_dtype_from_name(name, &dtype) && shape.rank >= 1 && shape.rank <= HONE_MAX_RANK;
+    int64_t count = 1;
+    for (int d = 0; ok && d < shape.rank; d++) {
+        shape.dim[d] = (int64_t)json_integer_value(json_array_get(dims, (size_t)d));
+        ok = shape.dim[d] >= 1 && shape.dim[d] <= MOST_INPUT / count;
+        count *= ok ? shape.dim[d] : 1;
+    }
+    if (!ok) return damaged(l, "its input's dtype or shape is wrong");
+    hone_load_report *report = NULL;
+    /* compared before there is memory: what the file has not must not be asked of the machine */
+    hone_status status = hone__model_record(model, dtype, shape);
+    if (status == HONE_OK) status = hone__weights_compare(model, l->file, l->path, false, &report);
+    if (status == HONE_OK) status = hone__model_seal(model);
+    if (status == HONE_OK) status = hone__weights_copy(model, l->file, report);
+    hone_load_report_free(report);
+    return status;
+}
+
+static hone_status freeze(const loading *l, hone_model *model)
+{
+    const json_t *list = json_object_get(l->json, "frozen");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        hone_param *param = name ? hone_model_find_param(model, name) : NULL;
+        if (!param) return damaged(l, "what it says is frozen is no parameter");
+        param->v.trainable = false;
+    }
+    if (json_array_size(list)) model->generation++;
+    return HONE_OK;
+}
+
+/* An option that is 0 was chosen so. */
+static double number(const json_t *json, const char *key)
+{
+    double value = json_number_value(json_object_get(json, key));
+    return value == 0 ? (double)HONE_ZERO : value;
+}
+
+static hone_optimizer *make_optimizer(const loading *l, const json_t *j)
+{
+    const char *name = json_string_value(json_object_get(j, "name"));
+    if (name && !strcmp(name, "sgd"))
+        return hone_sgd(l->ctx, .learning_rate = number(j, "learning_rate"), .momentum = number(j, "momentum"),
+                        .weight_decay = number(j, "weight_decay"), .nesterov = json_is_true(json_object_get(j, "nesterov")));
+    for (int i = 0; i < 6 && name; i++)
+        if (!strcmp(name, adams[i / 3][i % 3])) {
+            hone_adam_opts o = {.struct_size = sizeof o, .learning_rate = number(j, "learning_rate"), .beta1 = number(j, "beta1"),
+                                .beta2 = number(j, "beta2"), .epsilon = number(j, "epsilon"),
+                                .weight_decay = number(j, "weight_decay"), .eight_bit = i % 3 == 1, .amsgrad = i % 3 == 2};
+            return i / 3 ? hone_adamw_opt(l->ctx, &o) : hone_adam_opt(l->ctx, &o);
+        }
+    hone__fail(l->ctx, HONE_UNSUPPORTED, "%s: this version has no optimizer '%.100s'", l->path, name ? name : "");
+    return NULL;
+}
+
+static hone_status load_optimizer(const loading *l, hone_model *model, hone_optimizer *o)
+{
+    json_int_t steps = json_integer_value(json_object_get(json_object_get(l->json, "optimizer"), "steps"));
+    if (steps < 0) return damaged(l, "the optimizer's steps are negative");
+    if (!steps) return HONE_OK;
+    hone_status status = hone__optimizer_prepare(o, model);
+    if (status == HONE_OK) status = hone__optimizer_read(o, HONE__OPTIMIZER_PREFIX, l->file, l->path);
+    o->steps = (uint64_t)steps;
+    return status;
+}
+
+static hone_status compile(const loading *l, hone_model *model)
+{
+    const json_t *j = json_object_get(l->json, "compile");
+    if (!j) return HONE_OK;
+    const char *loss = json_string_value(json_object_get(j, "loss")), *compute = json_string_value(json_object_get(j, "compute"));
+    hone_compile_opts o = {.struct_size = sizeof o, .max_grad_norm = json_number_value(json_object_get(j, "max_grad_norm")),
+                           .max_grad_value = json_number_value(json_object_get(j, "max_grad_value"))};
+    if (loss && !strcmp(loss, "custom")) {
+        if (!l->opts || !l->opts->custom_loss)
+            return hone__fail(l->ctx, HONE_STATE, "%s: the model was compiled with a loss of one's own: give it as .custom_loss", l->path);
+        o.custom_loss = l->opts->custom_loss;
+        o.custom_user = l->opts->custom_user;
+    } else if (!loss || !hone_loss_from_name(loss, &o.loss)) {
+        return damaged(l, "this version has no such loss");
+    }
+    for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options); i++) {
+        void *at = (char *)&o.loss_options + loss_options[i].offset;
+        const json_t *value = json_object_get(json_object_get(j, "loss_options"), loss_options[i].name);
+        if (loss_options[i].integer)
+            *(int64_t *)at = (int64_t)json_integer_value(value);
+        else
+            *(double *)at = json_number_value(value);
+    }
+    if (!compute || !hone_dtype_from_name(compute, &o.compute) || (o.compute != HONE_F32 && o.compute != HONE_BF16))
+        return damaged(l, "its compute dtype is neither f32 nor bf16");
+    hone_optimizer *optimizer = o.optimizer = make_optimizer(l, json_object_get(l->json, "optimizer"));
+    if (!optimizer) return l->ctx->status;
+    hone__buffer names = {0};
+    const json_t *metrics = json_object_get(j, "metrics");
+    for (size_t i = 0; i < json_array_size(metrics); i++) {
+        const char *name = json_string_value(json_array_get(metrics, i));
+        hone__buffer_print(l->ctx, &names, "%s%s", i ? "," : "", name ? name : "");
+    }
+    o.metrics = names.data;
+    hone_status status = hone_compile_opt(model, &o);
+    hone__buffer_free(l->ctx, &names);
+    return status == HONE_OK ? load_optimizer(l, model, optimizer) : status;
+}
+
+static hone_model *load(const loading *l)
+{
+    hone_layer *root = hone__layer_from_json(l->ctx, json_object_get(l->json, "architecture"));
+    hone_model *model = root ? hone_model_of(root) : NULL;
+    if (!model) return NULL;
+    hone_status status = load_weights(l, model);
+    if (status == HONE_OK) status = freeze(l, model);
+    if (status == HONE_OK) status = compile(l, model);
+    if (status == HONE_OK) return model;
+    hone_model_release(model);
+    return NULL;
+}
+
+/* The model in an open file; for fuzzing too. */
+hone_model *hone__model_read(hone_ctx *ctx, const char *path, hone_safetensors *file, const hone_model_load_opts *opts)
+{
+    const char *text = hone_safetensors_metadata(file, KEY);
+    json_error_t error;
+    json_t *json = text ? json_loads(text, 0, &error) : NULL;
+    hone_model *model = NULL;
+    if (!text)
+        hone__fail(ctx, HONE_FORMAT, "%s has weights, but no model of Hone's: build it and use hone_model_load_weights", path);
+    else if (!json)
+        hone__fail(ctx, HONE_FORMAT, "%s: %s: line %d: %s", path, KEY, error.line, error.text);
+    else if (json_integer_value(json_object_get(json, "version")) != VERSION)
+        hone__fail(ctx, HONE_UNSUPPORTED, "%s: %s of another version than %d", path, KEY, VERSION);
+    else
+        model = load(&(loading){ctx, path, json, file, opts});
+    json_decref(json);
+    return model;
+}
+
+hone_model *hone_model_load_opt(hone_ctx *ctx, const char *path, const hone_model_load_opts *opts)
+{
+    hone_safetensors *file = hone_safetensors_open(ctx, path);
+    hone_model *model = file ? hone__model_read(ctx, path, file, opts) : NULL;
+    hone_safetensors_close(file);
+    return model;
+}

@@ -1,0 +1,425 @@
+/* Callbacks against Keras's documented behaviour; steps by hand, cross-validation, the learning-rate finder. */
+#include "train_tools.h"
+
+/* ---- when callbacks are called ---- */
+
+typedef struct recorder {
+    char text[256];
+    int stop_at_step, fail_at_epoch;
+} recorder;
+static hone_status note(void *user, hone_fit_state *state, const char *what)
+{
+    recorder *r = user;
+    size_t n = strlen(r->text);
+    snprintf(r->text + n, sizeof r->text - n, "%s%d.%d ", what, state->epoch, (int)state->step);
+    return HONE_OK;
+}
+static hone_status on_train_begin(void *user, hone_fit_state *state) { return note(user, state, "T"); }
+static hone_status on_epoch_begin(void *user, hone_fit_state *state)
+{
+    assert_null(state->result);
+    return note(user, state, "E");
+}
+static hone_status on_step_begin(void *user, hone_fit_state *state) { return note(user, state, "s"); }
+static hone_status on_step_end(void *user, hone_fit_state *state)
+{
+    assert_true(state->loss > 0);
+    if ((int)state->step == ((recorder *)user)->stop_at_step) state->stop = true;
+    return note(user, state, "S");
+}
+static hone_status on_epoch_end(void *user, hone_fit_state *state)
+{
+    assert_true(state->result->loss > 0 && state->result->validation_loss > 0);
+    note(user, state, "e");
+    return state->epoch == ((recorder *)user)->fail_at_epoch ? HONE_IO : HONE_OK;
+}
+static hone_status on_train_end(void *user, hone_fit_state *state) { return note(user, state, "t"); }
+
+static void test_callbacks_are_called_in_order(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    static const struct {
+        int stop_at_step, fail_at_epoch;
+        hone_status status;
+        const char *want;
+    } cases[] = {
+        {-1, -1, HONE_OK, "T0.0 E0.0 s0.0 S0.0 s0.1 S0.1 e0.2 E1.2 s1.2 S1.2 s1.3 S1.3 e1.4 t1.4 "},
+        {0, -1, HONE_OK, "T0.0 E0.0 s0.0 S0.0 e0.1 t0.1 "}, /* the epoch is closed, as in Keras */
+        {-1, 0, HONE_IO, "T0.0 E0.0 s0.0 S0.0 s0.1 S0.1 e0.2 t0.2 "},
+    };
+    hone_dataset *dataset = hone_dataset_from_tensors(x, y);
+    for (size_t i = 0; i < 2 * HONE_ARRAY_LEN(cases); i++) { /* of tensors, and of a loader: two steps an epoch each */
+        size_t k = i / 2;
+        recorder r = {.stop_at_step = cases[k].stop_at_step, .fail_at_epoch = cases[k].fail_at_epoch};
+        hone_callback c = {&r, on_train_begin, on_epoch_begin, on_step_begin, on_step_end, on_epoch_end, on_train_end, NULL};
+        hone_model *model = new_classifier(ctx, NULL);
+        hone_loader *loader = i % 2 ? hone_loader_new(dataset, .batch_size = 45) : NULL;
+        hone_status status =
+            loader ? hone_fit_loader(model, loader, NULL, .epochs = 2, .validation_x = x, .validation_y = y, HONE_CALLBACKS(&c))
+                   : hone_fit(model, x, y, NULL, .epochs = 2, .batch_size = 36, .validation_split = 0.2, HONE_CALLBACKS(&c));
+        assert_int_equal(status, cases[k].status);
+        assert_string_equal(r.text, cases[k].want);
+        hone_loader_free(loader);
+        hone_model_release(model);
+    }
+    hone_dataset_free(dataset);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* ---- those that watch: driven by hand ---- */
+
+static hone_model *one_weight(void)
+{
+    hone_model *model = hone_model_of(hone_dense(ctx, 1, .no_bias = true));
+    assert_hone_ok(ctx, hone_model_build_for(model, HONE_F32, HONE_SHAPE(1, 1)));
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_sgd(ctx, .learning_rate = 1.0)));
+    return model;
+}
+
+/* Epochs with these values as loss, validation loss and accuracy; the weight is the epoch's number. rates (may be NULL) receives
+   the learning rate behind each. Returns the epochs that were run. */
+static int drive(hone_callback *c, hone_model *model, int n, const double *values, double *rates)
+{
+    hone_fit_state s = {.model = model, .epochs = n};
+    if (c->train_begin) assert_int_equal(c->train_begin(c->user, &s), HONE_OK);
+    while (s.epoch < n && !s.stop) {
+        double v = values[s.epoch];
+        assert_hone_ok(ctx, hone_param_write(hone_model_param(model, 0), 1, &(float){(float)s.epoch}));
+        s.result = NULL;
+        if (c->epoch_begin) assert_int_equal(c->epoch_begin(c->user, &s), HONE_OK);
+        s.result = &(hone_epoch){.loss = v, .accuracy = v, .validation_loss = v, .validation_accuracy = v};
+        if (c->epoch_end) assert_int_equal(c->epoch_end(c->user, &s), HONE_OK);
+        if (rates) rates[s.epoch] = hone_optimizer_learning_rate(hone_model_optimizer(model));
+        s.epoch++;
+    }
+    int epochs = s.epoch--;
+    s.result = NULL;
+    if (c->train_end) assert_int_equal(c->train_end(c->user, &s), HONE_OK);
+    return epochs;
+}
+
+static float weight(hone_model *model)
+{
+    float w;
+    assert_hone_ok(ctx, hone_param_read(hone_model_param(model, 0), 1, &w));
+    return w;
+}
+
+static void test_early_stopping_is_keras(void **state)
+{
+    (void)state;
+    static const double baseline = 0.5;
+    static const struct {
+        hone_early_stopping_opts opts;
+        double values[8];
+        int epochs, stopped, best;
+        float weight;
+    } cases[] = {
+        {{.patience = 2}, {1, 0.9, 0.95, 0.96, 0.97}, 4, 3, 1, 3},
+        {{.patience = 2, .restore_best_weights = true}, {1, 0.9, 0.95, 0.96, 0.97}, 4, 3, 1, 1},
+        {{0}, {1, 2, 3}, 2, 1, 0, 1},                                                     /* never in the first epoch */
+        {{.patience = 1, .min_delta = 0.1}, {1, 0.95, 0.7}, 2, 1, 0, 1},                  /* too little is none */
+        {{.patience = 3}, {1, 2, 0.9, 2, 2, 0.8, 2, 2}, 8, 0, 5, 7},                      /* each improvement counts anew */
+        {{.patience = 2, .restore_best_weights = true}, {1, 0.9, 0.8, 0.95}, 4, 0, 2, 2}, /* not stopped: restored all the same */
+        {{.monitor = "val_accuracy", .patience = 1}, {0.1, 0.5, 0.4}, 3, 2, 1, 2},        /* larger is better */
+        {{.mode = HONE_MONITOR_MAX, .patience = 1}, {0.1, 0.5, 0.4}, 3, 2, 1, 2},
+        {{.baseline = &baseline, .patience = 2}, {1, 0.9, 0.8, 0.7}, 4, 0, 3, 3},         /* improves, though never past it */
+        {{.baseline = &baseline, .patience = 2}, {1, 0.9, 0.95}, 3, 2, 1, 2},             /* waited from the start */
+        {{.patience = 1, .start_from_epoch = 2}, {1, 2, 3, 4}, 4, 3, 2, 3},
+        {{.patience = 1}, {NAN, NAN}, 2, 1, -1, 1},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        int n = 8;
+        while (n > 1 && cases[i].values[n - 1] == 0) n--;
+        hone_model *model = one_weight();
+        hone_callback *c = hone_early_stopping_opt(ctx, &cases[i].opts);
+        for (int again = 0; again < 2; again++) { /* each training begins afresh */
+            int epochs = drive(c, model, n, cases[i].values, NULL);
+            if (epochs != cases[i].epochs) fail_msg("case %zu: %d epochs", i, epochs);
+            if (hone_early_stopping_stopped_epoch(c) != cases[i].stopped) fail_msg("case %zu: stopped", i);
+            if (hone_early_stopping_best_epoch(c) != cases[i].best) fail_msg("case %zu: best", i);
+            if (weight(model) != cases[i].weight) fail_msg("case %zu: weight %g", i, (double)weight(model));
+        }
+        hone_callback_free(c);
+        hone_model_release(model);
+    }
+    assert_null(hone_early_stopping(ctx, .monitor = "val_magic"));
+    assert_error(HONE_INVALID, "'val_magic'");
+}
+
+static void test_the_learning_rate_falls_on_a_plateau_as_in_keras(void **state)
+{
+    (void)state;
+    static const struct {
+        hone_plateau_opts opts;
+        double values[8], rates[8];
+    } cases[] = {
+        {{.factor = 0.5, .patience = 2}, {1, 1, 1, 1, 1, 0.5, 1, 1}, {1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125}},
+        {{.factor = 0.5, .patience = 1, .cooldown = 2}, {1, 1, 1, 1, 1, 1, 1, 1}, {1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625}},
+        {{.factor = 0.5, .patience = 1, .min_learning_rate = 0.4}, {1, 1, 1, 1, 1, 1, 1, 1}, {1, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4}},
+        {{.factor = 0.5, .patience = 1}, {1, 0.99995, 0.9998, 1, 1, 1, 1, 1}, {1, 0.5, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625}},
+        {{.factor = 0.5, .patience = 1, .min_delta = HONE_ZERO}, {1, 0.99995, 0.9998, 1, 1, 1, 1, 1},
+         {1, 1, 1, 0.5, 0.25, 0.125, 0.0625, 0.03125}},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        double rates[8];
+        hone_model *model = one_weight();
+        hone_callback *c = hone_reduce_lr_on_plateau_opt(ctx, &cases[i].opts);
+        drive(c, model, 8, cases[i].values, rates);
+        for (int e = 0; e < 8; e++)
+            if (fabs(rates[e] - cases[i].rates[e]) > 1e-12) fail_msg("case %zu, epoch %d: %g", i, e, rates[e]);
+        hone_callback_free(c);
+        hone_model_release(model);
+    }
+    assert_null(hone_reduce_lr_on_plateau(ctx, .factor = 1));
+    assert_error(HONE_INVALID, "factor");
+}
+
+static double half(void *user, int epoch, double rate) { return epoch == *(int *)user ? NAN : epoch ? rate / 2 : rate; }
+static void test_a_scheduler_sets_the_rate_of_an_epoch(void **state)
+{
+    (void)state;
+    int bad = -1;
+    double rates[3];
+    hone_model *model = one_weight();
+    hone_callback *c = hone_learning_rate_scheduler(ctx, half, &bad);
+    drive(c, model, 3, (double[]){1, 1, 1}, rates);
+    assert_true(rates[0] == 1 && rates[1] == 0.5 && rates[2] == 0.25);
+    bad = 0;
+    assert_int_equal(c->epoch_begin(c->user, &(hone_fit_state){.model = model}), HONE_INVALID);
+    hone_callback_free(c);
+    hone_model_release(model);
+}
+
+/* ---- those that write ---- */
+
+static void test_checkpoints_are_named_by_epoch_and_value(void **state)
+{
+    (void)state;
+    hone_model *model = one_weight();
+    hone_callback *c = hone_model_checkpoint(ctx, scratch("m-{epoch:03d}-{val_loss:.2f}.safetensors"), .save_best_only = true);
+    drive(c, model, 4, (double[]){1, 2, 0.5, 0.75}, NULL);
+    hone_callback_free(c);
+    assert_true(hone__is_file(scratch("m-001-1.00.safetensors")) && hone__is_file(scratch("m-003-0.50.safetensors")));
+    assert_false(hone__is_file(scratch("m-002-2.00.safetensors")) || hone__is_file(scratch("m-004-0.75.safetensors")));
+    hone_model_release(model);
+    model = hone_model_load(ctx, scratch("m-003-0.50.safetensors"));
+    assert_true(weight(model) == 2);
+    c = hone_model_checkpoint(ctx, scratch("last-{epoch}.safetensors"), .save_weights_only = true);
+    drive(c, model, 2, (double[]){1, 2}, NULL);
+    hone_callback_free(c);
+    assert_hone_ok(ctx, hone_model_load_weights(model, scratch("last-2.safetensors"), NULL));
+    assert_true(weight(model) == 1);
+    hone_model_release(model);
+    static const char *const wrong[] = {"{epochs}", "{epoch", "{epoch:.2f}", "{loss:d}", "{}", "{epoch:1000d}", "{loss:.5}"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        assert_null(hone_model_checkpoint(ctx, wrong[i]));
+        assert_error(HONE_INVALID, "between braces");
+        hone_clear_error(ctx);
+    }
+}
+
+static void test_the_csv_log_has_a_line_an_epoch(void **state)
+{
+    (void)state;
+    hone_model *model = one_weight();
+    hone_callback *c = hone_csv_logger(ctx, scratch("log.csv"), false);
+    drive(c, model, 2, (double[]){1, 0.5}, NULL);
+    hone_callback_free(c);
+    c = hone_csv_logger(ctx, scratch("log.csv"), true);
+    drive(c, model, 1, (double[]){0.25}, NULL);
+    hone_callback_free(c);
+    char *text = hone__read_file(ctx, scratch("log.csv"), 4096, NULL);
+    assert_string_equal(text, "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss\n0,1,1,1,1,1\n1,0.5,1,0.5,0.5,0.5\n"
+                              "0,0.25,1,0.25,0.25,0.25\n");
+    hone__free(ctx, text);
+    /* what there is not has no column */
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    c = hone_csv_logger(ctx, scratch("fit.csv"), false);
+    hone_model_release(model);
+    model = new_classifier(ctx, NULL);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, HONE_CALLBACKS(c)));
+    text = hone__read_file(ctx, scratch("fit.csv"), 4096, NULL);
+    assert_memory_equal(text, "epoch,accuracy,learning_rate,loss\n0,", 36);
+    hone__free(ctx, text);
+    hone_callback_free(c);
+    c = hone_csv_logger(ctx, scratch("no/folder.csv"), false);
+    assert_int_equal(hone_fit(model, x, y, NULL, HONE_CALLBACKS(c)), HONE_IO);
+    hone_callback_free(c);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* The whole text of the only file in a folder of events holds a tag. */
+static bool has_tag(const char *folder, const char *tag)
+{
+    char **names, *path;
+    size_t n, size;
+    assert_hone_ok(ctx, hone__list_folder(ctx, folder, &names, &n));
+    assert_int_equal(n, 1);
+    char *data = hone__read_file(ctx, path = hone__join_path(ctx, folder, names[0]), 1 << 20, &size);
+    bool found = false;
+    for (size_t i = 0; i + strlen(tag) <= size && !found; i++) found = !memcmp(data + i, tag, strlen(tag));
+    hone__free(ctx, data), hone__free(ctx, path), hone__free(ctx, names);
+    return found;
+}
+
+static void tell_norm(void *user, uint64_t step, const char *name, double norm, double gradient)
+{
+    double *seen = user;
+    if (!strcmp(name, "2.bias")) seen[0]++, seen[1] = (double)step, seen[2] = norm, seen[3] = gradient;
+}
+
+static void test_tensorboard_and_norms_are_told(void **state)
+{
+    (void)state;
+    double seen[4] = {0}, sum = 0;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = new_classifier(ctx, NULL);
+    hone_callback *board = hone_tensorboard(ctx, scratch("board"), 2), *norms = hone_norm_monitor(ctx, 3, tell_norm, seen);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 2, .validation_split = 0.2, .batch_size = 18, HONE_CALLBACKS(board, norms)));
+    assert_true(has_tag(scratch("board/train"), "epoch_loss") && has_tag(scratch("board/train"), "epoch_accuracy"));
+    assert_true(has_tag(scratch("board/train"), "epoch_learning_rate") && has_tag(scratch("board/train"), "batch_loss"));
+    assert_true(has_tag(scratch("board/validation"), "epoch_loss"));
+    assert_false(has_tag(scratch("board/validation"), "epoch_learning_rate"));
+    assert_true(seen[0] == 3 && seen[1] == 6 && seen[3] > 0); /* steps 0, 3, 6 of 8 */
+    /* after a step more, at a multiple of three, they are what can be read */
+    assert_hone_ok(ctx, hone_train_on_batch(model, x, y, NULL, NULL));
+    hone_callback_free(norms);
+    norms = hone_norm_monitor(ctx, 1, tell_norm, seen);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .batch_size = ROWS, HONE_CALLBACKS(norms)));
+    float bias[3];
+    assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "2.bias"), 3, bias));
+    for (int i = 0; i < 3; i++) sum += (double)bias[i] * (double)bias[i];
+    assert_true(fabs(seen[2] - sqrt(sum)) < 1e-6);
+    assert_hone_ok(ctx, hone_param_read_gradient(hone_model_find_param(model, "2.bias"), 3, bias));
+    for (int i = 0; i < 3; i++) sum += i ? (double)bias[i] * (double)bias[i] : (double)bias[0] * (double)bias[0] - sum;
+    assert_true(fabs(seen[3] - sqrt(sum)) < 1e-6);
+    hone_callback_free(board);
+    hone_callback_free(norms);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* ---- steps by hand, choosing ---- */
+
+static void test_steps_by_hand_are_those_of_fit(void **state)
+{
+    (void)state;
+    float want[64], got[64];
+    double loss, before, accuracy;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *a = new_classifier(ctx, NULL), *b = new_classifier(ctx, NULL);
+    assert_hone_ok(ctx, hone_fit(a, x, y, NULL, .epochs = 3, .batch_size = ROWS, .no_shuffle = true));
+    for (int i = 0; i < 3; i++) assert_hone_ok(ctx, hone_train_on_batch(b, x, y, &loss, &accuracy));
+    read_params(a, want);
+    read_params(b, got);
+    assert_memory_equal(want, got, 51 * sizeof *got);
+    assert_true(loss > 0 && accuracy >= 0 && accuracy <= 1);
+    assert_hone_ok(ctx, hone_test_on_batch(b, x, y, &loss, &accuracy));
+    assert_hone_ok(ctx, hone_evaluate(b, x, y, 7, &before, NULL));
+    assert_true(fabs(loss - before) < 1e-6);
+    read_params(b, got);
+    assert_memory_equal(want, got, 51 * sizeof *got);
+    assert_int_equal(hone_train_on_batch(b, x, NULL, &loss, NULL), HONE_SHAPE);
+    assert_true(isnan(loss));
+    hone_model_release(a);
+    hone_model_release(b);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* A model without training tells which rows it was given: predicts 0, so that the loss is the mean of y^2. */
+static hone_model *zeros(void *user, hone_ctx *owner)
+{
+    ++*(int *)user;
+    hone_model *model = hone_model_of(hone_dense(owner, 1, .no_bias = true, .initializer = HONE_INIT_ZEROS));
+    hone_compile(model, .optimizer = hone_sgd(owner, .learning_rate = HONE_ZERO));
+    return model;
+}
+
+static void test_cross_validation_holds_each_row_out_once(void **state)
+{
+    (void)state;
+    enum { N = 11 };
+    float ones[N], values[N];
+    for (int i = 0; i < N; i++) ones[i] = 1, values[i] = (float)sqrt((double)(1 << i));
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), ones), *y = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), values);
+    hone_fold folds[4];
+    int built = 0;
+    /* squares are powers of two: a fold's sum names its rows. Sizes 3, 3, 3, 2. */
+    assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .no_shuffle = true, .user = &built));
+    assert_int_equal(built, 4);
+    static const double in_order[] = {7, 56, 448, 1536};
+    for (int f = 0; f < 4; f++) assert_true(fabs(folds[f].loss * (f < 3 ? 3 : 2) - in_order[f]) < 1e-2);
+    assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .seed = 3, .user = &built));
+    int all = 0, moved = 0;
+    for (int f = 0; f < 4; f++) {
+        int rows = (int)lround(folds[f].loss * (f < 3 ? 3 : 2));
+        assert_int_equal(all & rows, 0);
+        all |= rows;
+        moved |= rows != (int)in_order[f];
+    }
+    assert_int_equal(all, (1 << N) - 1);
+    assert_true(moved && isnan(folds[0].accuracy));
+    assert_int_equal(hone_cross_validate(ctx, zeros, x, y, folds, .k = 12, .user = &built), HONE_INVALID);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+static void test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains(void **state)
+{
+    (void)state;
+    float want[64], got[64];
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = new_classifier(ctx, hone_sgd(ctx, .learning_rate = 1e-5, .momentum = 0.9)), *twin;
+    hone_rate_finder *f = hone_find_learning_rate(model, x, y, .least = 1e-5, .most = 100, .steps = 80, .batch_size = 30);
+    if (!f) fail_msg("%s", hone_error(ctx));
+    assert_true(f->n > 10 && f->n <= 80);
+    for (size_t i = 1; i < f->n; i++) assert_true(fabs(f->learning_rates[i] / f->learning_rates[i - 1] - pow(1e7, 1.0 / 79)) < 1e-9);
+    print_message("suggested %g after %zu steps\n", f->suggestion, f->n);
+    assert_true(f->suggestion > 1e-3 && f->suggestion < 10);
+    assert_true(hone_optimizer_learning_rate(hone_model_optimizer(model)) == 1e-5 && !hone_optimizer_steps(hone_model_optimizer(model)));
+    /* as if it had never been */
+    twin = new_classifier(ctx, hone_sgd(ctx, .learning_rate = 1e-5, .momentum = 0.9));
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 2));
+    assert_hone_ok(ctx, hone_fit(twin, x, y, NULL, .epochs = 2));
+    read_params(model, got);
+    read_params(twin, want);
+    assert_memory_equal(want, got, 51 * sizeof *got);
+    hone_model_release(model);
+    hone_model_release(twin);
+    /* the suggestion is a rate to train with */
+    double loss, before;
+    model = new_classifier(ctx, hone_sgd(ctx, .learning_rate = f->suggestion, .momentum = 0.9));
+    assert_hone_ok(ctx, hone_test_on_batch(model, x, y, &before, NULL));
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 10, .batch_size = 30));
+    assert_hone_ok(ctx, hone_test_on_batch(model, x, y, &loss, NULL));
+    assert_true(loss < before / 2);
+    hone_rate_finder_free(f);
+    assert_null(hone_find_learning_rate(model, x, y, .steps = 2));
+    assert_null(hone_find_learning_rate(model, x, y, .least = 2));
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_callbacks_are_called_in_order),
+        TEST(test_early_stopping_is_keras),
+        TEST(test_the_learning_rate_falls_on_a_plateau_as_in_keras),
+        TEST(test_a_scheduler_sets_the_rate_of_an_epoch),
+        TEST(test_checkpoints_are_named_by_epoch_and_value),
+        TEST(test_the_csv_log_has_a_line_an_epoch),
+        TEST(test_tensorboard_and_norms_are_told),
+        TEST(test_steps_by_hand_are_those_of_fit),
+        TEST(test_cross_validation_holds_each_row_out_once),
+        TEST(test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}

@@ -1,0 +1,419 @@
+/* Whole models and weights in files. */
+#include "train_tools.h"
+
+#include <jansson.h>
+
+/* ---- training that goes on ---- */
+
+static hone_optimizer *optimizer(hone_ctx *owner, int which)
+{
+    switch (which) {
+    case 0: return hone_adam(owner, .learning_rate = 0.01);
+    case 1: return hone_adamw(owner, .learning_rate = 0.01, .beta1 = HONE_ZERO, .eight_bit = true);
+    case 2: return hone_sgd(owner, .momentum = 0.9, .nesterov = true, .weight_decay = 1e-3);
+    default: return hone_sgd(owner);
+    }
+}
+
+/* If anything of the model, its optimizer or the order of rows were lost, the bits would differ. */
+static void test_a_loaded_model_trains_on_as_if_it_had_never_stopped(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 4; which++) {
+        float want[64], got[64];
+        hone_tensor *x, *y;
+        make_points(ctx, &x, &y);
+        hone_model *model = new_classifier(ctx, optimizer(ctx, which));
+        assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 5, .batch_size = 16));
+        assert_int_equal(read_params(model, want), 51); /* 2 x 8 + 8 + 8 x 3 + 3 */
+        hone_model_release(model);
+
+        model = new_classifier(ctx, optimizer(ctx, which));
+        assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 2, .batch_size = 16));
+        double rate = hone_optimizer_learning_rate(hone_model_optimizer(model));
+        assert_hone_ok(ctx, hone_model_save(model, scratch("model.safetensors")));
+        hone_model_release(model);
+        hone_tensor_free(x), hone_tensor_free(y);
+
+        hone_ctx *other = hone_ctx_new(.threads = 2);
+        make_points(other, &x, &y);
+        model = hone_model_load(other, scratch("model.safetensors"));
+        if (!model) fail_msg("%s", hone_error(other));
+        assert_true(hone_optimizer_learning_rate(hone_model_optimizer(model)) == rate);
+        assert_int_equal(hone_optimizer_steps(hone_model_optimizer(model)), 12);
+        assert_hone_ok(other, hone_fit(model, x, y, NULL, .epochs = 3, .batch_size = 16));
+        assert_int_equal(read_params(model, got), 51);
+        assert_memory_equal(want, got, sizeof want[0] * 51);
+        hone_model_release(model);
+        hone_tensor_free(x), hone_tensor_free(y);
+        hone_ctx_release(other);
+    }
+}
+
+/* Running statistics, a loss's options and metrics are part of the model as well. */
+static hone_model *with_statistics(hone_ctx *owner)
+{
+    hone_model *model = hone_model_of(hone_sequential(owner, hone_dense(owner, 8), hone_batch_norm_layer(owner), hone_prelu(owner),
+                                                      hone_dense(owner, 3)));
+    assert_hone_ok(owner, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .metrics = "precision,recall",
+                                       .loss_options = {.label_smoothing = 0.1, .ignore_index = 2}));
+    return model;
+}
+static void test_statistics_options_and_metrics_are_kept(void **state)
+{
+    (void)state;
+    float want[128], got[128];
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = with_statistics(ctx);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 3));
+    int64_t n = read_params(model, want);
+    hone_model_release(model);
+    model = with_statistics(ctx);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("statistics.safetensors")));
+    hone_model_release(model);
+    model = hone_model_load(ctx, scratch("statistics.safetensors"));
+    if (!model) fail_msg("%s", hone_error(ctx));
+    hone_history *history;
+    assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 2));
+    assert_int_equal(history->n_metrics, 2);
+    assert_string_equal(history->metric_names[1], "recall");
+    hone_history_free(history);
+    assert_int_equal(read_params(model, got), n);
+    assert_memory_equal(want, got, (size_t)n * sizeof *got);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+static void test_what_is_frozen_stays_frozen(void **state)
+{
+    (void)state;
+    float before[64], after[64];
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = new_classifier(ctx, NULL);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "0", false));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("frozen.safetensors")));
+    hone_model_release(model);
+    model = hone_model_load(ctx, scratch("frozen.safetensors"));
+    assert_non_null(model);
+    assert_false(hone_param_trainable(hone_model_find_param(model, "0.bias")));
+    read_params(model, before);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
+    read_params(model, after);
+    assert_memory_equal(before, after, 24 * sizeof(float));
+    assert_memory_not_equal(before + 24, after + 24, 27 * sizeof(float));
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* ---- every kind of layer ---- */
+
+/* The loaded model says the same of its layers, and computes the same bits. */
+static void check_same(hone_layer *root, hone_tensor *x, const char *part)
+{
+    hone_model *model = hone_model_of(root);
+    if (!model) fail_msg("%s", hone_error(ctx));
+    hone_tensor *want = hone_predict(model, x, 2);
+    if (!want) fail_msg("%s", hone_error(ctx));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("kinds.safetensors")));
+    hone_set_seed(ctx, 99); /* first values would be others */
+    hone_model *loaded = hone_model_load(ctx, scratch("kinds.safetensors"));
+    if (!loaded) fail_msg("%s", hone_error(ctx));
+    hone_set_seed(ctx, 0);
+    hone_tensor *got = hone_predict(loaded, x, 2);
+    assert_non_null(got);
+    assert_int_equal(hone_tensor_bytes(want), hone_tensor_bytes(got));
+    assert_memory_equal(hone_tensor_data(want), hone_tensor_data(got), hone_tensor_bytes(got));
+    json_t *a = hone__layer_to_json(hone_model_root(model)), *b = hone__layer_to_json(hone_model_root(loaded));
+    assert_true(a && json_equal(a, b));
+    char *text = json_dumps(a, JSON_COMPACT);
+    if (!strstr(text, part)) fail_msg("'%s' lacks '%s'", text, part);
+    free(text);
+    json_decref(a), json_decref(b);
+    hone_tensor_free(want), hone_tensor_free(got);
+    hone_model_release(model);
+    hone_model_release(loaded);
+}
+
+static hone_tensor *random_tensor(hone_shape shape)
+{
+    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
+    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)t->data)[i] = hone__random_normal(3, (uint64_t)i);
+    return t;
+}
+
+static void test_each_kind_of_layer_is_made_again(void **state)
+{
+    (void)state;
+    hone_tensor *image = random_tensor(HONE_SHAPE(4, 2, 12, 12)), *line = random_tensor(HONE_SHAPE(4, 2, 16)),
+                *volume = random_tensor(HONE_SHAPE(4, 1, 6, 6, 6));
+    check_same(hone_sequential(ctx,
+                               hone_conv2d(ctx, 4, 3, .kernel = {0, 5}, .stride = {1, 2}, .padding = HONE_SAME, .groups = 2, .activation = HONE_RELU,
+                                           .initializer = HONE_INIT_HE_NORMAL, .bias_initializer = HONE_INIT_CONSTANT),
+                               hone_max_pool2d(ctx, 3, .stride = {2}, .pad_before = {1, 1}), hone_activation_layer(ctx, HONE_LEAKY_RELU),
+                               hone_average_pool2d(ctx, 2, .padding = HONE_SAME, .exclude_padding = true),
+                               hone_conv2d(ctx, 3, 3, .dilation = {2}, .pad_before = {2, 2}, .pad_after = {2, 2}, .no_bias = true),
+                               hone_batch_norm_layer(ctx, .momentum = HONE_ZERO), hone_group_norm_layer(ctx, 3), hone_instance_norm_layer(ctx),
+                               hone_conv_transpose2d(ctx, 2, 3, .stride = {2}, .output_padding = {1, 1}, .pad_before = {1, 1}),
+                               hone_prelu(ctx), hone_spatial_dropout(ctx, 0.5), hone_flatten(ctx), hone_dense(ctx, 3, .no_bias = true, .initializer = HONE_INIT_TORCH_LINEAR)),
+               image, "\"kernels\":[0,5,0],\"stride\":[1,2,0]");
+    check_same(hone_sequential(ctx, hone_sequential(ctx, hone_conv1d(ctx, 3, 3), hone_max_pool1d(ctx, 2)), hone_average_pool1d(ctx, 2),
+                               hone_global_max_pool(ctx)),
+               line, "\"children\":[{\"type\":\"sequential\"");
+    check_same(hone_sequential(ctx, hone_conv3d(ctx, 2, 3, .padding = HONE_SAME), hone_max_pool3d(ctx, 2), hone_average_pool3d(ctx, 2),
+                               hone_global_average_pool(ctx)),
+               volume, "conv3d");
+    int32_t ids[] = {0, 1, 2, 3, 4, 0, 2, 1};
+    hone_tensor *tokens = hone_tensor_from_i32(ctx, HONE_SHAPE(2, 4), ids);
+    hone_layer *block = hone_sequential(ctx, hone_layer_norm_layer(ctx, .epsilon = 1e-3, .axes = 2),
+                                        hone_self_attention(ctx, 4, .kv_heads = 2, .causal = true, .rope_theta = 1000, .dropout = 0.1),
+                                        hone_multi_head_attention(ctx, 2, .head_size = 3, .no_bias = true), hone_rms_norm_layer(ctx), hone_dropout_layer(ctx, 0.25));
+    hone_layer_set_checkpointing(block, true);
+    check_same(hone_sequential(ctx, hone_embedding_layer(ctx, 5, 8, .padding = true, .padding_index = 2), block,
+                               hone_lstm(ctx, 4, .layers = 2, .bidirectional = true, .return_sequences = true),
+                               hone_gru(ctx, 3, .no_bias = true, .return_sequences = true),
+                               hone_rnn(ctx, 3, .activation = HONE_RELU, .recurrent_initializer = HONE_INIT_HE_NORMAL), hone_dense(ctx, 5)), tokens, "\"checkpointing\":true");
+    hone_tensor_free(image), hone_tensor_free(line), hone_tensor_free(volume), hone_tensor_free(tokens);
+}
+
+/* A model that has not run has no weights that its file could keep: how they begin is all there is. */
+static void test_how_parameters_begin_is_kept(void **state)
+{
+    (void)state;
+    float want[64], got[64];
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4, .bias_initializer = HONE_INIT_ONES), hone_dense(ctx, 3)));
+    hone_layer *root = hone_model_root(model);
+    hone_layer_initialize(root, "weight", HONE_INIT_ORTHOGONAL, .value = -0.5);
+    hone_layer_initialize(root, "1.weight", HONE_INIT_VARIANCE_SCALING, .fan = HONE_FAN_OUT, .distribution = HONE_DISTRIBUTE_UNIFORM);
+    hone_layer_initialize(root->children[1], "bias", HONE_INIT_UNIFORM, .value = HONE_ZERO);
+    assert_hone_ok(ctx, hone_layer_initialize(root->children[1], "bias", HONE_INIT_CONSTANT, .value = 0.1));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("begin.safetensors")));
+    hone_model *loaded = hone_model_load(ctx, scratch("begin.safetensors"));
+    if (!loaded) fail_msg("%s", hone_error(ctx));
+    assert_hone_ok(ctx, hone_model_build_for(model, HONE_F32, HONE_SHAPE(1, 2)));
+    assert_hone_ok(ctx, hone_model_build_for(loaded, HONE_F32, HONE_SHAPE(1, 2)));
+    int64_t n = read_params(model, want);
+    assert_true(want[8] == 1 && want[n - 1] == 0.1f);
+    assert_int_equal(read_params(loaded, got), n);
+    assert_memory_equal(want, got, (size_t)n * sizeof *got);
+    json_t *a = hone__layer_to_json(root), *b = hone__layer_to_json(hone_model_root(loaded));
+    assert_true(a && json_equal(a, b));
+    json_decref(a), json_decref(b);
+    hone_model_release(loaded);
+    hone_model_release(model);
+}
+
+static hone_node *own_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)self, (void)graph, (void)n;
+    return in[0];
+}
+
+static void test_what_cannot_be_made_again_is_refused_by_name(void **state)
+{
+    (void)state;
+    hone_layer *own = hone_layer_new(ctx, sizeof *own, "dense", own_forward); /* its type lies */
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 2), own));
+    assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
+    assert_non_null(strstr(hone_error(ctx), "layer '1' is a dense, which cannot be described"));
+    assert_false(hone__is_file(scratch("no.safetensors")));
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK); /* the model is as good as before */
+    assert_int_equal(hone_model_save_weights(model, scratch("no.safetensors")), HONE_INVALID); /* it has none */
+    hone_model_release(model);
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *input = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
+    hone_node *output = hone_apply(hone_dense(ctx, 3), input);
+    model = hone_model_new(1, &input, 1, &output);
+    assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
+    assert_non_null(strstr(hone_error(ctx), "functional"));
+    hone_model_release(model);
+    hone_graph_release(graph);
+    model = hone_model_of(hone_dense(ctx, 2));
+    assert_int_equal(hone_model_save(model, scratch("no/such/folder.safetensors")), HONE_IO);
+    hone_model_release(model);
+}
+
+static hone_node *own_loss(void *user, hone_node *output, hone_node *target)
+{
+    (void)user;
+    return hone_mean(hone_square(hone_sub(output, target)), HONE_AXES(1), false);
+}
+
+static void test_a_loss_of_ones_own_is_asked_for(void **state)
+{
+    (void)state;
+    hone_model *model = hone_model_of(hone_dense(ctx, 2)); /* never ran: an architecture alone */
+    assert_hone_ok(ctx, hone_compile(model, .custom_loss = own_loss));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("own.safetensors")));
+    hone_model_release(model);
+    assert_null(hone_model_load(ctx, scratch("own.safetensors")));
+    assert_error(HONE_STATE, ".custom_loss");
+    hone_clear_error(ctx);
+    model = hone_model_load(ctx, scratch("own.safetensors"), .custom_loss = own_loss);
+    assert_non_null(model);
+    hone_tensor *x = random_tensor(HONE_SHAPE(4, 3)), *y = random_tensor(HONE_SHAPE(4, 2));
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL));
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_model_release(model);
+}
+
+/* ---- weights ---- */
+
+static void test_weights_are_a_state_dict_and_say_what_does_not_fit(void **state)
+{
+    (void)state;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4), hone_dense(ctx, 3), hone_dense(ctx, 1)));
+    assert_hone_ok(ctx, hone_model_build_for(model, HONE_F32, HONE_SHAPE(1, 2)));
+    assert_hone_ok(ctx, hone_model_save_weights(model, scratch("w.safetensors")));
+    hone_safetensors *file = hone_safetensors_open(ctx, scratch("w.safetensors"));
+    assert_int_equal(hone_safetensors_count(file), 6);
+    assert_true(hone_shape_equal(hone_safetensors_find(file, "1.weight")->shape, HONE_SHAPE(3, 4)));
+    hone_safetensors_close(file);
+    /* into the same architecture: the same values */
+    float want[64], got[64], kept[64];
+    int64_t n = read_params(model, want);
+    hone_set_seed(ctx, 5);
+    hone_model *twin = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4), hone_dense(ctx, 3), hone_dense(ctx, 1)));
+    assert_int_equal(hone_model_load_weights(twin, scratch("w.safetensors"), NULL), HONE_STATE); /* sizes are not known */
+    hone_clear_error(ctx);
+    assert_hone_ok(ctx, hone_model_build_for(twin, HONE_F32, HONE_SHAPE(7, 2)));
+    hone_load_report *report;
+    assert_hone_ok(ctx, hone_model_load_weights(twin, scratch("w.safetensors"), &report));
+    assert_int_equal(report->loaded, 6);
+    hone_load_report_free(report);
+    assert_int_equal(read_params(twin, got), n);
+    assert_memory_equal(want, got, (size_t)n * sizeof *got);
+    hone_model_release(twin);
+    /* into another head: refused whole, or what fits */
+    twin = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4), hone_dense(ctx, 5), hone_flatten(ctx), hone_dense(ctx, 2)));
+    assert_hone_ok(ctx, hone_model_build_for(twin, HONE_F32, HONE_SHAPE(1, 2)));
+    n = read_params(twin, kept);
+    assert_int_equal(hone_model_load_weights(twin, scratch("w.safetensors"), &report), HONE_SHAPE);
+    assert_error(HONE_SHAPE, "2 missing ('3.weight', ...), 2 of another shape ('1.weight' is [5, 4] in the model, [3, 4] in the file, ...)"
+                             ", 2 unexpected ('2.");
+    assert_int_equal(report->n_entries, 8);
+    hone_load_report_free(report);
+    hone_clear_error(ctx);
+    read_params(twin, got);
+    assert_memory_equal(kept, got, (size_t)n * sizeof *got);
+    assert_hone_ok(ctx, hone_model_load_weights(twin, scratch("w.safetensors"), &report, .partial = true));
+    assert_true(report->loaded == 2 && report->missing == 2 && report->other_shape == 2 && report->unexpected == 2);
+    assert_true(!strcmp(report->entries[0].name, "0.weight") && report->entries[0].outcome == HONE_LOADED);
+    hone_load_report_free(report);
+    read_params(twin, got);
+    assert_memory_equal(want, got, 12 * sizeof *got);
+    assert_memory_equal(kept + 12, got + 12, (size_t)(n - 12) * sizeof *got);
+    hone_model_release(twin);
+    hone_model_release(model);
+}
+
+/* ---- files that are wrong, and memory that is short ---- */
+
+static void write_file(const char *path, const char *json)
+{
+    const float values[6] = {1, 2, 3, 4, 5, 6};
+    hone_safetensors_writer *w = hone_safetensors_writer_new(ctx, path);
+    assert_hone_ok(ctx, hone_safetensors_set_metadata(w, "hone_model", json));
+    assert_hone_ok(ctx, hone_safetensors_add_tensor(w, "0.weight", HONE_F32, HONE_SHAPE(2, 3)));
+    assert_hone_ok(ctx, hone_safetensors_write(w, "0.weight", values, sizeof values));
+    assert_hone_ok(ctx, hone_safetensors_writer_commit(w));
+}
+
+#define DENSE(options) "{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"dense\",\"name\":\"0\",\"options\":{" options "}}]}"
+#define RIGHT DENSE("\"units\":2,\"no_bias\":true") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,3]}"
+
+static void test_wrong_files_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *part;
+    } wrong[] = {
+        {"{", "line 1"},
+        {"[]", "another version"},
+        {"{\"version\":2}", "another version"},
+        {"{\"version\":1}", "'?': this version has no such layer"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"magic\"}}", "'magic': this version has no such layer"},
+        {DENSE("\"unit\":2") "}", "option 'unit' is unknown"},
+        {DENSE("\"units\":\"2\"") "}", "option 'units'"},
+        {DENSE("\"units\":4000000000") "}", "option 'units'"},
+        {DENSE("\"units\":0") "}", "units must be at least 1"},
+        {DENSE("\"units\":2,\"activation\":\"magic\"") "}", "option 'activation'"},
+        {DENSE("\"units\":2,\"no_bias\":1") "}", "option 'no_bias'"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"flatten\",\"name\":\"a.b\"}]}}", "a child's name"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"flatten\",\"initialize\":[{\"name\":\"w\",\"options\":{\"fan\":\"up\"}}]}}", "'flatten': a rule"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"flatten\",\"initialize\":[{\"options\":{\"initializer\":\"ones\"}}]}}", "'' cannot begin"},
+        {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,3]}}", "1 missing ('0.bias')"},
+        {DENSE("\"units\":16000000") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,16000000]}}", "of another shape"},
+        {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[]}}", "input's dtype or shape"},
+        {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,300000000]}}", "input's dtype or shape"},
+        {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f99\",\"shape\":[1]}}", "input's dtype or shape"},
+        {RIGHT ",\"frozen\":[\"1.weight\"]}", "frozen"},
+        {RIGHT ",\"compile\":{\"loss\":\"magic\",\"compute\":\"f32\"}}", "no such loss"},
+        {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"i32\"}}", "compute dtype"},
+        {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"magic\"}}", "no optimizer 'magic'"},
+        {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\",\"learning_rate\":-1}}", "sgd: learning_rate"},
+        {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\",\"momentum\":0.9,\"steps\":1}}",
+         "no tensor 'optimizer/0.weight.momentum'"},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        write_file(scratch("wrong.safetensors"), wrong[i].json);
+        size_t before = ctx->bytes;
+        assert_null(hone_model_load(ctx, scratch("wrong.safetensors")));
+        if (!strstr(hone_error(ctx), wrong[i].part)) fail_msg("%zu: '%s' lacks '%s'", i, hone_error(ctx), wrong[i].part);
+        assert_int_not_equal(hone_ctx_status(ctx), HONE_OK);
+        assert_int_equal(ctx->bytes, before);
+        hone_clear_error(ctx);
+    }
+    write_file(scratch("wrong.safetensors"), RIGHT "}");
+    hone_model *model = hone_model_load(ctx, scratch("wrong.safetensors"));
+    assert_non_null(model);
+    hone_model_release(model);
+    assert_null(hone_model_load(ctx, scratch("none.safetensors")));
+    assert_int_equal(hone_ctx_status(ctx), HONE_IO);
+}
+
+static void test_memory_that_runs_out_is_an_error(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = new_classifier(ctx, NULL);
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
+    assert_hone_ok(ctx, hone_model_save(model, scratch("short.safetensors")));
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+    bool whole = false;
+    for (int64_t fail_at = 1; !whole; fail_at++) {
+        counting c = {.fail_at = fail_at};
+        hone_ctx *poor = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, &c});
+        if (poor) {
+            model = hone_model_load(poor, scratch("short.safetensors"));
+            whole = model && hone_model_save(model, scratch("again.safetensors")) == HONE_OK &&
+                    hone_model_load_weights(model, scratch("again.safetensors"), NULL) == HONE_OK;
+            if (!whole) assert_int_equal(hone_ctx_status(poor), HONE_MEMORY);
+            hone_model_release(model);
+            hone_ctx_release(poor);
+        }
+        assert_int_equal(c.live, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_loaded_model_trains_on_as_if_it_had_never_stopped),
+        TEST(test_statistics_options_and_metrics_are_kept),
+        TEST(test_what_is_frozen_stays_frozen),
+        TEST(test_each_kind_of_layer_is_made_again),
+        TEST(test_how_parameters_begin_is_kept),
+        TEST(test_what_cannot_be_made_again_is_refused_by_name),
+        TEST(test_a_loss_of_ones_own_is_asked_for),
+        TEST(test_weights_are_a_state_dict_and_say_what_does_not_fit),
+        TEST(test_wrong_files_are_refused),
+        TEST(test_memory_that_runs_out_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
