@@ -119,7 +119,7 @@ static void assert_lbfgs_path(const char *name, hone_optimizer *o)
 static void test_lbfgs_follows_pytorch(void **state)
 {
     (void)state;
-    assert_lbfgs_path("lbfgs", hone_lbfgs(ctx, .max_iterations = 1, .history = 2));
+    assert_lbfgs_path("lbfgs", hone_lbfgs(ctx, .max_iterations = 2, .history = 3));
     assert_lbfgs_path("lbfgs_long", hone_lbfgs(ctx, .max_iterations = 4, .learning_rate = 0.1));
     assert_lbfgs_path("lbfgs_plain", hone_lbfgs(ctx, .max_iterations = 2, .learning_rate = 0.03, .history = 5, .no_line_search = true));
 }

@@ -55,7 +55,8 @@ RULES |= {
     "adafactor_clipped": (O.Adafactor, {"lr": 0.02, "eps": (E, 1e-3)}, 0.25),
     "by_value": (O.SGD, {"lr": 0.125}, (0.0625, None)),
     "by_both": (O.SGD, {"lr": 0.2}, (0.05, 0.1)),
-    "lbfgs": (O.LBFGS, {"max_iter": 1, "history_size": 2, "line_search_fn": "strong_wolfe"}, 0),
+    # After one iteration a step, with two pairs, PyTorch's own f32 is 1.1e-5 from its f64; these are within 1e-6.
+    "lbfgs": (O.LBFGS, {"max_iter": 2, "history_size": 3, "line_search_fn": "strong_wolfe"}, 0),
     "lbfgs_long": (O.LBFGS, {"max_iter": 4, "lr": 0.1, "line_search_fn": "strong_wolfe"}, 0),
     "lbfgs_plain": (O.LBFGS, {"max_iter": 2, "lr": 0.03, "history_size": 5}, 0),
 }
