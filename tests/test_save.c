@@ -176,6 +176,17 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                                hone_lstm(ctx, 4, .layers = 2, .bidirectional = true, .return_sequences = true),
                                hone_gru(ctx, 3, .no_bias = true, .return_sequences = true),
                                hone_rnn(ctx, 3, .activation = HONE_RELU, .recurrent_initializer = HONE_INIT_HE_NORMAL), hone_dense(ctx, 5)), tokens, "\"checkpointing\":true");
+    /* what makes its children itself, and has something in them that its options do not say */
+    hone_layer *encoder = hone_transformer_encoder(ctx, 2, 2, 12, .pre_norm = true, .dropout = 0.25, .swiglu = true, .epsilon = 1e-3, .causal = true,
+                                                   .no_bias = true, .rope_theta = 100);
+    hone_layer *first = encoder->children[0]->children[0], *second = hone_transformer_encoder_layer(ctx, 4, 6, .activation = HONE_GELU, .kv_heads = 2);
+    hone_layer_set_checkpointing(first->children[0], true);
+    hone_layer_initialize(first->children[0], "bias", HONE_INIT_ONES);
+    check_same(hone_sequential(ctx, hone_embedding_layer(ctx, 5, 8), hone_learned_positions(ctx, 6, .initializer = HONE_INIT_UNIFORM), encoder, second,
+                               hone_permute_layer(ctx, HONE_AXES(2, 1)), hone_zero_padding(ctx, HONE_SHAPE(0), HONE_SHAPE(3)),
+                               hone_cropping(ctx, HONE_SHAPE(1), HONE_SHAPE(1)), hone_reshape_layer(ctx, HONE_SHAPE(5, 8))), tokens,
+               "{\"type\":\"multi_head_attention\",\"options\":{\"heads\":2,\"causal\":true,\"no_bias\":true,\"rope_theta\":100.0,\"dropout\":0.25},"
+               "\"name\":\"self_attn\",\"checkpointing\":true,\"initialize\":[{\"name\":\"bias\",");
     hone_tensor_free(image), hone_tensor_free(line), hone_tensor_free(volume), hone_tensor_free(tokens);
 }
 
@@ -222,6 +233,9 @@ static void test_what_cannot_be_made_again_is_refused_by_name(void **state)
     assert_false(hone__is_file(scratch("no.safetensors")));
     assert_int_equal(hone_ctx_status(ctx), HONE_OK); /* the model is as good as before */
     assert_int_equal(hone_model_save_weights(model, scratch("no.safetensors")), HONE_INVALID); /* it has none */
+    hone_model_release(model);
+    model = hone_model_of(hone_upsampling(ctx, HONE_SHAPE(2), false));
+    assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
     hone_model_release(model);
     hone_graph *graph = hone_graph_new(ctx);
     hone_node *input = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
@@ -343,6 +357,10 @@ static void test_wrong_files_are_refused(void **state)
         {DENSE("\"units\":2,\"activation\":\"magic\"") "}", "option 'activation'"},
         {DENSE("\"units\":2,\"no_bias\":1") "}", "option 'no_bias'"},
         {"{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"flatten\",\"name\":\"a.b\"}]}}", "a child's name"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"transformer_encoder_layer\",\"options\":{\"heads\":2,\"feed_forward\":3},\"children\":["
+         "{\"type\":\"dense\",\"name\":\"norm1\"}]}}", "a child is of another type"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"transformer_encoder\"},\"input\":{\"dtype\":\"f32\",\"shape\":[1,2,3]}}", "has no layers"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"permute\",\"options\":{\"order\":[1,2,3,4,5,6,7,8,9]}}}", "option 'order'"},
         {"{\"version\":1,\"architecture\":{\"type\":\"flatten\",\"initialize\":[{\"name\":\"w\",\"options\":{\"fan\":\"up\"}}]}}", "'flatten': a rule"},
         {"{\"version\":1,\"architecture\":{\"type\":\"flatten\",\"initialize\":[{\"options\":{\"initializer\":\"ones\"}}]}}", "'' cannot begin"},
         {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,3]}}", "1 missing ('0.bias')"},

@@ -62,6 +62,22 @@ static const hone__field initial_fields[] = {HONE__FIELD(hone__initial, "initial
 
 /* ---- writing ---- */
 
+static int list_length(const hone__field *field, const void *at)
+{
+    return field->type == HONE__FIELD_SHAPE ? ((const hone_shape *)at)->rank : ((const hone_axes *)at)->count;
+}
+
+static json_t *list_to_json(const hone__field *field, const void *at)
+{
+    json_t *list = json_array();
+    bool failed = !list;
+    for (int i = 0; i < list_length(field, at) && !failed; i++) {
+        int64_t value = field->type == HONE__FIELD_SHAPE ? ((const hone_shape *)at)->dim[i] : ((const hone_axes *)at)->axis[i];
+        failed = json_array_append_new(list, json_integer((json_int_t)value)) != 0;
+    }
+    return failed ? json_decref(list), NULL : list;
+}
+
 /* NULL: it is 0 and left out, or memory ran out (*failed). */
 static json_t *field_to_json(const hone__field *field, const void *from, bool *failed)
 {
@@ -82,6 +98,11 @@ static json_t *field_to_json(const hone__field *field, const void *from, bool *f
     case HONE__FIELD_I64X3:
         if (!i[0] && !i[1] && !i[2]) return NULL;
         json = json_pack("[I, I, I]", (json_int_t)i[0], (json_int_t)i[1], (json_int_t)i[2]);
+        break;
+    case HONE__FIELD_SHAPE:
+    case HONE__FIELD_AXES:
+        if (!list_length(field, at)) return NULL;
+        json = list_to_json(field, at);
         break;
     case HONE__FIELD_F64:
         if (*(const double *)at == 0) return NULL;
@@ -165,6 +186,22 @@ static bool integer_from_json(const json_t *json, int64_t *to)
     return json_is_integer(json) && value >= -MOST && value <= MOST;
 }
 
+static bool list_from_json(const hone__field *field, const json_t *json, void *at)
+{
+    hone_shape shape = {.rank = (int)HONE_MIN(json_array_size(json), (size_t)HONE_MAX_RANK)};
+    hone_axes axes = {.count = shape.rank};
+    if (!json_is_array(json) || json_array_size(json) > HONE_MAX_RANK) return false;
+    for (int i = 0; i < shape.rank; i++) {
+        if (!integer_from_json(json_array_get(json, (size_t)i), &shape.dim[i])) return false;
+        axes.axis[i] = (int)shape.dim[i];
+    }
+    if (field->type == HONE__FIELD_SHAPE)
+        *(hone_shape *)at = shape;
+    else
+        *(hone_axes *)at = axes;
+    return true;
+}
+
 static bool field_from_json(const hone__field *field, const json_t *json, void *to)
 {
     void *at = (char *)to + field->offset;
@@ -181,6 +218,8 @@ static bool field_from_json(const hone__field *field, const json_t *json, void *
         for (size_t k = 0; k < 3; k++)
             if (!integer_from_json(json_array_get(json, k), &i[k])) return false;
         return json_array_size(json) == 3;
+    case HONE__FIELD_SHAPE:
+    case HONE__FIELD_AXES: return list_from_json(field, json, at);
     case HONE__FIELD_F64: return *(double *)at = json_number_value(json), json_is_number(json);
     case HONE__FIELD_BOOL: return *(bool *)at = json_is_true(json), json_is_boolean(json);
     default:
@@ -204,11 +243,10 @@ static const char *fields_from_json(const hone__field *fields, const json_t *jso
     return bad;
 }
 
-static hone_layer *refuse(hone_ctx *ctx, hone_layer *layer, const char *type, const char *what)
+static bool refuse(hone_ctx *ctx, const char *type, const char *what)
 {
     hone__fail(ctx, HONE_FORMAT, "layer of type '%.100s': %.100s", type ? type : "?", what);
-    hone_layer_free(layer);
-    return NULL;
+    return false;
 }
 
 static hone_layer *make(hone_ctx *ctx, const hone__layer_kind *kind, const json_t *options)
@@ -225,16 +263,34 @@ static hone_layer *make(hone_ctx *ctx, const hone__layer_kind *kind, const json_
     return layer;
 }
 
-/* false: told. */
 static bool take_rules(hone_layer *layer, const json_t *list)
 {
     for (size_t i = json_array_size(list); i-- > 0;) {
         const json_t *rule = json_array_get(list, i);
         hone__initial initial = {0};
         if (fields_from_json(initial_fields, json_object_get(rule, "options"), &initial))
-            return refuse(layer->ctx, NULL, layer->type, "a rule of how parameters begin is wrong"), false;
-        if (hone_layer_initialize_opt(layer, json_string_value(json_object_get(rule, "name")), initial.initializer, &initial.opts) != HONE_OK)
-            return false;
+            return refuse(layer->ctx, layer->type, "a rule of how parameters begin is wrong");
+        const char *name = json_string_value(json_object_get(rule, "name"));
+        if (hone_layer_initialize_opt(layer, name, initial.initializer, &initial.opts) != HONE_OK) return false;
+    }
+    return true;
+}
+
+/* What a layer has besides its options. false: told. */
+static bool fill(hone_layer *layer, const json_t *json)
+{
+    layer->checkpointing = json_is_true(json_object_get(json, "checkpointing"));
+    const json_t *list = json_object_get(json, "children");
+    if (!take_rules(layer, json_object_get(json, "initialize"))) return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *child = json_array_get(list, i);
+        const char *name = json_string_value(json_object_get(child, "name"));
+        if (!name || !name[0] || strchr(name, '.')) return refuse(layer->ctx, layer->type, "a child's name is missing or wrong");
+        hone_layer *there = hone__layer_find(layer, name), *made; /* there: its parent's constructor made it */
+        if (there && find_kind(json_string_value(json_object_get(child, "type"))) != find_kind(there->type))
+            return refuse(layer->ctx, layer->type, "a child is of another type than such a layer has");
+        if (there && !fill(there, child)) return false;
+        if (!there && (!(made = hone__layer_from_json(layer->ctx, child)) || !hone_layer_add(layer, name, made))) return false;
     }
     return true;
 }
@@ -243,19 +299,9 @@ hone_layer *hone__layer_from_json(hone_ctx *ctx, const json_t *json)
 {
     const char *type = json_string_value(json_object_get(json, "type"));
     const hone__layer_kind *kind = find_kind(type);
-    if (!kind) return refuse(ctx, NULL, type, "this version has no such layer");
+    if (!kind) return refuse(ctx, type, "this version has no such layer"), NULL;
     hone_layer *layer = make(ctx, kind, json_object_get(json, "options"));
-    if (!layer) return NULL;
-    layer->checkpointing = json_is_true(json_object_get(json, "checkpointing"));
-    if (!take_rules(layer, json_object_get(json, "initialize"))) return hone_layer_free(layer), NULL;
-    const json_t *list = json_object_get(json, "children");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *child = json_array_get(list, i);
-        const char *name = json_string_value(json_object_get(child, "name"));
-        if (!name || !name[0] || strchr(name, '.')) return refuse(ctx, layer, type, "a child's name is missing or wrong");
-        if (hone__layer_find(layer, name)) continue; /* its constructor made it */
-        hone_layer *made = hone__layer_from_json(ctx, child);
-        if (!made || !hone_layer_add(layer, name, made)) return hone_layer_free(layer), NULL;
-    }
-    return layer;
+    if (layer && fill(layer, json)) return layer;
+    hone_layer_free(layer);
+    return NULL;
 }

@@ -103,6 +103,8 @@ typedef enum hone__field_type {
     HONE__FIELD_I64,
     HONE__FIELD_INT,
     HONE__FIELD_I64X3, /* int64_t[3] */
+    HONE__FIELD_SHAPE,
+    HONE__FIELD_AXES,
     HONE__FIELD_F64,
     HONE__FIELD_BOOL,
     HONE__FIELD_ACTIVATION,

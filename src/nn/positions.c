@@ -68,3 +68,13 @@ hone_layer *hone_learned_positions_opt(hone_ctx *ctx, int64_t length, const hone
     p->initializer = opts && opts->initializer ? opts->initializer : HONE_INIT_NORMAL;
     return &p->base;
 }
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    const positions *p = (const positions *)(const void *)like;
+    return hone_learned_positions(ctx, p->length, .initializer = p->initializer);
+}
+static const hone__field fields[] = {HONE__FIELD(positions, "length", length, I64),
+                                     HONE__FIELD(positions, "initializer", initializer, INITIALIZER),
+                                     {0}};
+const hone__layer_kind hone__learned_positions_kind = {"learned_positions", learned, sizeof(positions), fields, again};

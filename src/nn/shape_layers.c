@@ -69,7 +69,7 @@ hone_layer *hone_permute_layer(hone_ctx *ctx, hone_axes order)
 
 /* ---- borders ---- */
 
-static hone_node *padding_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+static hone_node *zero_padding_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     const shaping *l = (const shaping *)(const void *)self;
     hone_shape x = in[0]->shape, before = {.rank = x.rank}, after = before;
@@ -109,7 +109,7 @@ static hone_layer *borders(hone_ctx *ctx, const char *type, hone_layer_fn forwar
 }
 hone_layer *hone_zero_padding(hone_ctx *ctx, hone_shape before, hone_shape after)
 {
-    return borders(ctx, "zero_padding", padding_forward, before, after);
+    return borders(ctx, "zero_padding", zero_padding_forward, before, after);
 }
 hone_layer *hone_cropping(hone_ctx *ctx, hone_shape before, hone_shape after)
 {
@@ -209,11 +209,23 @@ static hone_layer *prelu_again(hone_ctx *ctx, const hone_layer *like)
     (void)like;
     return hone_prelu(ctx);
 }
-static hone_layer *spatial_dropout_again(hone_ctx *ctx, const hone_layer *like)
+static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
 {
-    return hone_spatial_dropout(ctx, ((const shaping *)(const void *)like)->rate);
+    const shaping *l = (const shaping *)(const void *)like;
+    if (!strcmp(like->type, "reshape")) return hone_reshape_layer(ctx, l->before);
+    if (!strcmp(like->type, "permute")) return hone_permute_layer(ctx, l->order);
+    if (!strcmp(like->type, "zero_padding")) return hone_zero_padding(ctx, l->before, l->after);
+    if (!strcmp(like->type, "cropping")) return hone_cropping(ctx, l->before, l->after);
+    return hone_spatial_dropout(ctx, l->rate);
 }
+static const hone__field reshape_fields[] = {HONE__FIELD(shaping, "shape", before, SHAPE), {0}};
+static const hone__field permute_fields[] = {HONE__FIELD(shaping, "order", order, AXES), {0}};
+static const hone__field border_fields[] = {HONE__FIELD(shaping, "before", before, SHAPE), HONE__FIELD(shaping, "after", after, SHAPE), {0}};
 static const hone__field rate_field[] = {HONE__FIELD(shaping, "rate", rate, F64), {0}};
 const hone__layer_kind hone__prelu_kind = {"prelu", prelu_forward, sizeof(hone_layer), NULL, prelu_again};
-const hone__layer_kind hone__spatial_dropout_kind = {"spatial_dropout", spatial_dropout_forward, sizeof(shaping), rate_field,
-                                                     spatial_dropout_again};
+#define KIND(name, fields) const hone__layer_kind hone__##name##_kind = {#name, name##_forward, sizeof(shaping), fields, shaping_again}
+KIND(spatial_dropout, rate_field);
+KIND(reshape, reshape_fields);
+KIND(permute, permute_fields);
+KIND(zero_padding, border_fields);
+KIND(cropping, border_fields);

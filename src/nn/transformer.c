@@ -3,7 +3,7 @@
 
 typedef struct block {
     hone_layer base;
-    int64_t feed_forward;
+    int64_t heads, feed_forward;
     hone_transformer_opts opts;
     hone_layer *self_attn, *multihead_attn, *norm[3]; /* multihead_attn: of decoders; an encoder has two norms */
 } block;
@@ -77,6 +77,7 @@ static hone_layer *new_block(hone_ctx *ctx, bool decoder, int64_t heads, int64_t
     block *b = (block *)(void *)hone_layer_new(ctx, sizeof *b, type, decoder ? decode : encode);
     if (!b) return NULL;
     b->base.required_inputs = decoder ? 2 : 1;
+    b->heads = heads;
     b->feed_forward = hidden;
     b->opts = o;
     hone_multi_head_attention_opts a = {.kv_heads = o.kv_heads, .no_bias = o.no_bias, .dropout = o.dropout}, own = a;
@@ -102,6 +103,26 @@ hone_layer *hone_transformer_decoder_layer_opt(hone_ctx *ctx, int64_t heads, int
     return new_block(ctx, true, heads, hidden, opts);
 }
 
+static hone_layer *block_again(hone_ctx *ctx, const hone_layer *like)
+{
+    const block *b = (const block *)(const void *)like;
+    return new_block(ctx, !strcmp(like->type, "transformer_decoder_layer"), b->heads, b->feed_forward, &b->opts);
+}
+static const hone__field fields[] = {HONE__FIELD(block, "heads", heads, I64),
+                                     HONE__FIELD(block, "feed_forward", feed_forward, I64),
+                                     HONE__FIELD(block, "activation", opts.activation, ACTIVATION),
+                                     HONE__FIELD(block, "swiglu", opts.swiglu, BOOL),
+                                     HONE__FIELD(block, "dropout", opts.dropout, F64),
+                                     HONE__FIELD(block, "pre_norm", opts.pre_norm, BOOL),
+                                     HONE__FIELD(block, "causal", opts.causal, BOOL),
+                                     HONE__FIELD(block, "no_bias", opts.no_bias, BOOL),
+                                     HONE__FIELD(block, "epsilon", opts.epsilon, F64),
+                                     HONE__FIELD(block, "kv_heads", opts.kv_heads, I64),
+                                     HONE__FIELD(block, "rope_theta", opts.rope_theta, F64),
+                                     {0}};
+const hone__layer_kind hone__transformer_encoder_layer_kind = {"transformer_encoder_layer", encode, sizeof(block), fields, block_again};
+const hone__layer_kind hone__transformer_decoder_layer_kind = {"transformer_decoder_layer", decode, sizeof(block), fields, block_again};
+
 /* ---- stacks: the layers lie in a group of their own, for their names ---- */
 
 enum { MOST_INPUTS = 6 };
@@ -120,9 +141,20 @@ static hone_node *run_layers(hone_layer *self, hone_graph *graph, hone_node *con
 
 static hone_node *run_stack(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
-    (void)graph;
+    if (!self->n_children) { /* of a file */
+        hone__fail(graph->ctx, HONE_INVALID, "%s '%s': has no layers", self->type, graph->scope);
+        return NULL;
+    }
     hone_node *x = hone_apply_n(self->children[0], n, in);
     return self->n_children > 1 ? hone_apply(self->children[1], x) : x;
+}
+
+/* A stack, or its group, without layers. */
+static hone_layer *new_empty(hone_ctx *ctx, const char *type, hone_layer_fn forward, bool decoder)
+{
+    hone_layer *layer = hone_layer_new(ctx, sizeof *layer, type, forward);
+    if (layer) layer->required_inputs = decoder ? 2 : 1;
+    return layer;
 }
 
 static hone_layer *new_stack(hone_ctx *ctx, bool decoder, int64_t layers, int64_t heads, int64_t hidden,
@@ -130,17 +162,15 @@ static hone_layer *new_stack(hone_ctx *ctx, bool decoder, int64_t layers, int64_
 {
     const char *type = decoder ? "transformer_decoder" : "transformer_encoder";
     if (hone__ok(ctx) && layers < 1) hone__fail(ctx, HONE_INVALID, "%s: needs at least one layer, not %lld", type, (long long)layers);
-    hone_layer *stack = hone_layer_new(ctx, sizeof *stack, type, run_stack);
+    hone_layer *stack = new_empty(ctx, type, run_stack, decoder);
     if (!stack) return NULL;
-    hone_layer *group = hone_layer_add(stack, "layers", hone_layer_new(ctx, sizeof *group, "layers", run_layers));
+    const char *of_group = decoder ? "transformer_decoder_layers" : "transformer_encoder_layers";
+    hone_layer *group = hone_layer_add(stack, "layers", new_empty(ctx, of_group, run_layers, decoder));
     for (int64_t i = 0; i < layers && hone__ok(ctx); i++) hone_layer_add(group, NULL, new_block(ctx, decoder, heads, hidden, opts));
     if (opts && opts->pre_norm) hone_layer_add(stack, "norm", new_norm(ctx, opts));
-    if (!hone__ok(ctx)) {
-        hone_layer_free(stack);
-        return NULL;
-    }
-    stack->required_inputs = group->required_inputs = decoder ? 2 : 1;
-    return stack;
+    if (hone__ok(ctx)) return stack;
+    hone_layer_free(stack);
+    return NULL;
 }
 
 hone_layer *hone_transformer_encoder_opt(hone_ctx *ctx, int64_t layers, int64_t heads, int64_t hidden,
@@ -153,3 +183,18 @@ hone_layer *hone_transformer_decoder_opt(hone_ctx *ctx, int64_t layers, int64_t 
 {
     return new_stack(ctx, true, layers, heads, hidden, opts);
 }
+
+/* What they are made of are their children. */
+static hone_layer *stack_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return new_empty(ctx, like->type, run_stack, !strcmp(like->type, "transformer_decoder"));
+}
+static hone_layer *layers_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return new_empty(ctx, like->type, run_layers, !strcmp(like->type, "transformer_decoder_layers"));
+}
+#define KIND(name, forward, again) const hone__layer_kind hone__##name##_kind = {#name, forward, sizeof(hone_layer), NULL, again}
+KIND(transformer_encoder, run_stack, stack_again);
+KIND(transformer_decoder, run_stack, stack_again);
+KIND(transformer_encoder_layers, run_layers, layers_again);
+KIND(transformer_decoder_layers, run_layers, layers_again);
