@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* Runs a shell line; what it printed (both streams) into text, its exit status. */
 static int run(const char *line, char *text, size_t size)
@@ -54,6 +55,21 @@ static void test_simple_cnn(void **state)
     assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
 }
 
+/* A short form: a sixtieth of the pictures. */
+static void test_fashion_cnn(void **state)
+{
+    (void)state;
+    char text[4000];
+    double loss, accuracy;
+    if (access("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", R_OK)) skip();
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /usr/share/datasets/fashion-mnist 3 1000 2>/dev/null", text,
+                         sizeof text), 0);
+    assert_int_equal(sscanf(text, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
+    assert_true(accuracy > 0.6 && accuracy <= 1 && loss > 0 && loss < 1.2);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /nowhere", text, sizeof text), 1);
+    assert_non_null(strstr(text, "fashion_cnn: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
+}
+
 static void test_gradient_tape(void **state)
 {
     (void)state;
@@ -89,7 +105,7 @@ static void test_translate_letters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn), cmocka_unit_test(test_fashion_cnn),
                                        cmocka_unit_test(test_gradient_tape),
                                        cmocka_unit_test(test_translate_letters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
