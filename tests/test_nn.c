@@ -517,10 +517,34 @@ static void test_failing_allocations_end_in_an_error(void **state)
     }
 }
 
+/* 4 x 10 weights and 10 biases are 50 parameters, and 2 rows of them 80 multiply-adds. */
+static void test_a_summary_counts_layers(void **state)
+{
+    (void)state;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 10, .activation = HONE_RELU), hone_dropout_layer(ctx, 0.5),
+                                                      hone_sequential(ctx, hone_dense(ctx, 3))));
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "0", false));
+    char *text = hone_summary(model, HONE_F32, HONE_SHAPE(2, 4));
+    if (!text) fail_msg("%s", hone_error(ctx));
+    const char *lines[] = {"sequential                         [2, 3]                           83              140\n",
+                           "\n  0 dense                          [2, 10]                          50               80\n",
+                           "\n  1 dropout                        [2, 10]                           0                0\n",
+                           "\n  2 sequential                     [2, 3]                           33               60\n",
+                           "\n    0 dense                        [2, 3]                           33               60\n",
+                           "\n83 parameters, 33 of them trained, 0.3 KB; 140 multiply-adds and "};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(lines); i++)
+        if (!strstr(text, lines[i])) fail_msg("no '%s' in\n%s", lines[i], text);
+    hone_free_text(ctx, text);
+    assert_null(hone_summary(model, HONE_F32, HONE_SHAPE(2, 5)));
+    assert_non_null(strstr(hone_error(ctx), "input has 5 features"));
+    hone_clear_error(ctx);
+    hone_model_release(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_layers_give_their_shapes),
+        TEST(test_a_summary_counts_layers), TEST(test_layers_give_their_shapes),
         TEST(test_layers_compute_what_they_say),
         TEST(test_causal_attention_does_not_look_ahead),
         TEST(test_refusals_name_the_layer),
