@@ -55,6 +55,19 @@ static void test_simple_cnn(void **state)
     assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
 }
 
+static void test_first_networks(void **state)
+{
+    (void)state;
+    char text[4000];
+    double sequential, module, loss;
+    int end = 0;
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_first_networks'", text, sizeof text), 0);
+    assert_int_equal(sscanf(text, "Sequential: loss %*f, accuracy %lf\nModule: loss %*f, accuracy %lf\nRegression: loss %lf\n%n",
+                            &sequential, &module, &loss, &end), 3);
+    assert_int_equal(text[end], 0);
+    assert_true(sequential > 0.95 && sequential <= 1 && module > 0.95 && module <= 1 && loss < 0.02);
+}
+
 /* A short form: a sixtieth of the pictures. */
 static void test_fashion_cnn(void **state)
 {
@@ -105,7 +118,7 @@ static void test_translate_letters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn), cmocka_unit_test(test_fashion_cnn),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn), cmocka_unit_test(test_first_networks), cmocka_unit_test(test_fashion_cnn),
                                        cmocka_unit_test(test_gradient_tape),
                                        cmocka_unit_test(test_translate_letters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
