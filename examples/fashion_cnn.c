@@ -43,9 +43,10 @@ int main(int argc, char **argv)
     const hone_transform flip = {.kind = HONE_RANDOM_HORIZONTAL_FLIP};
     int64_t *first = malloc((size_t)rows * sizeof *first);
     for (int64_t i = 0; i < rows; i++) first[i] = i;
-    hone_loader *batches = hone_loader_new(train, .batch_size = 128, .rows = first, .n_rows = rows, .transforms = &flip,
+    hone_loader *batches = hone_loader_new(train, .batch_size = 64, .rows = first, .n_rows = rows, .transforms = &flip,
                                            .n_transforms = 1);
-    hone_loader *held_out = hone_loader_new(test, .batch_size = 10000, .no_shuffle = true);
+    int64_t test_rows = rows < hone_dataset_rows(test) ? rows : hone_dataset_rows(test);
+    hone_loader *held_out = hone_loader_new(test, .batch_size = (int)test_rows, .rows = first, .n_rows = test_rows, .no_shuffle = true);
 
     hone_model *model = hone_model_of(hone_sequential(ctx,
         block(ctx, 32), block(ctx, 64),

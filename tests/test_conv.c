@@ -1,36 +1,9 @@
 /* Layers of convolution and pooling: shapes, refusals, options, the same training as PyTorch's, and that nothing is laid
    out anew between them. The ops themselves are tested by test_ops.c. */
-#include "graph_tools.h"
+#include "layer_tools.h"
 
 #include "hone/io.h"
-#include "train/train.h"
-
 #include <math.h>
-
-static hone_tensor *ramp(hone_shape shape)
-{
-    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
-    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = sinf((float)i * 0.7f);
-    return t;
-}
-
-static hone_tensor *apply_once(hone_layer *layer, hone_shape shape)
-{
-    hone_model *model = hone_model_of(layer);
-    hone_tensor *x = model ? ramp(shape) : NULL, *y = model ? hone_predict(model, x, (int)shape.dim[0]) : NULL;
-    hone_tensor_free(x);
-    hone_model_release(model);
-    return y;
-}
-
-static void assert_shape(hone_layer *layer, hone_shape in, hone_shape want)
-{
-    hone_tensor *y = apply_once(layer, in);
-    if (!y) fail_msg("%s", hone_error(ctx));
-    hone_shape have = hone_tensor_shape(y);
-    if (!hone_shape_equal(have, want)) fail_msg("%s, not %s", HONE__SHAPE_STR(have), HONE__SHAPE_STR(want));
-    hone_tensor_free(y);
-}
 
 static void test_layers_give_their_shapes(void **state)
 {
@@ -50,13 +23,6 @@ static void test_layers_give_their_shapes(void **state)
     assert_shape(hone_average_pool3d(ctx, 2), HONE_SHAPE(2, 3, 4, 5, 6), HONE_SHAPE(2, 3, 2, 2, 3));
     assert_shape(hone_global_average_pool(ctx), HONE_SHAPE(2, 3, 4, 5), HONE_SHAPE(2, 3));
     assert_shape(hone_global_max_pool(ctx), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 3));
-}
-
-static void refuse(hone_layer *layer, hone_shape in, const char *part)
-{
-    assert_null(apply_once(layer, in));
-    if (!strstr(hone_error(ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(ctx), part);
-    hone_clear_error(ctx);
 }
 
 static void test_refusals_say_what_does_not_fit(void **state)

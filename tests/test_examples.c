@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* Runs a shell line; what it printed (both streams) into text, its exit status. */
 static int run(const char *line, char *text, size_t size)
@@ -54,6 +55,35 @@ static void test_simple_cnn(void **state)
     assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
 }
 
+static void test_first_networks(void **state)
+{
+    (void)state;
+    char text[4000];
+    double sequential, module, loss;
+    int end = 0;
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_first_networks'", text, sizeof text), 0);
+    assert_int_equal(sscanf(text, "Sequential: loss %*f, accuracy %lf\nModule: loss %*f, accuracy %lf\nRegression: loss %lf\n%n",
+                            &sequential, &module, &loss, &end), 3);
+    assert_int_equal(text[end], 0);
+    assert_true(sequential > 0.95 && sequential <= 1 && module > 0.95 && module <= 1 && loss < 0.02);
+}
+
+/* A short form: a sixtieth of the pictures. */
+static void test_fashion_cnn(void **state)
+{
+    (void)state;
+    char text[4000];
+    double loss, accuracy;
+    if (access("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", R_OK)) skip();
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /usr/share/datasets/fashion-mnist 3 1000", text, sizeof text), 0);
+    const char *line = strstr(text, "Loss: "); /* after the progress */
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
+    assert_true(accuracy > 0.6 && accuracy <= 1 && loss > 0 && loss < 1.2);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /nowhere", text, sizeof text), 1);
+    assert_non_null(strstr(text, "fashion_cnn: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
+}
+
 static void test_gradient_tape(void **state)
 {
     (void)state;
@@ -89,7 +119,7 @@ static void test_translate_letters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn), cmocka_unit_test(test_first_networks), cmocka_unit_test(test_fashion_cnn),
                                        cmocka_unit_test(test_gradient_tape),
                                        cmocka_unit_test(test_translate_letters)};
     return cmocka_run_group_tests(tests, NULL, NULL);

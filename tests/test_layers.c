@@ -1,11 +1,9 @@
 /* Norms over channels with their running statistics, transposed convolution, activations, layers that lay out, cut, join and mask:
    PyTorch's values, shapes, refusals. */
-#include "graph_tools.h"
+#include "layer_tools.h"
 
 #include "hone/io.h"
 #include "nn/nn.h"
-#include "train/train.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -31,22 +29,6 @@ static void assert_near(const float *have, const hone_tensor *want, double toler
     for (int64_t i = 0; i < hone_shape_count(hone_tensor_shape(want)); i++)
         if (!(fabs((double)have[i] - (double)at(want, i)) <= tolerance * (1 + fabs((double)at(want, i)))))
             fail_msg("%s[%lld] is %g, not %g", what, (long long)i, (double)have[i], (double)at(want, i));
-}
-
-static hone_tensor *ramp(hone_shape shape)
-{
-    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
-    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = sinf((float)i * 0.7f);
-    return t;
-}
-
-static hone_tensor *apply_once(hone_layer *layer, hone_shape shape)
-{
-    hone_model *model = hone_model_of(layer);
-    hone_tensor *x = model ? ramp(shape) : NULL, *y = model ? hone_predict(model, x, (int)shape.dim[0]) : NULL;
-    hone_tensor_free(x);
-    hone_model_release(model);
-    return y;
 }
 
 /* ---- norms ---- */
@@ -233,15 +215,6 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
 
 /* ---- laying out, cutting, joining ---- */
 
-static void assert_shape(hone_layer *layer, hone_shape in, hone_shape want)
-{
-    hone_tensor *y = apply_once(layer, in);
-    if (!y) fail_msg("%s", hone_error(ctx));
-    hone_shape have = hone_tensor_shape(y);
-    if (!hone_shape_equal(have, want)) fail_msg("%s, not %s", HONE__SHAPE_STR(have), HONE__SHAPE_STR(want));
-    hone_tensor_free(y);
-}
-
 static void test_layers_give_their_shapes(void **state)
 {
     (void)state;
@@ -313,13 +286,6 @@ static void test_spatial_dropout_drops_channels(void **state)
     hone__plan_free(plan);
     hone_tensor_free(ones);
     hone_graph_release(graph);
-}
-
-static void refuse(hone_layer *layer, hone_shape in, const char *part)
-{
-    assert_null(apply_once(layer, in));
-    if (!strstr(hone_error(ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(ctx), part);
-    hone_clear_error(ctx);
 }
 
 static void test_refusals_say_what_does_not_fit(void **state)

@@ -1,35 +1,7 @@
 /* Layers and models: shapes and refusals, three ways to build one function, names, freezing, LoRA, who owns what. */
-#include "graph_tools.h"
-
-#include "train/train.h"
+#include "layer_tools.h"
 
 #include <math.h>
-
-static hone_tensor *ramp(hone_shape shape)
-{
-    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
-    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = sinf((float)i * 0.7f);
-    return t;
-}
-
-/* The layer's output for a ramp of that shape; the layer is the model's and gone afterwards. */
-static hone_tensor *apply_once(hone_layer *layer, hone_shape shape)
-{
-    hone_model *model = hone_model_of(layer);
-    hone_tensor *x = model ? ramp(shape) : NULL, *y = model ? hone_predict(model, x, (int)shape.dim[0]) : NULL;
-    hone_tensor_free(x);
-    hone_model_release(model);
-    return y;
-}
-
-static void assert_shape(hone_layer *layer, hone_shape in, hone_shape want)
-{
-    hone_tensor *y = apply_once(layer, in);
-    if (!y) fail_msg("%s", hone_error(ctx));
-    hone_shape have = hone_tensor_shape(y);
-    if (!hone_shape_equal(have, want)) fail_msg("%s, not %s", HONE__SHAPE_STR(have), HONE__SHAPE_STR(want));
-    hone_tensor_free(y);
-}
 
 static void test_layers_give_their_shapes(void **state)
 {
@@ -93,24 +65,15 @@ static void test_causal_attention_does_not_look_ahead(void **state)
     hone_model_release(model);
 }
 
-static void refuse(hone_layer *layer, hone_shape in, hone_status status, const char *part)
-{
-    hone_tensor *y = apply_once(layer, in);
-    assert_null(y);
-    if (!strstr(hone_error(ctx), part)) fail_msg("'%s' does not contain '%s'", hone_error(ctx), part);
-    assert_true(hone_ctx_status(ctx) == status || hone_ctx_status(ctx) == HONE_OK);
-    hone_clear_error(ctx);
-}
-
 static void test_refusals_name_the_layer(void **state)
 {
     (void)state;
-    refuse(hone_dense(ctx, 0), HONE_SHAPE(1, 1), HONE_INVALID, "dense: units must be at least 1, not 0");
-    refuse(hone_embedding_layer(ctx, 0, 4), HONE_SHAPE(1, 1), HONE_INVALID, "embedding: vocabulary and size");
-    refuse(hone_dropout_layer(ctx, 1), HONE_SHAPE(1, 1), HONE_INVALID, "dropout: the rate must be in [0, 1), not 1");
-    refuse(hone_self_attention(ctx, 4, .kv_heads = 3), HONE_SHAPE(1, 1), HONE_INVALID, "multiple of kv_heads, not 4 and 3");
-    refuse(hone_sequential(ctx, hone_self_attention(ctx, 3)), HONE_SHAPE(2, 5, 8), HONE_SHAPE, "self_attention '0'");
-    refuse(hone_sequential(ctx, hone_embedding_layer(ctx, 9, 4)), HONE_SHAPE(2, 5), HONE_DTYPE, "'0'");
+    refuse_as(hone_dense(ctx, 0), HONE_SHAPE(1, 1), HONE_INVALID, "dense: units must be at least 1, not 0");
+    refuse_as(hone_embedding_layer(ctx, 0, 4), HONE_SHAPE(1, 1), HONE_INVALID, "embedding: vocabulary and size");
+    refuse_as(hone_dropout_layer(ctx, 1), HONE_SHAPE(1, 1), HONE_INVALID, "dropout: the rate must be in [0, 1), not 1");
+    refuse_as(hone_self_attention(ctx, 4, .kv_heads = 3), HONE_SHAPE(1, 1), HONE_INVALID, "multiple of kv_heads, not 4 and 3");
+    refuse_as(hone_sequential(ctx, hone_self_attention(ctx, 3)), HONE_SHAPE(2, 5, 8), HONE_SHAPE, "self_attention '0'");
+    refuse_as(hone_sequential(ctx, hone_embedding_layer(ctx, 9, 4)), HONE_SHAPE(2, 5), HONE_DTYPE, "'0'");
     /* a weight that exists and an input of another size */
     hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 6), hone_dense(ctx, 2)));
     hone_tensor *x = ramp(HONE_SHAPE(4, 10)), *wide = ramp(HONE_SHAPE(32, 12));
@@ -554,10 +517,34 @@ static void test_failing_allocations_end_in_an_error(void **state)
     }
 }
 
+/* 4 x 10 weights and 10 biases are 50 parameters, and 2 rows of them 80 multiply-adds. */
+static void test_a_summary_counts_layers(void **state)
+{
+    (void)state;
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 10, .activation = HONE_RELU), hone_dropout_layer(ctx, 0.5),
+                                                      hone_sequential(ctx, hone_dense(ctx, 3))));
+    assert_hone_ok(ctx, hone_model_set_trainable(model, "0", false));
+    char *text = hone_summary(model, HONE_F32, HONE_SHAPE(2, 4));
+    if (!text) fail_msg("%s", hone_error(ctx));
+    const char *lines[] = {"sequential                         [2, 3]                           83              140\n",
+                           "\n  0 dense                          [2, 10]                          50               80\n",
+                           "\n  1 dropout                        [2, 10]                           0                0\n",
+                           "\n  2 sequential                     [2, 3]                           33               60\n",
+                           "\n    0 dense                        [2, 3]                           33               60\n",
+                           "\n83 parameters, 33 of them trained, 0.3 KB; 140 multiply-adds and "};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(lines); i++)
+        if (!strstr(text, lines[i])) fail_msg("no '%s' in\n%s", lines[i], text);
+    hone_free_text(ctx, text);
+    assert_null(hone_summary(model, HONE_F32, HONE_SHAPE(2, 5)));
+    assert_non_null(strstr(hone_error(ctx), "input has 5 features"));
+    hone_clear_error(ctx);
+    hone_model_release(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_layers_give_their_shapes),
+        TEST(test_a_summary_counts_layers), TEST(test_layers_give_their_shapes),
         TEST(test_layers_compute_what_they_say),
         TEST(test_causal_attention_does_not_look_ahead),
         TEST(test_refusals_name_the_layer),

@@ -39,6 +39,7 @@ struct hone_layer {
     bool frozen;           /* parameters that it makes from now on are not trained */
     bool checkpointing;    /* hone_layer_set_checkpointing */
     int required_inputs;   /* > 0: inputs from this one on may be absent (NULL) */
+    hone_shape output;     /* what it gave when it was applied last */
     struct hone_initial_rule *initials; /* hone_layer_initialize */
     hone_layer *next_orphan, **orphan_link; /* layers without parent and model: the context's list of them */
     void *user;
@@ -448,6 +449,12 @@ HONE_API hone_status hone_model_build(hone_model *model);
 /* The same after recording the model once on one input of that dtype and shape (batch axis included, any size), so that its
    layers know their sizes and make their parameters: Keras's model.build. Errors stick, as in building. */
 HONE_API hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, hone_shape input);
+
+/* The model as a table, one layer a line, those within another indented: output shape, parameters, multiply-adds of a run (matrix
+   products and convolutions); then the sums, and memory of parameters and of a run's values. For one input of that dtype and
+   shape, batch first; parameters are made if there are none yet. The caller frees it with hone_free_text. NULL on error (sticky):
+   what the layers refuse, MEMORY. */
+HONE_API char *hone_summary(hone_model *model, hone_dtype dtype, hone_shape input);
 
 /* Parameters in order; known once the model has run or been built. Tied ones count once. */
 HONE_API size_t hone_model_param_count(const hone_model *model);

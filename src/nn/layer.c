@@ -152,6 +152,7 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
                    layer->name ? layer->name : layer->type);
         return NULL;
     }
+    layer->output = y->shape;
     if (!outermost) return y;
     /* A functional model replays what was applied: see functional.c. */
     if (!hone__grow(graph->ctx, (void **)&graph->applications, &graph->applications_capacity, graph->n_applications + 1,

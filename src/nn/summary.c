@@ -1,0 +1,88 @@
+/* A model as a table. */
+#include "graph/plan.h"
+#include "nn/nn.h"
+
+#include <stdio.h>
+
+typedef struct summary {
+    hone_ctx *ctx;
+    const hone__plan *plan;
+    hone__buffer text;
+} summary;
+
+typedef struct counted {
+    int64_t parameters, trained;
+    size_t bytes;
+} counted;
+
+static counted count(const hone_layer *layer)
+{
+    counted sum = {0};
+    for (size_t i = 0; i < layer->n_params; i++) {
+        const hone__variable *v = &layer->params[i]->v;
+        int64_t n = hone_shape_count(v->shape);
+        sum.parameters += n;
+        sum.trained += v->trainable ? n : 0;
+        sum.bytes += hone__dtype_bytes(v->stored, n);
+    }
+    for (size_t i = 0; i < layer->n_children; i++) {
+        counted more = count(layer->children[i]);
+        sum = (counted){sum.parameters + more.parameters, sum.trained + more.trained, sum.bytes + more.bytes};
+    }
+    return sum;
+}
+
+/* Of what the layer of that path recorded. */
+static double multiply_adds(const summary *s, const char *path)
+{
+    size_t n = strlen(path);
+    double flops = 0;
+    for (size_t i = 0; i < s->plan->n_execs; i++) {
+        const hone__exec *e = &s->plan->execs[i];
+        if (!e->call || strncmp(e->call->scope, path, n) != 0 || (n && e->call->scope[n] && e->call->scope[n] != '.')) continue;
+        hone__work work = {0};
+        hone__exec_work(e, &work);
+        for (int p = 0; p < work.n_products; p++) flops += work.product[p].flops;
+    }
+    return flops / 2;
+}
+
+static bool add_layer(summary *s, const hone_layer *layer, int depth)
+{
+    char name[64], shape[HONE__SHAPE_TEXT];
+    char *path = hone__layer_path(layer, "");
+    if (!path) return false;
+    snprintf(name, sizeof name, "%*s%s%s%s", 2 * depth, "", layer->parent ? layer->name : "", layer->parent ? " " : "", layer->type);
+    hone__shape_text(layer->output, shape);
+    bool ok = hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14lld %16.0f\n", name, shape, (long long)count(layer).parameters,
+                                 multiply_adds(s, path));
+    hone__free(s->ctx, path);
+    for (size_t i = 0; i < layer->n_children && ok; i++) ok = add_layer(s, layer->children[i], depth + 1);
+    return ok;
+}
+
+static bool write(summary *s, const hone_layer *root)
+{
+    counted all = count(root);
+    return hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14s %16s\n", "layer", "output", "parameters", "multiply-adds") &&
+           add_layer(s, root, 0) &&
+           hone__buffer_print(s->ctx, &s->text,
+                              "%lld parameters, %lld of them trained, %.1f KB; %.0f multiply-adds and %.1f KB of values a run\n",
+                              (long long)all.parameters, (long long)all.trained, (double)all.bytes / 1e3, multiply_adds(s, ""),
+                              (double)s->plan->arena_bytes / 1e3);
+}
+
+char *hone_summary(hone_model *model, hone_dtype dtype, hone_shape input)
+{
+    hone_ctx *ctx = model ? model->ctx : NULL;
+    if (!ctx || !hone__ok(ctx)) return NULL;
+    summary s = {.ctx = ctx};
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *y = graph ? hone_apply(model->root, hone_input(graph, "x", dtype, input)) : NULL;
+    hone__plan *plan = y && hone_model_build(model) == HONE_OK ? hone__plan_new(graph, 1, &y, HONE_F32) : NULL;
+    s.plan = plan;
+    if (plan && !write(&s, model->root)) hone__buffer_free(ctx, &s.text);
+    hone__plan_free(plan);
+    hone_graph_release(graph);
+    return s.text.data;
+}
