@@ -84,6 +84,23 @@ static void test_fashion_cnn(void **state)
     assert_non_null(strstr(text, "fashion_cnn: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
 }
 
+/* Two kinds of sentences that anybody could tell apart; the real reviews have to be fetched. */
+static void test_review_sentiment(void **state)
+{
+    (void)state;
+    char text[4000];
+    double accuracy;
+    assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 400; i++) printf \"%d\\t%d\\tfilm %d is %s indeed\\n\", i, i % 2 ? 2 : -2, i % 17, "
+                         "i % 2 ? \"lovely\" : \"boring\" }' >'" HONE_BINARY_DIR "/reviews.txt' && '" HONE_BINARY_DIR
+                         "/example_review_sentiment' '" HONE_BINARY_DIR "/reviews.txt' 6", text, sizeof text), 0);
+    const char *line = strstr(text, " words, ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, " words, 40 reviews held out: loss %*f, accuracy %lf\n", &accuracy), 1);
+    assert_true(accuracy > 0.95);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_review_sentiment' no-such-file", text, sizeof text), 1);
+    assert_non_null(strstr(text, "review_sentiment: no-such-file cannot be read"));
+}
+
 static void test_gradient_tape(void **state)
 {
     (void)state;
@@ -119,8 +136,14 @@ static void test_translate_letters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_iris), cmocka_unit_test(test_simple_cnn), cmocka_unit_test(test_first_networks), cmocka_unit_test(test_fashion_cnn),
-                                       cmocka_unit_test(test_gradient_tape),
-                                       cmocka_unit_test(test_translate_letters)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_iris),
+        cmocka_unit_test(test_simple_cnn),
+        cmocka_unit_test(test_first_networks),
+        cmocka_unit_test(test_fashion_cnn),
+        cmocka_unit_test(test_review_sentiment),
+        cmocka_unit_test(test_gradient_tape),
+        cmocka_unit_test(test_translate_letters),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
