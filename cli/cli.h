@@ -14,7 +14,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* The subcommands: one a cmd_<name>.c, listed in main.c. */
 extern const command cmd_info, cmd_tokenize, cmd_forward, cmd_generate, cmd_chat, cmd_eval, cmd_finetune,
-    cmd_export, cmd_bench;
+    cmd_export, cmd_bench, cmd_train, cmd_predict;
 
 /* ---- errors (common.c) ---- */
 

@@ -15,7 +15,8 @@ static void spin_briefly(char **argv)
 }
 
 static const command *const commands[] = {&cmd_info, &cmd_tokenize, &cmd_forward, &cmd_generate, &cmd_chat,
-                                          &cmd_eval, &cmd_finetune, &cmd_export,  &cmd_bench};
+                                          &cmd_eval, &cmd_finetune, &cmd_export,  &cmd_bench,
+                                          &cmd_train, &cmd_predict};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *to)

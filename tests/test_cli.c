@@ -10,7 +10,7 @@
 /* ---- usage ---- */
 
 static const char *const commands[] = {"info", "tokenize", "forward", "generate", "chat",
-                                       "eval", "finetune", "export",  "bench"};
+                                       "eval", "finetune", "export",  "bench", "train", "predict"};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void every_subcommand_explains_itself(void **state)
@@ -25,7 +25,7 @@ static void every_subcommand_explains_itself(void **state)
         check(same, 0, NULL);
         assert_string_equal(r.out, same.out);
         assert_non_null(strstr(r.out, "usage: hone "));
-        assert_non_null(strstr(r.out, "--model"));
+        assert_non_null(strstr(r.out, strcmp(commands[i], "train") ? "--model" : "--data")); /* what it needs */
         static const char *const common[] = {"--threads N", "--seed N", "--dtype ",
                                              "--quiet",     "--json",   "--config FILE.yaml"};
         for (size_t k = 0; k < sizeof common / sizeof *common; k++)

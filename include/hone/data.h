@@ -135,7 +135,7 @@ typedef enum hone_pipeline_step {
     HONE_ONE_HOT_ENCODER, /* a column for each value, named <column>_<value>, 1 in the rows that have it, in the sorted
                              order of the values; it stands where the column stood */
     HONE_ORDINAL_ENCODER, /* a value becomes its number in the sorted order of the values, from 0 */
-    HONE_DROP_COLUMNS     /* the named columns go: row numbers, names of persons */
+    HONE_DROP_COLUMNS     /* the named columns go: row numbers, names of persons. As a first step: they need not be there later */
 } hone_pipeline_step;
 
 /* What stands in for a missing value. */

@@ -94,9 +94,19 @@ static hone_status add_empty(const hone_pipeline *p, hone_frame *f, const hone__
     return p->ctx->status;
 }
 
+/* Nobody looks at a column that the first steps drop: it need not be there. */
+static bool is_dropped_first(const hone_pipeline *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_steps && p->steps[i].kind == HONE_DROP_COLUMNS; i++)
+        for (size_t k = 0; k < p->steps[i].n_learnt; k++)
+            if (!strcmp(p->steps[i].learnt[k].column, name)) return true;
+    return false;
+}
+
 static hone_status add_input(const hone_pipeline *p, hone_frame *f, const hone__input *in, const hone_frame *from)
 {
     const hone_column *c = hone_frame_find(from, in->name);
+    if (!c && p->is_fitted && is_dropped_first(p, in->name)) return add_empty(p, f, in);
     if (!c)
         return hone__fail_run(p->ctx, HONE_NOT_FOUND, "column '%.60s' is missing; the pipeline was fitted on it", in->name);
     if (hone__is_text(c) == in->text) {
