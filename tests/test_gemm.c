@@ -72,7 +72,7 @@ static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type)
             }
             float got;
             hone__convert(&got, HONE_F32, (char *)c_data + hone__dtype_bytes(d.c, i * s.n + j), d.c, 1);
-            if (!(fabs((double)got - sum) <= 2e-7 * (1 + size) + (s.half ? 0.004 * fabs(sum) : 0)))
+            if (!(fabs((double)got - sum) <= 1e-6 * (1 + size) + (s.half ? 0.004 * fabs(sum) : 0)))
                 fail_msg("%lld x %lld x %lld of %s, row %lld, column %lld: %g, not %g", (long long)s.m, (long long)s.n,
                          (long long)s.k, hone_dtype_name(b_type), (long long)i, (long long)j, (double)got, sum);
         }
