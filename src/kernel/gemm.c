@@ -8,7 +8,8 @@ enum {
     MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
     GROUP = 8,             /* panels of B at once where there is but one of A */
     MOST_PACKED = 1 << 26, /* bytes of B that are packed at once, if A's rows fit into */
-    CACHED = 1 << 19        /* bytes of C, of a thread, that the second cache still has when they are read */
+    CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read; a third of it for
+                               gradients of weights, which are not read soon */
 };
 
 struct hone__gemm {
@@ -199,7 +200,9 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     const hone__gemm_more *more = &g->more;
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
     bool once_written = !d->accumulate && terms(d) == d->k;
-    bool stream = once_written && row * d->m > (int64_t)CACHED * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
+    bool of_weight = d->a_col != 1; /* a product over the rows of activations */
+    bool stream = once_written && row * d->m > (int64_t)(of_weight ? CACHED / 3 : CACHED) * parts && row % HONE_ALIGN == 0 &&
+                  (uintptr_t)c % HONE_ALIGN == 0;
     job j = {.g = g, .a = {a, d->ab, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
              .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
