@@ -1,4 +1,4 @@
-/* For test_llm.c and test_finetune.c: the tiny models of tests/data, what transformers and peft make of them
+/* For tests of language models: the tiny models of tests/data, what transformers and peft make of them
    (scripts/golden/make_llama_golden.py), and copies of them with something changed. */
 #ifndef HONE_TEST_LLM_TOOLS_H
 #define HONE_TEST_LLM_TOOLS_H
