@@ -17,12 +17,6 @@ struct hone__snapshot {
     void *(*states)[HONE__OPTIM_STATES]; /* of each segment of the optimizer */
 };
 
-static hone_optimizer *optimizer_of(hone_model *model)
-{
-    hone__compiled *c = model->train;
-    return c ? c->optimizer : NULL;
-}
-
 static size_t state_bytes(const hone_optimizer *o, size_t segment, int k)
 {
     const struct hone__rule_state *state = &o->rule->state[k];
@@ -42,7 +36,7 @@ static void *copy(hone_ctx *ctx, const void *from, size_t bytes)
 
 static bool take_optimizer(hone__snapshot *s)
 {
-    const hone_optimizer *o = optimizer_of(s->model);
+    const hone_optimizer *o = hone_model_optimizer(s->model);
     hone_ctx *ctx = s->model->ctx;
     s->learning_rate = o->v.learning_rate;
     s->steps = o->steps;
@@ -60,7 +54,7 @@ hone__snapshot *hone__snapshot_take(hone_model *model, bool optimizer)
     hone_ctx *ctx = model->ctx;
     hone__snapshot *s = hone__calloc(ctx, 1, sizeof *s);
     if (!s) return NULL;
-    *s = (hone__snapshot){.model = model, .optimizer = optimizer && optimizer_of(model)};
+    *s = (hone__snapshot){.model = model, .optimizer = optimizer && hone_model_optimizer(model)};
     s->pieces = hone__calloc(ctx, model->n_params + 1, sizeof *s->pieces);
     for (size_t i = 0; s->pieces && i < model->n_params; i++) {
         hone_param *p = model->params[i];
@@ -81,7 +75,7 @@ void hone__snapshot_restore(const hone__snapshot *s)
         s->pieces[i].param->v.version++;
     }
     if (!s->optimizer) return;
-    hone_optimizer *o = optimizer_of(s->model);
+    hone_optimizer *o = hone_model_optimizer(s->model);
     o->v.learning_rate = s->learning_rate;
     o->steps = s->steps;
     for (size_t i = 0; i < o->n_segments; i++)
