@@ -48,13 +48,18 @@ static bool want_limits(hone__call *call, int lengths, int mask, int64_t b, int6
     return hone__want_shape(call, mask, HONE_SHAPE(b, h), "mask");
 }
 
+static bool want_weight(hone__call *call, int i, const struct cell *cell)
+{
+    hone_shape w = call->in[i]->shape;
+    return (w.rank == 2 && w.dim[1] >= 1 && w.dim[0] == cell->gates * w.dim[1]) ||
+           hone__refuse(call, HONE_SHAPE, "the weight must be [%d units, units], not %s", cell->gates, HONE__SHAPE_STR(w));
+}
+
 static bool shape(hone__call *call)
 {
     const struct cell *cell = cell_of(call);
-    if (!hone__want_same_real(call, X, WEIGHT)) return false;
+    if (!hone__want_same_real(call, X, WEIGHT) || !want_weight(call, WEIGHT, cell)) return false;
     hone_shape x = call->in[X]->shape, w = call->in[WEIGHT]->shape;
-    if (w.rank != 2 || w.dim[1] < 1 || w.dim[0] != cell->gates * w.dim[1])
-        return hone__refuse(call, HONE_SHAPE, "the weight must be [%d units, units], not %s", cell->gates, HONE__SHAPE_STR(w));
     if (x.rank != 3 || x.dim[2] != w.dim[0])
         return hone__refuse(call, HONE_SHAPE, "the gates' sums must be [time, batch, %lld], not %s", (long long)w.dim[0],
                             HONE__SHAPE_STR(x));
@@ -74,10 +79,8 @@ static bool shape(hone__call *call)
 static bool grad_shape(hone__call *call)
 {
     const struct cell *cell = cell_of(call);
-    if (!hone__want_same_real(call, G_WEIGHT, G_SAVED)) return false;
+    if (!hone__want_same_real(call, G_WEIGHT, G_SAVED) || !want_weight(call, G_WEIGHT, cell)) return false;
     hone_shape w = call->in[G_WEIGHT]->shape, s = call->in[G_SAVED]->shape;
-    if (w.rank != 2 || w.dim[1] < 1 || w.dim[0] != cell->gates * w.dim[1])
-        return hone__refuse(call, HONE_SHAPE, "the weight must be [%d units, units], not %s", cell->gates, HONE__SHAPE_STR(w));
     int64_t h = w.dim[1];
     if (s.rank != 3 || s.dim[2] != cell->saved * h)
         return hone__refuse(call, HONE_SHAPE, "the gates must be [time, batch, %lld], not %s", (long long)(cell->saved * h),
