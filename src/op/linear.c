@@ -152,6 +152,9 @@ static hone_status prepare_half(hone__exec *e, prepared *p, hone__variable *w, c
     return HONE_OK;
 }
 
+/* Is the product of low rank made within the other one? */
+static bool at_once(const hone__matmul_desc *d) { return d->b_raw && d->ab == HONE_BF16; }
+
 /* The products with p and q; d is the other one's, which is taken along where our own can do both. */
 static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matmul_desc *d)
 {
@@ -166,7 +169,7 @@ static hone_status prepare_low_rank(hone__exec *e, prepared *p, const hone__matm
                             .q_row = outer.b_row, .q_col = outer.b_col, .scale = t->scale};
     p->rank = r;
     bool alone = only_inner(e);
-    if (d->b_raw && d->ab == HONE_BF16 && !alone && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
+    if (at_once(d) && !alone && !(p->gemm = hone__gemm_new(e->ctx, d, &more))) return e->ctx->status;
     bool made = p->gemm && hone__gemm_makes_inner(p->gemm);
     if (!made && !(p->inner = hone__matmul_new(e->ctx, &inner))) return e->ctx->status;
     if (!p->gemm && !alone && !(p->outer = hone__matmul_new(e->ctx, &outer))) return e->ctx->status;
@@ -223,7 +226,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
         d.c = e->k->real;
     }
     *desc = d;
-    if (more && d.b_raw && d.ab == HONE_BF16) return HONE_OK; /* both at once */
+    if (more && at_once(&d)) return HONE_OK;
     if (derive && reads_half(e, variable, &d)) return prepare_half(e, p, variable, &d);
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
