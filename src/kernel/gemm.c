@@ -7,9 +7,9 @@ enum {
     FEWEST_F32 = 128,      /* half the harmonic mean of rows and columns that pay for packing three parts of f32 */
     MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
     GROUP = 8,             /* panels of B at once where there is but one of A */
-    MOST_PACKED = 1 << 26, /* bytes of B that are packed at once, if A's rows fit into */
-    CACHED = 3 << 19        /* bytes of C, of a thread, that the second cache still has when they are read; a third of it for
-                               gradients of weights, which are not read soon */
+    MOST_PACKED = 1 << 26, /* bytes of B that are packed at once */
+    CACHED = 3 << 19       /* bytes of C, of a thread, that the second cache still has when they are read; a third of it for
+                              gradients of weights, which are not read soon */
 };
 
 struct hone__gemm {

@@ -135,8 +135,8 @@ static prepared *begin(hone__exec *e)
     p->n = hone__row_count(x->shape);
     p->d = w->shape.dim[1];
     p->v = w->shape.dim[0];
-    p->compute = x->dtype;
     p->rows = HONE_MAX(HONE_MIN(p->n, BLOCK_ROWS), 1);
+    p->compute = x->dtype;
     int64_t most = p->compute == HONE_BF16 ? BLOCK_LOGITS / 2 : BLOCK_LOGITS;
     p->classes = HONE_MIN(HONE_MIN(most / p->rows, BLOCK_CLASSES), p->v);
     p->real = e->k->real;
@@ -439,9 +439,10 @@ static void targets_part(void *arg, int slot, int64_t begin, int64_t end)
     char *row = j->r->row + (size_t)(slot * p->d) * p->real_bytes;
     for (int64_t i = begin; i < end; i++) {
         int64_t t = j->r->target[i];
-        double sum = get(p, j->r->sum, i), power = exp(get(p, j->r->picked, i) - get(p, j->r->max, i)), exact = power - sum;
+        double sum = get(p, j->r->sum, i);
         set(p, j->e->out[2].data, i, get(p, j->e->out[2].data, i) / sum);
         if (t < 0) continue;
+        double power = exp(get(p, j->r->picked, i) - get(p, j->r->max, i)), exact = power - sum;
         void *at = p->with_dlogits ? hone__at(&j->e->out[4], i * dlogits_row(j) + t) : (void *)row;
         if (!p->with_dlogits) hone__convert(at, p->compute, &power, HONE_F64, 1); /* rounded again */
         hone__convert(&power, HONE_F64, at, p->compute, 1);
