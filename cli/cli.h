@@ -39,6 +39,7 @@ const char *cli_system_error(void); /* of errno */
 void *cli_alloc(size_t size); /* zeros */
 void *cli_realloc(void *memory, size_t size);
 char *cli_copy(const char *text);
+char *cli_join(const char *folder, const char *name); /* "folder/name" */
 int cli_compare_case(const char *a, const char *b, size_t n); /* 0: the same but for ASCII case */
 
 /* ---- contexts and models ---- */

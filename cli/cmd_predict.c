@@ -81,13 +81,10 @@ static void print(const predict_args *args, const hone_pipeline *pipeline, const
 static int run(void *memory)
 {
     predict_args *args = memory;
-    size_t size = strlen(args->model) + 32;
-    char *file = cli_alloc(size);
+    char *steps = cli_join(args->model, "pipeline.json"), *weights = cli_join(args->model, "model.safetensors");
     hone_ctx *ctx = cli_ctx(&args->common);
-    snprintf(file, size, "%s/pipeline.json", args->model);
-    hone_pipeline *pipeline = ctx ? hone_pipeline_load(ctx, file) : NULL;
-    snprintf(file, size, "%s/model.safetensors", args->model);
-    hone_model *model = pipeline ? hone_model_load(ctx, file) : NULL;
+    hone_pipeline *pipeline = ctx ? hone_pipeline_load(ctx, steps) : NULL;
+    hone_model *model = pipeline ? hone_model_load(ctx, weights) : NULL;
     hone_frame *frame = model ? hone_frame_load(ctx, args->data) : NULL;
     hone_tensor *x = NULL, *y = NULL;
     if (frame && hone_pipeline_apply(pipeline, frame, &x, NULL) == HONE_OK) y = hone_predict(model, x, 256);
@@ -101,7 +98,8 @@ static int run(void *memory)
     hone_model_release(model);
     hone_pipeline_free(pipeline);
     hone_ctx_release(ctx);
-    free(file);
+    free(steps);
+    free(weights);
     return status;
 }
 

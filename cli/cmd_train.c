@@ -30,14 +30,6 @@ typedef struct training {
     FILE *metrics;
 } training;
 
-static char *join(const char *folder, const char *name)
-{
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = cli_alloc(size);
-    snprintf(path, size, "%s/%s", folder, name);
-    return path;
-}
-
 static bool failed(const training *t)
 {
     cli_fail_ctx(&t->args->common, t->ctx);
@@ -257,7 +249,7 @@ static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epo
 static bool train(training *t)
 {
     const train_args *args = t->args;
-    char *path = join(args->output_dir, "metrics.jsonl");
+    char *path = cli_join(args->output_dir, "metrics.jsonl");
     if (!t->classes) scale_targets(t);
     if (!(t->metrics = fopen(path, "w"))) {
         cli_fail(&args->common, "%s: %s", path, cli_system_error());
@@ -312,7 +304,7 @@ static bool report(training *t)
     if (text && !t->args->common.json) printf("\n%s", text);
     if (ok && t->args->common.json) cli_print_json(json_incref(o));
     if (text) hone_free_text(t->ctx, text);
-    char *path = join(t->args->output_dir, "confusion.svg");
+    char *path = cli_join(t->args->output_dir, "confusion.svg");
     if (ok && t->classes && hone_plot_confusion(t->ctx, path, t->args->target, confusion, names) == HONE_UNSUPPORTED)
         cli_note(&t->args->common, "no pictures: %s", hone_error(t->ctx));
     free(path);
@@ -333,7 +325,7 @@ static void draw_losses(training *t)
                                        {.name = "validation", .count = n, .x = epochs, .y = valid}};
     static const char *const files[] = {"loss.svg", "loss.png"};
     for (int i = 0; i < 2; i++) {
-        char *path = join(t->args->output_dir, files[i]);
+        char *path = cli_join(t->args->output_dir, files[i]);
         hone_plot_lines(t->ctx, path, t->args->target, "epoch", "loss", 2, series);
         free(path);
     }
@@ -342,7 +334,7 @@ static void draw_losses(training *t)
 
 static bool save(training *t)
 {
-    char *model = join(t->args->output_dir, "model.safetensors"), *pipeline = join(t->args->output_dir, "pipeline.json");
+    char *model = cli_join(t->args->output_dir, "model.safetensors"), *pipeline = cli_join(t->args->output_dir, "pipeline.json");
     bool ok = hone_model_save(t->model, model) == HONE_OK && hone_pipeline_save(t->pipeline, pipeline) == HONE_OK;
     if (ok) cli_note(&t->args->common, "%s and %s: `hone predict --model %s --data FILE`", model, pipeline, t->args->output_dir);
     free(model);

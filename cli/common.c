@@ -80,6 +80,14 @@ char *cli_copy(const char *text)
     return memcpy(cli_alloc(size), text, size);
 }
 
+char *cli_join(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *path = cli_alloc(size);
+    snprintf(path, size, "%s/%s", folder, name);
+    return path;
+}
+
 int cli_compare_case(const char *a, const char *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
