@@ -1,4 +1,5 @@
 #include "kernel/gemm.h"
+#include "kernel/narrow.h"
 
 #ifdef HONE_HAVE_ONEDNN
 #include "kernel/onednn/onednn.h"
@@ -8,6 +9,7 @@ struct hone__matmul {
     hone_ctx *ctx;
     hone__matmul_desc d;
     const hone__kernels *k;
+    hone__narrow *narrow;
     hone__gemm *gemm;
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_matmul *dnnl;
@@ -29,8 +31,9 @@ hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *d)
     m->ctx = ctx;
     m->d = *d;
     m->k = hone__kernels_for(d->ab == HONE_F64 ? HONE_F64 : HONE_F32);
-    m->gemm = hone__gemm_new(ctx, d, NULL);
-    if (m->gemm) return m;
+    m->narrow = hone__narrow_new(ctx, d);
+    if (!m->narrow) m->gemm = hone__gemm_new(ctx, d, NULL);
+    if (m->narrow || m->gemm) return m;
     if (d->b_raw) hone__fail(ctx, HONE_INTERNAL, "no product reads %s", hone_dtype_name(d->b_stored));
     if (!hone__ok(ctx)) {
         hone__matmul_free(m);
@@ -60,6 +63,7 @@ void hone__matmul_free(void *matmul)
 {
     hone__matmul *m = matmul;
     if (!m) return;
+    hone__narrow_free(m->narrow);
     hone__gemm_free(m->gemm);
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_matmul_free(m->ctx, m->dnnl);
@@ -69,6 +73,7 @@ void hone__matmul_free(void *matmul)
 
 size_t hone__matmul_scratch(const hone__matmul *m)
 {
+    if (m->narrow) return hone__narrow_scratch(m->narrow);
     if (m->gemm) return hone__gemm_scratch(m->gemm);
 #ifdef HONE_HAVE_ONEDNN
     if (m->dnnl) return hone__dnnl_matmul_scratch(m->dnnl);
@@ -144,8 +149,9 @@ static void by_gemm(const hone__matmul *m, const void *a, const void *b, const v
 
 hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, const void *bias, void *c, void *scratch)
 {
-    if (m->gemm) {
-        hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL);
+    if (m->narrow || m->gemm) {
+        if (m->narrow) hone__narrow_run(m->narrow, a, b, c, scratch);
+        else hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL);
         return HONE_OK;
     }
 #ifdef HONE_HAVE_ONEDNN
