@@ -118,6 +118,12 @@ typedef double (*hone__segment_fn)(hone_optimizer *optimizer, const hone__optim_
                                    int64_t end, void *arg);
 double hone__optim_ranges(hone_optimizer *optimizer, bool all, hone__segment_fn fn, void *arg);
 
+/* What all plateaus share: counts a report. true: there were more than `patience` in a row without progress, those while cooling
+   aside; if the learning rate then falls, hone__plateau_cool. */
+bool hone__plateau_lasts(hone_schedule_reports *reports, bool better, uint64_t patience);
+/* `cooldown` reports from now do not count. */
+void hone__plateau_cool(hone_schedule_reports *reports, uint64_t cooldown);
+
 /* Adam's corrections of bias into step: its rate and root. */
 void hone__adam_constants(hone_optimizer *optimizer, hone__optim_step *step);
 

@@ -42,10 +42,20 @@ static json_t *frozen_to_json(const hone_model *model)
     return ok ? list : (json_decref(list), NULL);
 }
 
+/* Weighted ones, or the others. */
+static json_t *metrics_to_json(const hone__compiled *c, bool weighted)
+{
+    json_t *list = json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < c->n_metrics && ok; i++)
+        if (c->metrics[i].weighted == weighted) ok = json_array_append_new(list, json_string(c->metrics[i].text)) == 0;
+    return ok ? list : (json_decref(list), NULL);
+}
+
 static json_t *compile_to_json(const hone__compiled *c)
 {
-    json_t *options = json_object(), *metrics = json_array();
-    bool ok = options && metrics;
+    json_t *options = json_object();
+    bool ok = options != NULL;
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options) && ok; i++) {
         const void *at = (const char *)&c->loss_options + loss_options[i].offset;
         bool whole = loss_options[i].integer;
@@ -53,11 +63,10 @@ static json_t *compile_to_json(const hone__compiled *c)
         ok = json_object_set_new(options, loss_options[i].name,
                                  whole ? json_integer((json_int_t)*(const int64_t *)at) : json_real(*(const double *)at)) == 0;
     }
-    for (size_t i = 0; i < c->n_metrics && ok; i++)
-        ok = json_array_append_new(metrics, json_string(hone_metric_name(c->metrics[i]))) == 0;
-    if (!ok) return json_decref(options), json_decref(metrics), NULL;
-    return json_pack("{s:s, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
-                     "metrics", metrics, "max_grad_norm", c->max_grad_norm, "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
+    if (!ok) return json_decref(options), NULL;
+    return json_pack("{s:s, s:o, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
+                     "metrics", metrics_to_json(c, false), "weighted_metrics", metrics_to_json(c, true), "max_grad_norm", c->max_grad_norm,
+                     "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
 }
 
 /* The optimizers that can be made again. */
@@ -214,6 +223,16 @@ static hone_status load_optimizer(const loading *l, hone_model *model, hone_opti
     return status;
 }
 
+/* Texts of a list with commas between them; NULL: there are none. */
+static const char *join(hone_ctx *ctx, hone__buffer *buffer, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        hone__buffer_print(ctx, buffer, "%s%s", i ? "," : "", text ? text : "");
+    }
+    return buffer->data;
+}
+
 static hone_status compile(const loading *l, hone_model *model)
 {
     const json_t *j = json_object_get(l->json, "compile");
@@ -241,15 +260,12 @@ static hone_status compile(const loading *l, hone_model *model)
         return damaged(l, "its compute dtype is neither f32 nor bf16");
     hone_optimizer *optimizer = o.optimizer = make_optimizer(l, json_object_get(l->json, "optimizer"));
     if (!optimizer) return l->ctx->status;
-    hone__buffer names = {0};
-    const json_t *metrics = json_object_get(j, "metrics");
-    for (size_t i = 0; i < json_array_size(metrics); i++) {
-        const char *name = json_string_value(json_array_get(metrics, i));
-        hone__buffer_print(l->ctx, &names, "%s%s", i ? "," : "", name ? name : "");
-    }
-    o.metrics = names.data;
+    hone__buffer metrics = {0}, weighted = {0};
+    o.metrics = join(l->ctx, &metrics, json_object_get(j, "metrics"));
+    o.weighted_metrics = join(l->ctx, &weighted, json_object_get(j, "weighted_metrics"));
     hone_status status = hone_compile_opt(model, &o);
-    hone__buffer_free(l->ctx, &names);
+    hone__buffer_free(l->ctx, &metrics);
+    hone__buffer_free(l->ctx, &weighted);
     return status == HONE_OK ? load_optimizer(l, model, optimizer) : status;
 }
 
