@@ -297,8 +297,8 @@ HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowe
 /* Saves the whole model as one safetensors file, which is replaced whole or not at all: weights under their names; what the
    layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
    "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
-   context's seed is the same. UNSUPPORTED, by name, for layers of one's own, upsampling, adaptive_average_pool,
-   sinusoidal_positions, functional models, and optimizers that hone_model_load could not make. Does not stick but for MEMORY. */
+   context's seed is the same, whatever the optimizer, its groups included. UNSUPPORTED, by name, for layers of one's own,
+   upsampling, adaptive_average_pool, sinusoidal_positions and functional models. Does not stick but for MEMORY. */
 HONE_API hone_status hone_model_save(hone_model *model, const char *path);
 /* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
 HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);
