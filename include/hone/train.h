@@ -149,6 +149,11 @@ HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 
+/* Running statistics of all batch norms anew: the mean of those of x's batches, which run as in training (dropout too) but leave the
+   weights. For weights that were averaged (hone_ema_swap), as torch.optim.swa_utils.update_bn. STATE for a model that has no
+   parameters yet; INVALID; on error they are as before. */
+HONE_API hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size);
+
 /* One optimizer step on x [rows, ...], y [rows, ...] as one batch; *loss (may be NULL) and *accuracy (may be NULL) are those
    before it. What hone_fit does for a batch, for loops of one's own: Keras's train_on_batch. Errors as of hone_fit. */
 HONE_API hone_status hone_train_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
@@ -240,6 +245,28 @@ typedef void (*hone_norm_fn)(void *user, uint64_t step, const char *parameter, d
 /* Tells the norms of every trained parameter each `steps` steps. (A loss or a gradient that is not finite ends the training
    with the name of the first layer where it is: hone_fit.) */
 HONE_API hone_callback *hone_norm_monitor(hone_ctx *ctx, int steps, hone_norm_fn tell, void *user);
+
+/* L2 norms of a layer in a step; NaN where it has nothing of the kind. */
+typedef struct hone_layer_norms {
+    const char *layer;         /* its dotted name; "" for what no layer but the model's own records: the loss */
+    double output;             /* of what its last op gave, in the step's last micro-batch */
+    double weights, gradients; /* of the trained parameters that are its own (not its children's) after the step, of their gradients */
+} hone_layer_norms;
+/* Tells all layers of a step, in the order in which they first ran; the names live as long as the callback. */
+typedef void (*hone_layer_norms_fn)(void *user, uint64_t step, size_t n, const hone_layer_norms *layers);
+typedef struct hone_layer_monitor_opts {
+    size_t struct_size;
+    int steps;                /* looks at every so many steps; default 1 */
+    hone_layer_norms_fn tell; /* default nobody */
+    void *user;
+    const char *path;         /* a CSV file for them: step, layer, output, weights, gradients; default none */
+} hone_layer_monitor_opts;
+/* Looks at every value of a step as it is computed, forwards and backwards, at the price of one more pass over each. The first that
+   is NaN or infinite ends the training with NUMERIC and names its layer and op, also where the loss stays finite (an infinite
+   score behind a softmax). One a training: STATE. */
+HONE_API hone_callback *hone_layer_monitor_opt(hone_ctx *ctx, const hone_layer_monitor_opts *opts);
+#define hone_layer_monitor(...)                                                                              \
+    HONE_OPTS1(hone_layer_monitor_opt, hone_layer_monitor_opts, __VA_ARGS__, .struct_size = sizeof(hone_layer_monitor_opts))
 
 /* ---- choosing ------------------------------------------------------------------------------------------- */
 

@@ -215,6 +215,13 @@ hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double 
     return status;
 }
 
+hone_function *hone__predict_function(hone_model *model)
+{
+    hone__compiled *c = hone__compiled_of(model);
+    if (c && !c->predict) c->predict = hone__model_function(model, 1, 1, record_predict, HONE_F32);
+    return c ? c->predict : NULL;
+}
+
 hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size)
 {
     hone_ctx *ctx = model->ctx;
@@ -223,18 +230,17 @@ hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_siz
         hone__fail_run(ctx, HONE_INVALID, "predict: x needs rows, batch_size must be at least 1");
         return NULL;
     }
-    hone__compiled *c = hone__compiled_of(model);
-    if (c && !c->predict) c->predict = hone__model_function(model, 1, 1, record_predict, HONE_F32);
+    hone_function *predict = hone__predict_function(model);
     int64_t rows = x->shape.dim[0], *order = row_numbers(ctx, rows);
     hone_tensor *all = NULL;
-    hone_status status = c && c->predict && order ? HONE_OK : ctx->status;
+    hone_status status = predict && order ? HONE_OK : ctx->status;
     for (int64_t at = 0; at < rows && status == HONE_OK; at += batch_size) {
         int64_t count = HONE_MIN((int64_t)batch_size, rows - at);
         hone_tensor *bx = rows_of(x, count, order + at);
-        status = bx ? hone_function_call(c->predict, &bx) : ctx->status;
+        status = bx ? hone_function_call(predict, &bx) : ctx->status;
         hone_tensor_free(bx);
         if (status != HONE_OK) break;
-        const hone_tensor *y = hone_function_output(c->predict, 0);
+        const hone_tensor *y = hone_function_output(predict, 0);
         hone_shape shape = y->shape;
         if (shape.rank < 1 || shape.dim[0] != count) {
             status = hone__fail_run(ctx, HONE_SHAPE, "predict: the output %s has not one row an input row", HONE__SHAPE_STR(shape));

@@ -47,6 +47,9 @@ hone__compiled *hone__compiled_of(hone_model *model);
 /* A function over the model, called with it. */
 hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone_forward_fn forward, hone_dtype compute);
 
+/* From one input to the output, made when first asked for. NULL: sticky. */
+hone_function *hone__predict_function(hone_model *model);
+
 /* Factors of the examples' losses [n] (owned by the caller), NULL in *weights when the options have none; class weights are those
    of rows below `trained`. Errors don't stick (but MEMORY). */
 hone_status hone__example_weights(const hone__compiled *c, const hone_tensor *y, int64_t trained, const hone_fit_opts *o,
