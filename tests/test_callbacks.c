@@ -145,8 +145,8 @@ static void test_early_stopping_is_keras(void **state)
         hone_callback_free(c);
         hone_model_release(model);
     }
-    assert_null(hone_early_stopping(ctx, .monitor = "val_magic"));
-    assert_error(HONE_INVALID, "'val_magic'");
+    assert_null(hone_early_stopping(ctx, .monitor = ""));
+    assert_error(HONE_INVALID, "must name a quantity");
 }
 
 static void test_the_learning_rate_falls_on_a_plateau_as_in_keras(void **state)
@@ -173,6 +173,9 @@ static void test_the_learning_rate_falls_on_a_plateau_as_in_keras(void **state)
         hone_callback_free(c);
         hone_model_release(model);
     }
+    assert_null(hone_reduce_lr_on_plateau(ctx, .patience = -1));
+    assert_error(HONE_INVALID, "patience");
+    hone_clear_error(ctx);
     assert_null(hone_reduce_lr_on_plateau(ctx, .factor = 1));
     assert_error(HONE_INVALID, "factor");
 }
@@ -213,7 +216,13 @@ static void test_checkpoints_are_named_by_epoch_and_value(void **state)
     assert_hone_ok(ctx, hone_model_load_weights(model, scratch("last-2.safetensors"), NULL));
     assert_true(weight(model) == 1);
     hone_model_release(model);
-    static const char *const wrong[] = {"{epochs}", "{epoch", "{epoch:.2f}", "{loss:d}", "{}", "{epoch:1000d}", "{loss:.5}"};
+    model = one_weight();
+    c = hone_model_checkpoint(ctx, scratch("{epochs}.safetensors")); /* only the model says what there is */
+    assert_int_equal(c->train_begin(c->user, &(hone_fit_state){.model = model}), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "this model has loss, accuracy, and each"));
+    hone_callback_free(c);
+    hone_model_release(model);
+    static const char *const wrong[] = {"{epoch", "{epoch:.2f}", "{loss:d}", "{}", "{epoch:1000d}", "{loss:.5}"};
     for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
         assert_null(hone_model_checkpoint(ctx, wrong[i]));
         assert_error(HONE_INVALID, "between braces");
@@ -303,6 +312,188 @@ static void test_tensorboard_and_norms_are_told(void **state)
     hone_callback_free(norms);
     hone_model_release(model);
     hone_tensor_free(x), hone_tensor_free(y);
+}
+
+/* ---- metrics in callbacks ---- */
+
+/* A classifier of two classes and its metrics by every way: history, callbacks, files. */
+static hone_model *with_metrics(const char *metrics, const char *weighted)
+{
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 3)));
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_sgd(ctx, .learning_rate = 0.5),
+                                     .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .metrics = metrics, .weighted_metrics = weighted));
+    return model;
+}
+
+static void test_metrics_are_monitored_by_name(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = with_metrics("f_beta(beta=2, average=macro, name=f2), top_k_accuracy(k=2),log_loss", NULL);
+    hone_callback *stop = hone_early_stopping(ctx, .monitor = "val_f2", .patience = 3, .restore_best_weights = true);
+    hone_callback *lower = hone_reduce_lr_on_plateau(ctx, .monitor = "val_log_loss", .patience = 1, .factor = 0.5, .min_delta = 10);
+    hone_callback *save = hone_model_checkpoint(ctx, scratch("f2-{epoch}-{val_f2:.3f}.safetensors"), .monitor = "f2", .save_best_only = true);
+    hone_callback *csv = hone_csv_logger(ctx, scratch("metrics.csv"), false), *board = hone_tensorboard(ctx, scratch("metric_board"), 0);
+    hone_history *h;
+    assert_hone_ok(ctx, hone_fit(model, x, y, &h, .epochs = 40, .validation_split = 0.3, HONE_CALLBACKS(stop, lower, save, csv, board)));
+    assert_int_equal(h->n_metrics, 3);
+    assert_string_equal(h->metric_names[0], "f2");
+    /* mode auto: f2 is to grow. The best epoch is that with the largest, and the run ended three after it. */
+    int best = hone_early_stopping_best_epoch(stop), saved = 0;
+    double most = -1;
+    for (size_t e = 0; e < h->n_epochs; e++) {
+        double f2 = hone_epoch_value(model, &h->epochs[e], "val_f2"), training = hone_epoch_value(model, &h->epochs[e], "f2");
+        assert_true(f2 == h->epochs[e].validation_metrics[0] && training == h->epochs[e].metrics[0]);
+        if (f2 > h->epochs[best].validation_metrics[0]) fail_msg("epoch %zu is better than %d", e, best);
+        char path[64];
+        snprintf(path, sizeof path, "f2-%zu-%.3f.safetensors", e + 1, f2);
+        if (hone__is_file(scratch(path)) != (training > most)) fail_msg("%s", path);
+        saved += training > most;
+        most = fmax(most, training);
+    }
+    assert_true(saved > 1 && h->n_epochs < 40 && (int)h->n_epochs == best + 4);
+    double restored[3], rate = hone_optimizer_learning_rate(hone_model_optimizer(model));
+    int64_t order[ROWS];
+    for (int i = 0; i < ROWS; i++) order[i] = i;
+    hone_tensor *vx = hone_take(x, 27, order + 63), *vy = hone_take(y, 27, order + 63);
+    assert_hone_ok(ctx, hone_evaluate_metrics(model, vx, vy, 27, 3, restored));
+    assert_true(restored[0] == h->epochs[best].validation_metrics[0]);
+    assert_true(rate < 0.5 && fabs(log2(0.5 / rate) - (double)(h->n_epochs - 1)) < 1e-9); /* each epoch but the first is "no improvement" */
+    char *text = hone__read_file(ctx, scratch("metrics.csv"), 1 << 16, NULL);
+    const char *header = "epoch,accuracy,f2,learning_rate,log_loss,loss,top_k_accuracy,val_accuracy,val_f2,val_log_loss,val_loss,val_top_k_accuracy\n0,";
+    assert_memory_equal(text, header, strlen(header));
+    hone__free(ctx, text);
+    assert_true(has_tag(scratch("metric_board/train"), "epoch_f2") && has_tag(scratch("metric_board/validation"), "epoch_log_loss"));
+    hone_callback *const all[] = {stop, lower, save, csv, board};
+    for (int i = 0; i < 5; i++) hone_callback_free(all[i]);
+    hone_history_free(h);
+    /* what there is not */
+    stop = hone_early_stopping(ctx, .monitor = "val_magic");
+    assert_int_equal(hone_fit(model, x, y, NULL, HONE_CALLBACKS(stop)), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "monitor: there is no 'val_magic'; this model has loss, accuracy, f2, top_k_accuracy, log_loss, and"));
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    assert_true(isnan(hone_epoch_value(model, &(hone_epoch){0}, "magic")));
+    hone_callback_free(stop);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(vx), hone_tensor_free(vy);
+    hone_model_release(model);
+}
+
+/* A weight of 0 leaves an example out of weighted metrics alone; whole numbers are repetitions. */
+static void test_weights_count_in_weighted_metrics(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = with_metrics("f1(average=macro), log_loss", "f1(average=macro),accuracy,mae(name=off)");
+    assert_string_equal(((hone__compiled *)model->train)->metrics[2].text, "f1(average=macro)");
+    hone_history *h;
+    float weights[ROWS];
+    int64_t order[2 * ROWS], n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        weights[i] = (float)(i % 3 == 1 ? 0 : 1 + i % 2);
+        for (int k = 0; k < (int)weights[i]; k++) order[n++] = i;
+    }
+    hone_tensor *w = hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS), weights), *rx = hone_take(x, n, order), *ry = hone_take(y, n, order);
+    hone_model_release(model);
+    model = with_metrics("f1(average=macro), log_loss", "f1(average=macro),accuracy,log_loss(name=logs)");
+    hone_optimizer_set_learning_rate(hone_model_optimizer(model), 0); /* the model stays, so that what is told can be checked */
+    assert_hone_ok(ctx, hone_fit(model, x, y, &h, .sample_weights = w, .validation_x = x, .validation_y = y, .validation_sample_weights = w));
+    static const char *const names[] = {"f1", "log_loss", "weighted_f1", "weighted_accuracy", "logs"};
+    assert_int_equal(h->n_metrics, 5);
+    double plain[5], repeated[5], loss, accuracy;
+    assert_hone_ok(ctx, hone_evaluate_metrics(model, x, y, 32, 5, plain));
+    assert_hone_ok(ctx, hone_evaluate_metrics(model, rx, ry, 32, 5, repeated));
+    assert_hone_ok(ctx, hone_evaluate(model, rx, ry, 32, &loss, &accuracy));
+    for (int i = 0; i < 5; i++) {
+        double want = i < 2 ? plain[i] : repeated[i];
+        assert_string_equal(h->metric_names[i], names[i]);
+        assert_true(fabs(h->epochs[0].metrics[i] - want) < 1e-6 && fabs(h->epochs[0].validation_metrics[i] - want) < 1e-6);
+    }
+    if (!(fabs(repeated[3] - accuracy) < 1e-9 && fabs(plain[0] - repeated[0]) > 1e-3))
+        fail_msg("accuracy %g, not %g; f1 %g and %g", repeated[3], accuracy, plain[0], repeated[0]);
+    assert_true(fabs(h->epochs[0].validation_loss - loss * (double)n / ROWS) < 1e-5); /* as Keras: over the number of examples */
+    hone_history_free(h);
+    /* class weights are weights of examples, in training alone */
+    assert_hone_ok(ctx, hone_fit(model, x, y, &h, .class_weights = (double[]){0, 1, 0}, .n_class_weights = 3, .validation_x = x, .validation_y = y));
+    double share = h->epochs[0].metrics[3];
+    int right = 0;
+    hone_tensor *p = hone_predict(model, x, ROWS);
+    for (int i = 1; i < ROWS; i += 3) right += at(p, 3 * i + 1) > at(p, 3 * i) && at(p, 3 * i + 1) > at(p, 3 * i + 2);
+    assert_true(fabs(share - right / 30.0) < 1e-9 && fabs(h->epochs[0].validation_metrics[3] - h->epochs[0].validation_accuracy) < 1e-9);
+    hone_tensor_free(p);
+    hone_history_free(h);
+    assert_int_equal(hone_fit(model, x, y, NULL, .validation_sample_weights = w), HONE_INVALID);
+    assert_int_equal(hone_fit(model, x, y, NULL, .validation_x = x, .validation_y = y, .validation_sample_weights = rx), HONE_SHAPE);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(w), hone_tensor_free(rx), hone_tensor_free(ry);
+}
+
+static void test_metrics_of_one_name_are_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {{"f1,f1", NULL}, {"f_beta(beta=2),f_beta(beta=3)", NULL}, {"mae(name=loss)", NULL}, {NULL, "f1,f1,f1"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        hone_model *model = hone_model_of(hone_dense(ctx, 3));
+        assert_int_equal(hone_compile(model, .metrics = wrong[i][0], .weighted_metrics = wrong[i][1]), HONE_INVALID);
+        assert_error(HONE_INVALID, "two quantities are called");
+        hone_clear_error(ctx);
+        assert_int_equal(hone_compile(model, .metrics = "f1(k=3"), HONE_INVALID);
+        assert_error(HONE_INVALID, "a name, or name(option=value, ...) is wanted");
+        hone_clear_error(ctx);
+        hone_model_release(model);
+    }
+    hone_model *model = with_metrics("accuracy", NULL); /* told once, not twice */
+    assert_int_equal(hone__monitor_find(model, "accuracy"), 2);
+    assert_true(isnan(hone__monitor_value(model, 1, &(hone_epoch){.accuracy = 1})));
+    hone_model_release(model);
+}
+
+/* What a loader holds out is what tensors hold out. */
+static void test_validation_may_come_from_a_loader(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    int64_t order[ROWS];
+    for (int i = 0; i < ROWS; i++) order[i] = i;
+    hone_dataset *dataset = hone_dataset_from_tensors(x, y);
+    hone_loader *apart = hone_loader_new(dataset, .batch_size = 7, .rows = order + 60, .n_rows = 30, .threads = 2);
+    hone_loader *training = hone_loader_new(dataset, .batch_size = 16, .rows = order, .n_rows = 60);
+    hone_tensor *vx = hone_take(x, 30, order + 60), *vy = hone_take(y, 30, order + 60);
+    hone_history *a, *b;
+    double loss[2], accuracy[2], values[2][2];
+    for (int of_loader = 0; of_loader < 2; of_loader++) {
+        hone_model *one = with_metrics("f1(average=macro),roc_auc", NULL), *two = with_metrics("f1(average=macro),roc_auc", NULL);
+        if (of_loader) {
+            assert_hone_ok(ctx, hone_fit_loader(one, training, &a, .epochs = 3, .validation_x = vx, .validation_y = vy));
+            assert_hone_ok(ctx, hone_fit_loader(two, training, &b, .epochs = 3, .validation_loader = apart));
+        } else {
+            assert_hone_ok(ctx, hone_fit(one, x, y, &a, .epochs = 3, .batch_size = 16, .validation_x = vx, .validation_y = vy));
+            assert_hone_ok(ctx, hone_fit(two, x, y, &b, .epochs = 3, .batch_size = 16, .validation_loader = apart));
+        }
+        for (int e = 0; e < 3; e++) {
+            assert_true(a->epochs[e].loss == b->epochs[e].loss);
+            assert_true(fabs(a->epochs[e].validation_loss - b->epochs[e].validation_loss) < 1e-6);
+            assert_true(fabs(a->epochs[e].validation_accuracy - b->epochs[e].validation_accuracy) < 1e-9);
+            for (int m = 0; m < 2; m++) assert_true(fabs(a->epochs[e].validation_metrics[m] - b->epochs[e].validation_metrics[m]) < 1e-9);
+        }
+        assert_hone_ok(ctx, hone_evaluate_loader(two, apart, &loss[0], &accuracy[0], 2, values[0]));
+        assert_hone_ok(ctx, hone_evaluate(two, vx, vy, 30, &loss[1], &accuracy[1]));
+        assert_hone_ok(ctx, hone_evaluate_metrics(two, vx, vy, 30, 2, values[1]));
+        assert_true(fabs(loss[0] - loss[1]) < 1e-6 && fabs(accuracy[0] - accuracy[1]) < 1e-9 && fabs(values[0][1] - values[1][1]) < 1e-9);
+        assert_true(loss[0] == b->epochs[2].validation_loss);
+        assert_hone_ok(ctx, hone_evaluate_loader(two, apart, NULL, NULL, 0, NULL));
+        assert_int_equal(hone_evaluate_loader(two, apart, NULL, NULL, 1, values[0]), HONE_INVALID);
+        assert_int_equal(hone_evaluate_loader(two, NULL, NULL, NULL, 0, NULL), HONE_INVALID);
+        assert_int_equal(hone_fit(two, x, y, NULL, .validation_loader = apart, .validation_x = x, .validation_y = y), HONE_INVALID);
+        assert_int_equal(hone_fit_loader(two, training, NULL, .validation_loader = training), HONE_INVALID);
+        hone_history_free(a), hone_history_free(b);
+        hone_model_release(one), hone_model_release(two);
+    }
+    hone_loader_free(apart), hone_loader_free(training);
+    hone_dataset_free(dataset);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(vx), hone_tensor_free(vy);
 }
 
 /* ---- steps by hand, choosing ---- */
@@ -417,6 +608,10 @@ int main(void)
         TEST(test_checkpoints_are_named_by_epoch_and_value),
         TEST(test_the_csv_log_has_a_line_an_epoch),
         TEST(test_tensorboard_and_norms_are_told),
+        TEST(test_metrics_are_monitored_by_name),
+        TEST(test_weights_count_in_weighted_metrics),
+        TEST(test_metrics_of_one_name_are_refused),
+        TEST(test_validation_may_come_from_a_loader),
         TEST(test_steps_by_hand_are_those_of_fit),
         TEST(test_cross_validation_holds_each_row_out_once),
         TEST(test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains),

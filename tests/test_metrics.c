@@ -54,15 +54,17 @@ static hone_tensor *rows(hone_tensor *x, int64_t from, int64_t count)
     return hone_tensor_borrow(ctx, x->dtype, shape, (char *)x->data + (size_t)from * row);
 }
 
-static void feed(hone_metric *m, hone_tensor *p, hone_tensor *t, int64_t batch)
+/* weights may be NULL. */
+static void feed_weighted(hone_metric *m, hone_tensor *p, hone_tensor *t, hone_tensor *weights, int64_t batch)
 {
     for (int64_t at = 0; at < p->shape.dim[0]; at += batch) {
         int64_t count = HONE_MIN(batch, p->shape.dim[0] - at);
-        hone_tensor *bp = rows(p, at, count), *bt = rows(t, at, count);
-        assert_hone_ok(ctx, hone_metric_update(m, bp, bt));
-        hone_tensor_free(bp), hone_tensor_free(bt);
+        hone_tensor *bp = rows(p, at, count), *bt = rows(t, at, count), *bw = weights ? rows(weights, at, count) : NULL;
+        assert_hone_ok(ctx, hone_metric_update_weighted(m, bp, bt, bw));
+        hone_tensor_free(bp), hone_tensor_free(bt), hone_tensor_free(bw);
     }
 }
+static void feed(hone_metric *m, hone_tensor *p, hone_tensor *t, int64_t batch) { feed_weighted(m, p, t, NULL, batch); }
 
 static hone_metric_opts options_of(json_t *o)
 {
@@ -86,7 +88,9 @@ static void test_metrics_equal_scikit_learn(void **state)
     json_t *item, *result;
     json_array_foreach(json_object_get(golden, "numbers"), i, item)
     {
+        json_t *weights = json_object_get(item, "weights");
         hone_tensor *p = tensor_of(json_object_get(item, "prediction")), *t = tensor_of(json_object_get(item, "target"));
+        hone_tensor *w = weights ? tensor_of(weights) : NULL;
         json_array_foreach(json_object_get(item, "results"), r, result)
         {
             const char *name = json_string_value(json_array_get(result, 0));
@@ -97,7 +101,7 @@ static void test_metrics_equal_scikit_learn(void **state)
             assert_string_equal(hone_metric_name(m), name);
             for (size_t b = 0; b < HONE_ARRAY_LEN(batches); b++) {
                 assert_true(isnan(hone_metric_result(m)));
-                feed(m, p, t, batches[b]);
+                feed_weighted(m, p, t, w, batches[b]);
                 double have = hone_metric_result(m);
                 if (!(fabs(have - want) <= 1e-12 * fmax(1, fabs(want))))
                     fail_msg("case %zu, %s in batches of %d: %.15g, not %.15g", i, name, (int)batches[b], have, want);
@@ -106,9 +110,9 @@ static void test_metrics_equal_scikit_learn(void **state)
             hone_metric_free(m);
             checked++;
         }
-        hone_tensor_free(p), hone_tensor_free(t);
+        hone_tensor_free(p), hone_tensor_free(t), hone_tensor_free(w);
     }
-    assert_true(checked > 60);
+    assert_true(checked > 90);
 }
 
 static void check_curve(json_t *item, const char *metric, const char *key)
@@ -264,6 +268,67 @@ static void test_targets_are_left_out(void **state)
     hone_tensor_free(scores), hone_tensor_free(hot), hone_tensor_free(classes);
 }
 
+/* A row that counts two is two rows; weights of examples are those of their rows, as of a sentence's words. */
+static void test_weights_are_repetitions(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"accuracy", "f1", "mean_iou", "log_loss", "roc_auc", "average_precision", "top_k_accuracy(k=1)"};
+    float scores[12], twice[24], some[] = {2, 0};
+    for (int i = 0; i < 12; i++) scores[i] = 0.05f + 0.07f * (float)(i * 5 % 12);
+    memcpy(twice, scores, sizeof scores / 2), memcpy(twice + 6, scores, sizeof scores / 2);
+    hone_tensor *p = hone_tensor_from_f32(ctx, HONE_SHAPE(2, 3, 2), scores), *t = hone_tensor_from_i32(ctx, HONE_SHAPE(2, 3), (int32_t[]){0, 1, 1, 0, 0, 1});
+    hone_tensor *again = hone_tensor_from_f32(ctx, HONE_SHAPE(6, 2), twice), *wanted = NUMBERS(0, 1, 1, 0, 1, 1), *w = vector(2, some);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(names); i++) {
+        hone_metric *a = hone_metric_parse(ctx, names[i], NULL), *b = hone_metric_parse(ctx, names[i], NULL);
+        assert_hone_ok(ctx, hone_metric_update_weighted(a, p, t, w));
+        assert_hone_ok(ctx, hone_metric_update(b, again, wanted));
+        if (!(fabs(hone_metric_result(a) - hone_metric_result(b)) < 1e-12)) fail_msg("%s", names[i]);
+        ((float *)w->data)[0] = 0;
+        hone_metric_reset(a);
+        assert_hone_ok(ctx, hone_metric_update_weighted(a, p, t, w));
+        assert_true(isnan(hone_metric_result(a))); /* nothing counted */
+        ((float *)w->data)[0] = -1;
+        assert_int_equal(hone_metric_update_weighted(a, p, t, w), HONE_INVALID);
+        assert_int_equal(hone_metric_update_weighted(a, again, wanted, p), HONE_SHAPE);
+        ((float *)w->data)[0] = 2;
+        hone_metric_free(a), hone_metric_free(b);
+    }
+    hone_tensor_free(p), hone_tensor_free(t), hone_tensor_free(again), hone_tensor_free(wanted), hone_tensor_free(w);
+}
+
+static void test_a_text_says_a_metrics_options(void **state)
+{
+    (void)state;
+    hone_metric_opts given = {.from_logits = true, .k = 7};
+    hone_metric *m = hone_metric_parse(ctx, " f_beta ( beta=0.5,average = macro , name=f_half, threshold=0 ) ", &given);
+    if (!m) fail_msg("%s", hone_error(ctx));
+    assert_string_equal(hone_metric_name(m), "f_half");
+    assert_true(m->o.beta == 0.5 && m->o.average == HONE_AVERAGE_MACRO && m->o.threshold == 0 && m->o.from_logits && m->o.k == 7);
+    assert_true(hone_metric_larger_is_better(m));
+    hone_metric_free(m);
+    m = hone_metric_parse(ctx, "mae(ignore_index=-100,elementwise=true,from_logits=false,k=3)", &given);
+    assert_string_equal(hone_metric_name(m), "mae");
+    assert_true(m->o.ignore_index == -100 && m->o.elementwise && !m->o.from_logits && m->o.k == 3);
+    assert_false(hone_metric_larger_is_better(m));
+    hone_metric_free(m);
+    m = hone_metric_parse(ctx, "f1()", NULL);
+    assert_string_equal(hone_metric_name(m), "f1");
+    hone_metric_free(m);
+    static const char *const wrong[] = {"f1(", "f1)", "f1(beta)", "f1(beta=)", "f1(beta=x)", "f1(beta=1.2.3)", "f1(k=0)", "f1(k=1.5)", "f1(average=all)",
+                                        "f1(name=)", "f1(elementwise=yes)", "f1(magic=1)", "f1(beta=2) x", "f1((k=2))",
+                                        "f1(average=)", "f1(threshold=.)", "f1(k=99999999999999999999)", "f1(k=2)(k=3)",
+                                        "f1(name=0123456789012345678901234567890123456789012345678901234567890123)"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        if (hone_metric_parse(ctx, wrong[i], NULL)) fail_msg("'%s' was taken", wrong[i]);
+        if (i == 1) assert_error(HONE_NOT_FOUND, "there is no metric 'f1)'");
+        else assert_error(HONE_INVALID, "metric 'f1");
+        hone_clear_error(ctx);
+    }
+    assert_null(hone_metric_parse(ctx, "", NULL));
+    assert_error(HONE_NOT_FOUND, "there is no metric ''");
+    hone_clear_error(ctx);
+}
+
 static void test_no_answer_is_nan(void **state)
 {
     (void)state;
@@ -394,6 +459,8 @@ int main(void)
         TEST(test_damaged_texts_are_compared),
         TEST(test_reports_are_scikit_learns),
         TEST(test_targets_are_left_out),
+        TEST(test_weights_are_repetitions),
+        TEST(test_a_text_says_a_metrics_options),
         TEST(test_no_answer_is_nan),
         TEST(test_wrong_input_is_refused),
         TEST(test_failing_allocations_lose_nothing),

@@ -55,7 +55,8 @@ static hone_model *with_statistics(hone_ctx *owner)
 {
     hone_model *model = hone_model_of(hone_sequential(owner, hone_dense(owner, 8), hone_batch_norm_layer(owner), hone_prelu(owner),
                                                       hone_dense(owner, 3)));
-    assert_hone_ok(owner, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .metrics = "precision,recall",
+    assert_hone_ok(owner, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .metrics = "precision, f_beta(beta=2, average=macro, name=f2)",
+                                       .weighted_metrics = "recall(average=macro)",
                                        .loss_options = {.label_smoothing = 0.1, .ignore_index = 2}));
     return model;
 }
@@ -77,8 +78,12 @@ static void test_statistics_options_and_metrics_are_kept(void **state)
     if (!model) fail_msg("%s", hone_error(ctx));
     hone_history *history;
     assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 2));
-    assert_int_equal(history->n_metrics, 2);
-    assert_string_equal(history->metric_names[1], "recall");
+    assert_int_equal(history->n_metrics, 3);
+    assert_string_equal(history->metric_names[1], "f2");
+    const hone__compiled *c = model->train;
+    assert_true(c->metrics[1].metric->o.beta == 2 && c->metrics[1].metric->o.average == HONE_AVERAGE_MACRO);
+    assert_true(!c->metrics[1].weighted && c->metrics[2].weighted && c->n_weighted == 1);
+    assert_string_equal(history->metric_names[2], "recall");
     hone_history_free(history);
     assert_int_equal(read_params(model, got), n);
     assert_memory_equal(want, got, (size_t)n * sizeof *got);

@@ -29,6 +29,7 @@ typedef struct hone_metric_opts {
     bool from_logits;     /* predictions are turned by sigmoid (one score a decision) or softmax (one a class) first */
     bool elementwise;     /* predictions shaped as targets are decisions of their own (multi-label), not rows over classes */
     int64_t ignore_index; /* targets equal to it are left out; so are those below 0; default: none */
+    const char *name;     /* what histories and logs call it, at most 63 bytes; default: the metric's own. Copied */
 } hone_metric_opts;
 
 /* A metric that is being computed. */
@@ -54,13 +55,25 @@ typedef struct hone_metric hone_metric;
 HONE_API hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_metric_opts *opts);
 #define hone_metric_new(...)                                                                                 \
     HONE_OPTS2(hone_metric_new_opt, hone_metric_opts, __VA_ARGS__, .struct_size = sizeof(hone_metric_opts))
+/* By a text with options in parentheses: "accuracy", "top_k_accuracy(k=3)", "f_beta(beta=2, average=macro, name=f2)". They are
+   those of hone_metric_opts by name: average (auto, binary, macro, micro, weighted), beta, k, threshold, from_logits and
+   elementwise (true, false), ignore_index, name; what the text leaves out is as `opts` says (may be NULL). Owned by the caller.
+   NULL on error (sticky): as of hone_metric_new; INVALID for a text that is not of this form. */
+HONE_API hone_metric *hone_metric_parse(hone_ctx *ctx, const char *text, const hone_metric_opts *opts);
 HONE_API void hone_metric_free(hone_metric *metric); /* NULL is allowed */
+/* .name of its options, else the metric's own. */
 HONE_API const char *hone_metric_name(const hone_metric *metric);
+/* Is a larger result better (accuracy and its kin, r2), or a smaller one (errors, log_loss, perplexity)? */
+HONE_API bool hone_metric_larger_is_better(const hone_metric *metric);
 /* Takes in a batch. Classification: predictions are class numbers (integers), scores [..., C] with targets [...] (class
    numbers) or [..., C] (one-hot or probabilities: the largest), or single scores of class 1 with as many targets, 1 above 0.5.
    Ranking and log_loss: scores as these. Regression: [rows, columns] or [rows], targets as many. SHAPE, DTYPE, INVALID for
    targets that are no classes; STATE for a metric of texts. */
 HONE_API hone_status hone_metric_update(hone_metric *metric, const hone_tensor *prediction, const hone_tensor *target);
+/* The same with what each row counts, as scikit-learn's sample_weight: real, at least 0, one a row, or one for each example along
+   the first axis, of all its rows. Rows of weight 0 are as if they were not there. NULL: 1 each. SHAPE, INVALID. */
+HONE_API hone_status hone_metric_update_weighted(hone_metric *metric, const hone_tensor *prediction, const hone_tensor *target,
+                                                 const hone_tensor *weights);
 /* bleu, rouge_l, wer, cer: a text (UTF-8) and its n references, one with wer and cer. STATE for other metrics. */
 HONE_API hone_status hone_metric_update_text(hone_metric *metric, const char *prediction, size_t n,
                                              const char *const *references);

@@ -237,6 +237,8 @@ typedef struct hone_ema_opts {
     size_t struct_size;
     double decay; /* average = decay average + (1 - decay) w; default 0.999 */
     bool equal;   /* stochastic weight averaging (Izmailov et al. 2018): the mean of all updates, whatever decay says */
+    bool buffers; /* running statistics and other f32 states (hone_state) are averaged in the same way: use_buffers=True. Default:
+                     they stay the model's; hone_update_batch_norm (train.h) makes those that belong to the average */
 } hone_ema_opts;
 /* An exponential moving average of the trained parameters, as torch.optim.swa_utils.AveragedModel: the first update copies
    them. Holds a reference of the model; owned by the caller; NULL on error (sticky). */

@@ -36,11 +36,13 @@ typedef struct hone_compile_opts {
     double max_grad_value;     /* > 0: the same */
     hone_dtype compute;        /* f32 (default) or bf16 */
     hone_loss_opts loss_options; /* label_smoothing, delta, ...: its numbers; its nodes and reduction must be left out */
-    const char *metrics; /* names of metrics.h, comma-separated: "precision,roc_auc"; fit and evaluate report them. They see
-                            probabilities whatever the loss takes */
+    const char *metrics; /* as hone_metric_parse takes them, comma-separated: "precision, top_k_accuracy(k=3), f_beta(beta=2,
+                            name=f2)"; fit and evaluate report them. They see probabilities whatever the loss takes */
+    const char *weighted_metrics; /* the same, but sample_weights and class_weights count in them, as in Keras. Their names:
+                                     weighted_<name> where metrics have the name, and for accuracy */
 } hone_compile_opts;
 /* Says how the model is to be trained. May be called again. Errors stick: NOT_FOUND for a metric that does not exist, INVALID for
-   one of texts or options that are not allowed. */
+   one of texts, two of one name, or options that are not allowed. */
 HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts);
 #define hone_compile(...)                                                                                    \
     HONE_OPTS1(hone_compile_opt, hone_compile_opts, __VA_ARGS__, .struct_size = sizeof(hone_compile_opts))
@@ -48,7 +50,8 @@ HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts
 /* What fit measured, an entry an epoch. NaN where there is nothing (accuracy of a regression, no validation). */
 typedef struct hone_epoch {
     double loss, accuracy, validation_loss, validation_accuracy, seconds;
-    const double *metrics, *validation_metrics; /* n_metrics of the history each, over the epoch's batches as it went */
+    const double *metrics, *validation_metrics; /* n_metrics of the history each, over the epoch's batches as it went; the
+                                                   weighted ones after the others */
 } hone_epoch;
 /* An entry an epoch; owned by whoever called hone_fit. */
 typedef struct hone_history {
@@ -60,6 +63,9 @@ typedef struct hone_history {
     double *values;            /* behind the epochs' metrics */
 } hone_history;
 HONE_API void hone_history_free(hone_history *history); /* NULL is allowed */
+/* A quantity of an epoch by name: "loss", "accuracy", a metric's, and each behind "val_" for what was held out; NaN: there is
+   none. */
+HONE_API double hone_epoch_value(const hone_model *model, const hone_epoch *result, const char *name);
 
 /* Called after each epoch; false ends the training. */
 typedef bool (*hone_epoch_fn)(void *user, hone_model *model, size_t epoch, const hone_epoch *result);
@@ -93,8 +99,10 @@ typedef struct hone_fit_opts {
     int epochs;              /* default 1 */
     int batch_size;          /* default 32 */
     int accumulate;          /* micro-batches of batch_size a step; default 1. Exact: the loss is the mean over all */
-    double validation_split; /* the last share of the rows is held out (before shuffling, as Keras does) */
-    const hone_tensor *validation_x, *validation_y; /* or these */
+    double validation_split; /* the last share of the rows is held out (before shuffling, as Keras does), unless */
+    const hone_tensor *validation_x, *validation_y; /* these are given, */
+    const hone_tensor *validation_sample_weights;   /* real [rows]: of those rows, in the loss and the weighted metrics */
+    hone_loader *validation_loader; /* or an epoch of these (always that of number 0), in their own batches */
     const hone_schedule *schedule; /* of the learning rate, in steps from 0 on; default: it stays. peak 0: the optimizer's, total
                                       0: the steps of this call. A plateau is told the validation loss of each epoch, or the
                                       loss. Afterwards the optimizer has its own learning rate again */
@@ -117,7 +125,7 @@ typedef struct hone_fit_opts {
     .n_callbacks = sizeof((hone_callback *const[]){__VA_ARGS__}) / sizeof(hone_callback *)
 /* Trains on x [rows, ...], y [rows, ...]. *history (may be NULL) is owned by the caller. CANCELLED after hone_cancel,
    NUMERIC when the loss is not finite (named layer in the message; parameters are those of the last good step). Weighted
-   losses are summed and divided by the number of examples, as in Keras; accuracy and metrics are not weighted. */
+   losses are summed and divided by the number of examples, as in Keras; of the metrics only the weighted ones know of weights. */
 HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
                                   const hone_fit_opts *opts);
 #define hone_fit(...)                                                                                        \
@@ -135,8 +143,16 @@ HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, cons
 /* The metrics of hone_compile over all rows, in their order, into values[n]; n must be how many there are. */
 HONE_API hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,
                                            size_t n, double *values);
+/* Both on the examples of a loader (epoch 0): n is 0, or how many metrics there are. */
+HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n,
+                                          double *values);
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
+
+/* Running statistics of all batch norms anew: the mean of those of x's batches, which run as in training (dropout too) but leave the
+   weights. For weights that were averaged (hone_ema_swap), as torch.optim.swa_utils.update_bn. STATE for a model that has no
+   parameters yet; INVALID; on error they are as before. */
+HONE_API hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size);
 
 /* One optimizer step on x [rows, ...], y [rows, ...] as one batch; *loss (may be NULL) and *accuracy (may be NULL) are those
    before it. What hone_fit does for a batch, for loops of one's own: Keras's train_on_batch. Errors as of hone_fit. */
@@ -150,14 +166,15 @@ HONE_API hone_optimizer *hone_model_optimizer(hone_model *model);
 
 /* ---- callbacks: semantics and defaults are Keras 3's --------------------------------------------------- */
 
-/* Quantities to watch ("monitor"): "loss", "accuracy", "val_loss" (the default), "val_accuracy"; an epoch in which it is NaN
-   (nothing is validated) counts as no improvement. Each function below gives a callback that the caller frees with
-   hone_callback_free after the training (a later hone_fit begins afresh); NULL on error (sticky): INVALID, MEMORY. */
+/* Quantities to watch ("monitor"): any that hone_epoch_value knows, "val_loss" by default; an epoch in which it is NaN (nothing is
+   validated) counts as no improvement. A name that the model does not have ends the training as it begins: INVALID. Each function
+   below gives a callback that the caller frees with hone_callback_free after the training (a later hone_fit begins afresh); NULL
+   on error (sticky): INVALID, MEMORY. */
 HONE_API void hone_callback_free(hone_callback *callback); /* NULL is allowed */
 
 /* What is better. */
 typedef enum hone_monitor_mode {
-    HONE_MONITOR_AUTO, /* larger when the name ends in "accuracy", else smaller */
+    HONE_MONITOR_AUTO, /* smaller for losses and errors, larger for accuracy and its kin: hone_metric_larger_is_better */
     HONE_MONITOR_MIN,
     HONE_MONITOR_MAX
 } hone_monitor_mode;
@@ -198,13 +215,14 @@ typedef struct hone_plateau_opts {
     size_t struct_size;
     const char *monitor;
     double factor;            /* the learning rate is multiplied by this; default 0.1 */
-    int patience;             /* epochs without improvement; default 10 */
+    int patience;             /* epochs without improvement after which it falls; default 10 */
     hone_monitor_mode mode;
     double min_delta;         /* default 1e-4; HONE_ZERO for none */
     int cooldown;             /* epochs after a reduction that do not count; default 0 */
     double min_learning_rate; /* default 0 */
 } hone_plateau_opts;
-/* Lowers the learning rate when monitor has not improved for `patience` epochs. */
+/* Lowers the learning rate when monitor has not improved for `patience` epochs, as keras.callbacks.ReduceLROnPlateau: by min_delta,
+   a difference. PyTorch's rule, which reduces an epoch later and compares by a share, is HONE_SCHEDULE_PLATEAU (optim.h). */
 HONE_API hone_callback *hone_reduce_lr_on_plateau_opt(hone_ctx *ctx, const hone_plateau_opts *opts);
 #define hone_reduce_lr_on_plateau(...)                                                                       \
     HONE_OPTS1(hone_reduce_lr_on_plateau_opt, hone_plateau_opts, __VA_ARGS__, .struct_size = sizeof(hone_plateau_opts))
@@ -214,12 +232,12 @@ typedef double (*hone_epoch_rate_fn)(void *user, int epoch, double learning_rate
 /* Sets the learning rate at the beginning of each epoch. INVALID during the training for one that is negative or not finite. */
 HONE_API hone_callback *hone_learning_rate_scheduler(hone_ctx *ctx, hone_epoch_rate_fn rate, void *user);
 
-/* Writes a line an epoch: epoch (from 0), accuracy, learning_rate, loss, val_accuracy, val_loss; those that the first epoch
-   does not have are left out. append: goes on in a file that exists, without a second header. */
+/* Writes a line an epoch: epoch (from 0), then accuracy, learning_rate, loss, val_accuracy, val_loss and the metrics by the
+   alphabet; those that the first epoch does not have are left out. append: goes on in a file that exists, without a second header. */
 HONE_API hone_callback *hone_csv_logger(hone_ctx *ctx, const char *path, bool append);
 
-/* Curves for TensorBoard: epoch_loss, epoch_accuracy and epoch_learning_rate in folder/train, epoch_loss and epoch_accuracy of
-   what is held out in folder/validation, by epoch; and with update_steps > 0 every so many steps batch_loss, by step. */
+/* Curves for TensorBoard: epoch_loss, epoch_accuracy, epoch_<metric> and epoch_learning_rate in folder/train, those of what is
+   held out in folder/validation, by epoch; and with update_steps > 0 every so many steps batch_loss, by step. */
 HONE_API hone_callback *hone_tensorboard(hone_ctx *ctx, const char *folder, int update_steps);
 
 /* A parameter's L2 norms after a step: of its values and of the gradient that the step used. */
@@ -227,6 +245,28 @@ typedef void (*hone_norm_fn)(void *user, uint64_t step, const char *parameter, d
 /* Tells the norms of every trained parameter each `steps` steps. (A loss or a gradient that is not finite ends the training
    with the name of the first layer where it is: hone_fit.) */
 HONE_API hone_callback *hone_norm_monitor(hone_ctx *ctx, int steps, hone_norm_fn tell, void *user);
+
+/* L2 norms of a layer in a step; NaN where it has nothing of the kind. */
+typedef struct hone_layer_norms {
+    const char *layer;         /* its dotted name; "" for what no layer but the model's own records: the loss */
+    double output;             /* of what its last op gave, in the step's last micro-batch */
+    double weights, gradients; /* of the trained parameters that are its own (not its children's) after the step, of their gradients */
+} hone_layer_norms;
+/* Tells all layers of a step, in the order in which they first ran; the names live as long as the callback. */
+typedef void (*hone_layer_norms_fn)(void *user, uint64_t step, size_t n, const hone_layer_norms *layers);
+typedef struct hone_layer_monitor_opts {
+    size_t struct_size;
+    int steps;                /* looks at every so many steps; default 1 */
+    hone_layer_norms_fn tell; /* default nobody */
+    void *user;
+    const char *path;         /* a CSV file for them: step, layer, output, weights, gradients; default none */
+} hone_layer_monitor_opts;
+/* Looks at every value of a step as it is computed, forwards and backwards, at the price of one more pass over each. The first that
+   is NaN or infinite ends the training with NUMERIC and names its layer and op, also where the loss stays finite (an infinite
+   score behind a softmax). One a training: STATE. */
+HONE_API hone_callback *hone_layer_monitor_opt(hone_ctx *ctx, const hone_layer_monitor_opts *opts);
+#define hone_layer_monitor(...)                                                                              \
+    HONE_OPTS1(hone_layer_monitor_opt, hone_layer_monitor_opts, __VA_ARGS__, .struct_size = sizeof(hone_layer_monitor_opts))
 
 /* ---- choosing ------------------------------------------------------------------------------------------- */
 
@@ -284,8 +324,8 @@ HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowe
 /* Saves the whole model as one safetensors file, which is replaced whole or not at all: weights under their names; what the
    layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
    "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
-   context's seed is the same. UNSUPPORTED, by name, for layers of one's own, upsampling, adaptive_average_pool,
-   sinusoidal_positions, functional models, and optimizers that hone_model_load could not make. Does not stick but for MEMORY. */
+   context's seed is the same, whatever the optimizer, its groups included. UNSUPPORTED, by name, for layers of one's own,
+   upsampling, adaptive_average_pool, sinusoidal_positions and functional models. Does not stick but for MEMORY. */
 HONE_API hone_status hone_model_save(hone_model *model, const char *path);
 /* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
 HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);

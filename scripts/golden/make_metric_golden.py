@@ -2,7 +2,7 @@
 
     python scripts/golden/make_metric_golden.py tests/data/metrics.golden.json
 
-Each case has predictions and targets, as lists, and `results`: [metric, options as hone_metric_opts names them, value]. test_metrics.c
+Each case has predictions and targets, as lists, weights of rows if it has `weights`, and `results`: [metric, options as hone_metric_opts names them, value]. test_metrics.c
 feeds them in batches of several sizes.
 """
 
@@ -92,6 +92,37 @@ def regression(*shape):
     return {"target": target.tolist(), "prediction": answer.tolist(), "results": rows}
 
 
+def weighted():
+    """What rows count: 0 among others, and no whole numbers. The seed is of its own, so that the cases above stay as they are."""
+    weights = np.random.default_rng(5).integers(0, 9, 60) / 4
+    target, p = np.array(of_classes[0]["target"]), np.array(of_classes[0]["prediction"])
+    w = weights.tolist()
+    answer, given = p.argmax(1), {"zero_division": 0, "sample_weight": weights}
+    rows = [["accuracy", {}, sk.accuracy_score(target, answer, sample_weight=weights)]]
+    rows += by_average("precision", lambda a: sk.precision_score(target, answer, average=a, **given))
+    rows += by_average("recall", lambda a: sk.recall_score(target, answer, average=a, **given))
+    rows += by_average("f_beta", lambda a: sk.fbeta_score(target, answer, beta=2, average=a, **given), beta=2)
+    rows += by_average("mean_iou", lambda a: sk.jaccard_score(target, answer, average=a, **given))
+    rows += [["top_k_accuracy", {"k": 2}, sk.top_k_accuracy_score(target, p, k=2, sample_weight=weights)]]
+    loss = sk.log_loss(target, p, sample_weight=weights)
+    rows += [["log_loss", {}, loss], ["perplexity", {}, float(np.exp(loss))]]
+    rows += by_average("average_precision", lambda a: sk.average_precision_score(target, p, average=a, sample_weight=weights))
+    rows += by_average("roc_auc", lambda a: sk.roc_auc_score(target, p, multi_class="ovr", average=a, sample_weight=weights),
+                       ["macro", "weighted"])
+    binary, q = (target == 1).astype(int), p[:, 1]
+    one = [["roc_auc", {}, sk.roc_auc_score(binary, q, sample_weight=weights)],
+           ["average_precision", {}, sk.average_precision_score(binary, q, sample_weight=weights)],
+           ["log_loss", {}, sk.log_loss(binary, q, sample_weight=weights)],
+           ["f1", {}, sk.f1_score(binary, q > 0.5, sample_weight=weights)]]
+    y = 100 + np.random.default_rng(6).normal(size=(60, 2))
+    said, given = y + 0.3 * np.random.default_rng(7).normal(size=(60, 2)), {"sample_weight": weights}
+    errors = [["mae", {}, sk.mean_absolute_error(y, said, **given)], ["mse", {}, sk.mean_squared_error(y, said, **given)],
+              ["rmse", {}, sk.root_mean_squared_error(y, said, **given)], ["r2", {}, sk.r2_score(y, said, **given)]]
+    return [{"target": target.tolist(), "prediction": p.tolist(), "weights": w, "results": rows},
+            {"target": binary.tolist(), "prediction": q.tolist(), "weights": w, "results": one},
+            {"target": y.tolist(), "prediction": said.tolist(), "weights": w, "results": errors}]
+
+
 # Predictions and their references; the first of these for wer and cer.
 TEXTS = [
     ["The cat sat on the mat.", ["The cat is sitting on the mat.", "A cat sat on a mat, quietly."]],
@@ -141,7 +172,8 @@ def report(target, answer, names=None, digits=2, classes=None):
 
 many, of_classes = many_classes(), scores_of_classes()
 golden = {
-    "numbers": [many, two_classes(), *of_classes, single_scores(), labels(), regression(30), regression(30, 3)],
+    "numbers": [many, two_classes(), *of_classes, single_scores(), labels(), regression(30), regression(30, 3),
+                *weighted()],
     "texts": [texts(TEXTS), *(texts([t]) for t in TEXTS[:2] + TEXTS[9:]), texts([["short", ["a short one"]]]), texts([["", [""]]]),
               texts(random_texts(60)), *(texts(random_texts(3)) for _ in range(10))],
     "reports": [report(many["target"], many["prediction"]),

@@ -21,6 +21,8 @@ static inline double hone__choose(double given, double otherwise)
     return given == (double)HONE_ZERO ? 0 : given;
 }
 
+struct hone__exec; /* graph room */
+
 struct hone_ctx {
     atomic_int refs;
     hone_allocator allocator;
@@ -37,6 +39,8 @@ struct hone_ctx {
     void (*free_orphans)(hone_ctx *ctx);
     struct hone_profile *profile; /* graph room: what times the runs; NULL: nothing does */
     uint64_t profiles;            /* made so far */
+    void (*visit)(void *user, const struct hone__exec *exec); /* train room: told of each call that a plan ran; NULL: nobody is */
+    void *visit_user;
 };
 
 /* ---- errors ------------------------------------------------------------------------------------------- */

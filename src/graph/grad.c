@@ -216,6 +216,7 @@ hone_status hone__grad_variables(hone_node *loss)
     adjoints a;
     hone_status status = HONE_OK;
     if (!begin(&a, loss)) status = ctx->status;
+    a.graph->forward_calls = a.calls;
     if (status == HONE_OK) {
         for (size_t i = 0; i < a.graph->n_variables; i++)
             if (is_slot(a.graph->variables[i])) a.wanted[a.graph->variables[i]->id] = true;

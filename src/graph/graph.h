@@ -117,6 +117,7 @@ struct hone_graph {
     const hone_tensor *pending_constant;
     hone_tensor **owned; /* constants and eager values */
     size_t n_owned, owned_capacity;
+    size_t forward_calls; /* those before hone__grad_variables; 0: it was not called */
     int depth; /* of layers being applied */
     int segment, segments, segment_depth; /* of gradient checkpointing: the open one (0: none), how many, begins without an end */
     hone__application *applications;
@@ -279,6 +280,8 @@ size_t hone__plan_length(const hone__plan *plan);
 hone__view *hone__plan_input(hone__plan *plan, int i);        /* dense; filled by the caller before a run */
 const hone__view *hone__plan_output(const hone__plan *plan, int i); /* dense */
 hone_status hone__plan_run(hone__plan *plan, const hone__run_info *info);
+/* Are all values finite (whole numbers are)? *squares: the sum of their squares. Of a dense view, in any order of axes. */
+bool hone__view_squares(const hone__view *view, double *squares);
 /* Runs again and stops at the first call with a value that is not finite; its description into text. false: none. */
 bool hone__plan_find_nonfinite(hone__plan *plan, const hone__run_info *info, char *text, size_t size);
 

@@ -58,22 +58,26 @@ hone_status hone__plan_run(hone__plan *plan, const hone__run_info *info)
             return status;
         }
         if (profiled) hone__profile_mark_exec(plan, i, began);
+        if (plan->ctx->visit) plan->ctx->visit(plan->ctx->visit_user, exec);
     }
     return HONE_OK;
 }
 
-static bool all_finite(const hone__view *view)
+bool hone__view_squares(const hone__view *view, double *squares)
 {
+    *squares = 0;
     if (!view->data || !hone__is_float(view->dtype)) return true;
     int64_t n = hone_shape_count(view->shape);
+    bool finite = true;
     for (int64_t i = 0; i < n; i++) {
         double v = view->dtype == HONE_F64    ? ((const double *)view->data)[i]
                    : view->dtype == HONE_BF16 ? (double)hone__bf16_to_f32(((const uint16_t *)view->data)[i])
                    : view->dtype == HONE_F32  ? (double)((const float *)view->data)[i]
                                               : 0;
-        if (!isfinite(v)) return false;
+        finite &= isfinite(v) != 0;
+        *squares += v * v;
     }
-    return true;
+    return finite;
 }
 
 bool hone__plan_find_nonfinite(hone__plan *plan, const hone__run_info *info, char *text, size_t size)
@@ -85,7 +89,8 @@ bool hone__plan_find_nonfinite(hone__plan *plan, const hone__run_info *info, cha
         if (exec->first_write) exec->accumulate = info->micro_batch > 0;
         if (exec->run(exec) != HONE_OK) return false;
         for (int o = 0; o < exec->n_out && exec->call; o++) {
-            if (all_finite(&exec->out[o])) continue;
+            double squares;
+            if (hone__view_squares(&exec->out[o], &squares)) continue;
             snprintf(text, size, "%s%s%s, output of '%s', has a value that is not finite",
                      exec->call->scope[0] ? "layer '" : "the graph", exec->call->scope,
                      exec->call->scope[0] ? "'" : "", exec->call->op->name);

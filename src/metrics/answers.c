@@ -75,8 +75,26 @@ hone_status hone__answers_read(hone__answers *a, hone_ctx *ctx, const hone_metri
     return HONE_OK;
 }
 
+hone_status hone__answers_weigh(hone__answers *a, hone_ctx *ctx, const hone_tensor *prediction, const hone_tensor *weights)
+{
+    int64_t n = weights ? hone_shape_count(weights->shape) : 0;
+    hone_status status;
+    a->n_weights = 0;
+    if (!weights || !a->rows) return HONE_OK;
+    if (n != a->rows && n != prediction->shape.dim[0])
+        return hone__fail_run(ctx, HONE_SHAPE, "%lld weights don't fit predictions %s: one a row is wanted", (long long)n,
+                              HONE__SHAPE_STR(prediction->shape));
+    if (!read_numbers(ctx, weights, &a->w, &a->w_capacity, &status)) return status;
+    for (int64_t i = 0; i < n; i++)
+        if (!(a->w[i] >= 0 && isfinite(a->w[i])))
+            return hone__fail_run(ctx, HONE_INVALID, "weight %lld is %g; it must be at least 0", (long long)i, a->w[i]);
+    a->n_weights = n;
+    return HONE_OK;
+}
+
 void hone__answers_free(hone_ctx *ctx, hone__answers *a)
 {
+    hone__free(ctx, a->w);
     hone__free(ctx, a->p);
     hone__free(ctx, a->t);
 }

@@ -10,25 +10,25 @@ static double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 double hone__precision(hone__class_count c, double beta)
 {
     (void)beta;
-    return ratio((double)c.right, (double)c.answers);
+    return ratio(c.right, c.answers);
 }
 
 double hone__recall(hone__class_count c, double beta)
 {
     (void)beta;
-    return ratio((double)c.right, (double)c.targets);
+    return ratio(c.right, c.targets);
 }
 
 double hone__f_beta(hone__class_count c, double beta)
 {
     double b2 = beta * beta;
-    return ratio((1 + b2) * (double)c.right, b2 * (double)c.targets + (double)c.answers);
+    return ratio((1 + b2) * c.right, b2 * c.targets + c.answers);
 }
 
 double hone__iou(hone__class_count c, double beta)
 {
     (void)beta;
-    return ratio((double)c.right, (double)(c.targets + c.answers - c.right));
+    return ratio(c.right, c.targets + c.answers - c.right);
 }
 
 double hone__average(const hone__class_count *c, int64_t n, hone_average average, hone__class_score score, double beta)
@@ -39,7 +39,7 @@ double hone__average(const hone__class_count *c, int64_t n, hone_average average
     double sum = 0, weights = 0;
     for (int64_t i = 0; i < n; i++) {
         if (c[i].answers + c[i].targets == 0) continue; /* not met */
-        double weight = average == HONE_AVERAGE_WEIGHTED ? (double)c[i].targets : 1;
+        double weight = average == HONE_AVERAGE_WEIGHTED ? c[i].targets : 1;
         sum += weight * score(c[i], beta);
         weights += weight;
         all = (hone__class_count){all.right + c[i].right, all.answers + c[i].answers, all.targets + c[i].targets};
@@ -55,16 +55,17 @@ hone_status hone__classes_update(hone_metric *m)
     if (status != HONE_OK) return status;
     for (int64_t i = 0; i < n; i++) {
         hone__decision(a, &m->o, i, &answer, &target);
-        if (target >= 0) most = HONE_MAX(most, HONE_MAX(answer, target));
+        if (target >= 0 && hone__weight(a, i, n) > 0) most = HONE_MAX(most, HONE_MAX(answer, target));
     }
     if (!hone__grow(m->ctx, (void **)&m->classes, &m->classes_capacity, (size_t)most + 1, sizeof *m->classes)) return HONE_MEMORY;
     for (; m->n_classes < (size_t)(most + 1); m->n_classes++) m->classes[m->n_classes] = (hone__class_count){0};
     for (int64_t i = 0; i < n; i++) {
+        double weight = hone__weight(a, i, n);
         hone__decision(a, &m->o, i, &answer, &target);
-        if (target < 0) continue;
-        m->classes[answer].answers++;
-        m->classes[target].targets++;
-        if (answer == target) m->classes[answer].right++;
+        if (target < 0 || weight == 0) continue;
+        m->classes[answer].answers += weight;
+        m->classes[target].targets += weight;
+        if (answer == target) m->classes[answer].right += weight;
         m->n++;
     }
     return HONE_OK;
@@ -75,20 +76,25 @@ double hone__classes_result(const hone_metric *m)
     return hone__average(m->classes, (int64_t)m->n_classes, m->o.average, m->type->score, m->o.beta);
 }
 
+/* A decision that is right or not, into a mean. */
+static void add_share(hone_metric *m, bool right, double weight)
+{
+    m->n += weight > 0;
+    m->weight += weight;
+    m->sum += right ? weight : 0;
+}
+
 hone_status hone__accuracy_update(hone_metric *m)
 {
+    int64_t n = hone__decisions(&m->batch, &m->o);
     hone_status status = hone__check_decisions(m->ctx, &m->batch, &m->o, INT64_MAX);
-    for (int64_t i = 0; i < hone__decisions(&m->batch, &m->o) && status == HONE_OK; i++) {
+    for (int64_t i = 0; i < n && status == HONE_OK; i++) {
         int64_t answer, target;
         hone__decision(&m->batch, &m->o, i, &answer, &target);
-        if (target < 0) continue;
-        m->count[0] += answer == target;
-        m->n++;
+        if (target >= 0) add_share(m, answer == target, hone__weight(&m->batch, i, n));
     }
     return status;
 }
-
-double hone__share_result(const hone_metric *m) { return (double)m->count[0] / (double)m->n; }
 
 /* Is the target's score among the k highest? Of equal ones the later class is higher, as in scikit-learn. */
 hone_status hone__top_k_update(hone_metric *m)
@@ -104,8 +110,7 @@ hone_status hone__top_k_update(hone_metric *m)
         hone__decision(a, &rows, r, &answer, &target);
         if (target < 0) continue;
         for (int64_t c = 0; c < a->width; c++) higher += p[c] > p[target] || (p[c] == p[target] && c > target);
-        m->count[0] += higher < m->o.k;
-        m->n++;
+        add_share(m, higher < m->o.k, hone__weight(a, r, a->rows));
     }
     return status;
 }

@@ -108,8 +108,8 @@ static void write_report(report *r, const hone_confusion *c, const hone__class_c
         if (!names && counts[i].answers + counts[i].targets == 0) continue;
         snprintf(number, sizeof number, "%lld", (long long)i);
         for (int s = 0; s < 3; s++) macro[s] += score[s] = scores[s](counts[i], 1);
-        numbers_line(r, names ? names[i] : number, score, counts[i].targets);
-        right += counts[i].right, all += counts[i].targets, lines++;
+        numbers_line(r, names ? names[i] : number, score, (int64_t)counts[i].targets);
+        right += (int64_t)counts[i].right, all += (int64_t)counts[i].targets, lines++;
     }
     r->ok = r->ok && hone__buffer_print(r->ctx, &r->text, "\n");
     name_line(r, "accuracy");
@@ -138,7 +138,7 @@ char *hone_classification_report(const hone_confusion *c, const char *const *nam
     if (!counts) return NULL;
     for (int64_t t = 0; t < c->classes; t++)
         for (int64_t a = 0; a < c->classes; a++) {
-            int64_t n = c->counts[t * c->classes + a];
+            double n = (double)c->counts[t * c->classes + a];
             counts[t].targets += n, counts[a].answers += n;
             if (t == a) counts[t].right += n;
         }

@@ -4,8 +4,8 @@
 #include <math.h>
 
 static const hone__metric_type types[] = {
-    {.name = "accuracy", .update = hone__accuracy_update, .result = hone__share_result},
-    {.name = "top_k_accuracy", .update = hone__top_k_update, .result = hone__share_result},
+    {.name = "accuracy", .update = hone__accuracy_update, .result = hone__mean_result},
+    {.name = "top_k_accuracy", .update = hone__top_k_update, .result = hone__mean_result},
     {.name = "precision", .update = hone__classes_update, .result = hone__classes_result, .score = hone__precision},
     {.name = "recall", .update = hone__classes_update, .result = hone__classes_result, .score = hone__recall},
     {.name = "f1", .update = hone__classes_update, .result = hone__classes_result, .score = hone__f_beta},
@@ -13,16 +13,16 @@ static const hone__metric_type types[] = {
     {.name = "mean_iou", .update = hone__classes_update, .result = hone__classes_result, .score = hone__iou},
     {.name = "roc_auc", .update = hone__ranking_update, .result = hone__roc_auc_result},
     {.name = "average_precision", .update = hone__ranking_update, .result = hone__average_precision_result},
-    {.name = "log_loss", .update = hone__log_loss_update, .result = hone__mean_result},
-    {.name = "perplexity", .update = hone__perplexity_update, .result = hone__perplexity_result},
-    {.name = "mae", .update = hone__columns_update, .result = hone__mae_result, .columns = true},
-    {.name = "mse", .update = hone__columns_update, .result = hone__mse_result, .columns = true},
-    {.name = "rmse", .update = hone__columns_update, .result = hone__rmse_result, .columns = true},
+    {.name = "log_loss", .update = hone__log_loss_update, .result = hone__mean_result, .smaller = true},
+    {.name = "perplexity", .update = hone__perplexity_update, .result = hone__perplexity_result, .smaller = true},
+    {.name = "mae", .update = hone__columns_update, .result = hone__mae_result, .columns = true, .smaller = true},
+    {.name = "mse", .update = hone__columns_update, .result = hone__mse_result, .columns = true, .smaller = true},
+    {.name = "rmse", .update = hone__columns_update, .result = hone__rmse_result, .columns = true, .smaller = true},
     {.name = "r2", .update = hone__columns_update, .result = hone__r2_result, .columns = true},
     {.name = "bleu", .text = hone__bleu_text, .result = hone__bleu_result},
     {.name = "rouge_l", .text = hone__rouge_l_text, .result = hone__mean_result},
-    {.name = "wer", .text = hone__wer_text, .result = hone__error_rate_result},
-    {.name = "cer", .text = hone__cer_text, .result = hone__error_rate_result},
+    {.name = "wer", .text = hone__wer_text, .result = hone__error_rate_result, .smaller = true},
+    {.name = "cer", .text = hone__cer_text, .result = hone__error_rate_result, .smaller = true},
 };
 
 static const hone__metric_type *find(hone_ctx *ctx, const char *name)
@@ -52,11 +52,18 @@ hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_met
                    name);
         return NULL;
     }
+    const char *called = o.name ? o.name : type->name;
+    if (!*called || strlen(called) > sizeof ((hone_metric *)0)->name - 1) {
+        hone__fail(ctx, HONE_INVALID, "metric '%s': its name must have 1 to 63 bytes, not '%.100s'", name, called);
+        return NULL;
+    }
     hone_metric *m = hone__calloc(ctx, 1, sizeof *m);
     if (!m) return NULL;
     m->ctx = hone_ctx_retain(ctx);
     m->type = type;
     m->o = o;
+    m->o.name = NULL;
+    strcpy(m->name, called);
     return m;
 }
 
@@ -64,7 +71,7 @@ hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_met
 void hone_metric_reset(hone_metric *m)
 {
     m->n = 0;
-    m->sum = 0;
+    m->weight = m->sum = 0;
     memset(m->count, 0, sizeof m->count);
     m->n_classes = m->n_columns = m->width = 0;
 }
@@ -78,20 +85,29 @@ void hone_metric_free(hone_metric *m)
     hone__free(ctx, m->columns);
     hone__free(ctx, m->scores);
     hone__free(ctx, m->labels);
+    hone__free(ctx, m->weights);
     hone__free(ctx, m);
     hone_ctx_release(ctx);
 }
 
-const char *hone_metric_name(const hone_metric *m) { return m->type->name; }
+const char *hone_metric_name(const hone_metric *m) { return m->name; }
+bool hone_metric_larger_is_better(const hone_metric *m) { return !m->type->smaller; }
 
 hone_status hone_metric_update(hone_metric *m, const hone_tensor *prediction, const hone_tensor *target)
+{
+    return hone_metric_update_weighted(m, prediction, target, NULL);
+}
+
+hone_status hone_metric_update_weighted(hone_metric *m, const hone_tensor *prediction, const hone_tensor *target,
+                                        const hone_tensor *weights)
 {
     if (!hone__ok(m->ctx)) return hone_ctx_status(m->ctx);
     if (!m->type->update)
         return hone__fail_run(m->ctx, HONE_STATE, "metric '%s' compares texts: call hone_metric_update_text", m->type->name);
     hone_status status = hone__answers_read(&m->batch, m->ctx, &m->o, m->type->columns, prediction, target);
+    if (status == HONE_OK) status = hone__answers_weigh(&m->batch, m->ctx, prediction, weights);
     if (status == HONE_OK) status = m->type->update(m);
-    if (status != HONE_OK) hone__error_prefix(m->ctx, "metric '%s'", m->type->name);
+    if (status != HONE_OK) hone__error_prefix(m->ctx, "metric '%s'", m->name);
     return status;
 }
 

@@ -15,11 +15,21 @@ typedef struct hone__answers {
     double epsilon;      /* of the predictions' dtype */
     double *p, *t;
     size_t p_capacity, t_capacity;
+    double *w; /* [n_weights], each of rows / n_weights rows; n_weights 0: all 1 */
+    int64_t n_weights;
+    size_t w_capacity;
 } hone__answers;
 /* Reads both; columns: [rows, columns] as they stand, for regression. Errors don't stick (but MEMORY). */
 hone_status hone__answers_read(hone__answers *a, hone_ctx *ctx, const hone_metric_opts *o, bool columns,
                                const hone_tensor *prediction, const hone_tensor *target);
 void hone__answers_free(hone_ctx *ctx, hone__answers *a);
+/* Of a batch that has been read. NULL: 1 each. */
+hone_status hone__answers_weigh(hone__answers *a, hone_ctx *ctx, const hone_tensor *prediction, const hone_tensor *weights);
+/* What the i-th of n rows (or decisions) counts. */
+static inline double hone__weight(const hone__answers *a, int64_t i, int64_t n)
+{
+    return a->n_weights ? a->w[i / (n / a->n_weights)] : 1;
+}
 /* Decisions: rows, or with opts.elementwise and targets like predictions each element. */
 int64_t hone__decisions(const hone__answers *a, const hone_metric_opts *o);
 /* Of decision i the class answered and that of the target, below 0: to be left out. */
@@ -29,9 +39,9 @@ hone_status hone__check_decisions(hone_ctx *ctx, const hone__answers *a, const h
 
 /* ---- metrics ------------------------------------------------------------------------------------------------- */
 
-/* Of one class: right answers, all answers, all targets. */
+/* Of one class: right answers, all answers, all targets; sums of weights. */
 typedef struct hone__class_count {
-    int64_t right, answers, targets;
+    double right, answers, targets;
 } hone__class_count;
 double hone__precision(hone__class_count c, double beta); /* beta is not looked at, by this and the next */
 double hone__recall(hone__class_count c, double beta);
@@ -51,17 +61,19 @@ struct hone_metric {
     hone_ctx *ctx;
     const hone__metric_type *type;
     hone_metric_opts o; /* with defaults in place */
+    char name[64];
     hone__answers batch;
     int64_t n;          /* decisions, rows or texts so far */
-    double sum;
-    int64_t count[10];  /* right answers; edits and words; BLEU's: see bleu.c */
+    double weight, sum; /* of those, 1 each without weights; of right answers, logarithms, F-measures */
+    int64_t count[10];  /* edits and words; BLEU's: see bleu.c */
     hone__class_count *classes;
     size_t n_classes, classes_capacity;
     hone__column *columns;
     size_t n_columns, columns_capacity;
     double *scores;     /* [n, width], and whether each belongs to its class */
     unsigned char *labels;
-    size_t width, scores_capacity, labels_capacity;
+    double *weights;    /* [n] */
+    size_t width, scores_capacity, labels_capacity, weights_capacity;
 };
 
 typedef hone_status (*hone__metric_update_fn)(hone_metric *m);
@@ -73,18 +85,18 @@ struct hone__metric_type {
     double (*result)(const hone_metric *m);
     hone__class_score score; /* of precision and its kin */
     bool columns;
+    bool smaller; /* is better */
 };
 
 /* classes.c */
 hone_status hone__accuracy_update(hone_metric *m);
 hone_status hone__top_k_update(hone_metric *m);
-double hone__share_result(const hone_metric *m); /* count[0] / n */
 hone_status hone__classes_update(hone_metric *m);
 double hone__classes_result(const hone_metric *m);
 /* values.c */
 hone_status hone__log_loss_update(hone_metric *m);
 hone_status hone__perplexity_update(hone_metric *m);
-double hone__mean_result(const hone_metric *m); /* sum / n */
+double hone__mean_result(const hone_metric *m); /* sum / weight */
 double hone__perplexity_result(const hone_metric *m);
 hone_status hone__columns_update(hone_metric *m);
 double hone__mae_result(const hone_metric *m);

@@ -19,12 +19,15 @@ hone_status hone__ranking_update(hone_metric *m)
         if (isnan(a->p[i])) return hone__fail_run(m->ctx, HONE_NUMERIC, "score %lld is NaN", (long long)i);
     size_t most = before + (size_t)a->rows * width;
     if (!hone__grow(m->ctx, (void **)&m->scores, &m->scores_capacity, most, sizeof *m->scores) ||
-        !hone__grow(m->ctx, (void **)&m->labels, &m->labels_capacity, most, sizeof *m->labels))
+        !hone__grow(m->ctx, (void **)&m->labels, &m->labels_capacity, most, sizeof *m->labels) ||
+        !hone__grow(m->ctx, (void **)&m->weights, &m->weights_capacity, most / width, sizeof *m->weights))
         return HONE_MEMORY;
     for (int64_t r = 0; r < a->rows; r++) {
+        double weight = hone__weight(a, r, a->rows);
         int64_t answer, target;
         hone__decision(a, &by_row, r, &answer, &target);
-        if (target < 0) continue;
+        if (target < 0 || weight == 0) continue;
+        m->weights[(size_t)m->n + rows] = weight;
         for (size_t c = 0; c < width; c++) {
             size_t from = (size_t)r * width + c, to = before + rows * width + c;
             m->scores[to] = a->p[from];
@@ -40,7 +43,7 @@ hone_status hone__ranking_update(hone_metric *m)
 /* ---- one class against the rest ---- */
 
 typedef struct scored {
-    double score;
+    double score, weight;
     bool label;
 } scored;
 
@@ -50,55 +53,62 @@ static int higher_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Column `of` (below 0: all of them together), sorted: *n and how many belong. NULL: memory (sticky). */
-static scored *sorted(const hone_metric *m, int64_t of, size_t *n, size_t *positives)
+/* How much of a column belongs to its class and how much does not: weights, or numbers of rows. */
+typedef struct amounts {
+    double positives, negatives;
+} amounts;
+
+/* Column `of` (below 0: all of them together), sorted: *n of them. NULL: memory (sticky). */
+static scored *sorted(const hone_metric *m, int64_t of, size_t *n, amounts *all)
 {
     size_t step = of < 0 ? 1 : m->width, from = of < 0 ? 0 : (size_t)of;
     *n = (size_t)m->n * m->width / step;
-    *positives = 0;
+    *all = (amounts){0};
     scored *s = hone__alloc(m->ctx, *n * sizeof *s);
     for (size_t i = 0; i < *n && s; i++) {
-        s[i] = (scored){m->scores[from + i * step], m->labels[from + i * step] != 0};
-        *positives += s[i].label;
+        size_t at = from + i * step;
+        s[i] = (scored){m->scores[at], m->weights[at / m->width], m->labels[at] != 0};
+        *(s[i].label ? &all->positives : &all->negatives) += s[i].weight;
     }
     if (s) qsort(s, *n, sizeof *s, higher_first);
     return s;
 }
 
-/* Counts of those at or above the next lower threshold; false: there is none. */
+/* Those at or above the next lower threshold; false: there is none. */
 typedef struct threshold {
-    size_t at, true_positives, false_positives;
+    size_t at;
+    double true_positives, false_positives;
 } threshold;
 static bool lower(const scored *s, size_t n, threshold *t)
 {
     if (t->at >= n) return false;
     double score = s[t->at].score;
-    for (; t->at < n && s[t->at].score == score; t->at++) {
-        t->true_positives += s[t->at].label;
-        t->false_positives += !s[t->at].label;
-    }
+    for (; t->at < n && s[t->at].score == score; t->at++)
+        *(s[t->at].label ? &t->true_positives : &t->false_positives) += s[t->at].weight;
     return true;
 }
 
-static double roc_auc(const scored *s, size_t n, size_t positives)
+static double roc_auc(const scored *s, size_t n, amounts all)
 {
-    double area = 0, negatives = (double)(n - positives);
+    double area = 0;
     threshold before = {0}, t = {0};
     for (; lower(s, n, &t); before = t)
-        area += (double)(t.false_positives - before.false_positives) * (double)(t.true_positives + before.true_positives) / 2;
-    return positives && positives < n ? area / ((double)positives * negatives) : NAN;
+        area += (t.false_positives - before.false_positives) * (t.true_positives + before.true_positives) / 2;
+    return all.positives > 0 && all.negatives > 0 ? area / (all.positives * all.negatives) : NAN;
 }
 
-static double average_precision(const scored *s, size_t n, size_t positives)
+static double precision(threshold t) { return t.true_positives / (t.true_positives + t.false_positives); }
+
+static double average_precision(const scored *s, size_t n, amounts all)
 {
     double sum = 0;
     threshold before = {0}, t = {0};
     for (; lower(s, n, &t); before = t)
-        sum += (double)(t.true_positives - before.true_positives) * (double)t.true_positives / (double)t.at;
-    return positives ? sum / (double)positives : 0;
+        sum += (t.true_positives - before.true_positives) * precision(t);
+    return all.positives > 0 ? sum / all.positives : 0;
 }
 
-static double average(const hone_metric *m, double (*score)(const scored *s, size_t n, size_t positives))
+static double average(const hone_metric *m, double (*score)(const scored *s, size_t n, amounts all))
 {
     hone_average kind = m->o.average;
     if (kind == HONE_AVERAGE_AUTO) kind = m->width <= 2 && !m->o.elementwise ? HONE_AVERAGE_BINARY : HONE_AVERAGE_MACRO;
@@ -109,11 +119,12 @@ static double average(const hone_metric *m, double (*score)(const scored *s, siz
         from = -1, to = 0;
     double sum = 0, weights = 0;
     for (int64_t c = from; c < to; c++) {
-        size_t n, positives;
-        scored *s = sorted(m, c, &n, &positives);
+        size_t n;
+        amounts all;
+        scored *s = sorted(m, c, &n, &all);
         if (!s) return NAN;
-        double weight = kind == HONE_AVERAGE_WEIGHTED && width > 1 ? (double)positives : 1;
-        if (weight > 0) sum += weight * score(s, n, positives);
+        double weight = kind == HONE_AVERAGE_WEIGHTED && width > 1 ? all.positives : 1;
+        if (weight > 0) sum += weight * score(s, n, all);
         weights += weight;
         hone__free(m->ctx, s);
     }
@@ -135,18 +146,19 @@ hone_status hone_metric_curve(hone_metric *m, int64_t of, size_t *n, double **x,
     if (!m->n || of < 0 || of >= (int64_t)m->width)
         return hone__fail_run(ctx, HONE_INVALID, "metric '%s': there is no column %lld, but %zu", m->type->name, (long long)of,
                               m->n ? m->width : (size_t)0);
-    size_t count, positives, points = 0;
-    scored *s = sorted(m, of, &count, &positives);
+    size_t count, points = 0;
+    amounts all;
+    scored *s = sorted(m, of, &count, &all);
     double *xs = s ? hone__alloc(ctx, (count + 1) * sizeof *xs) : NULL, *ys = xs ? hone__alloc(ctx, (count + 1) * sizeof *ys) : NULL;
     hone_status status = ys ? HONE_OK : hone_ctx_status(ctx);
-    if (ys && (!positives || (roc && positives == count)))
+    if (ys && (!(all.positives > 0) || (roc && !(all.negatives > 0))))
         status = hone__fail_run(ctx, HONE_INVALID, "metric '%s': column %lld has targets of one kind only", m->type->name, (long long)of);
     if (status == HONE_OK) {
         if (roc) xs[0] = ys[0] = 0, points = 1;
         for (threshold t = {0}; lower(s, count, &t); points++) {
-            double recall = (double)t.true_positives / (double)positives;
-            xs[points] = roc ? (double)t.false_positives / (double)(count - positives) : recall;
-            ys[points] = roc ? recall : (double)t.true_positives / (double)t.at;
+            double recall = t.true_positives / all.positives;
+            xs[points] = roc ? t.false_positives / all.negatives : recall;
+            ys[points] = roc ? recall : precision(t);
         }
         *n = points, *x = xs, *y = ys;
     } else {

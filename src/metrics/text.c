@@ -99,7 +99,7 @@ hone_status hone__rouge_l_text(hone_metric *m, const char *prediction, size_t n,
         double same = (double)common(texts.id + texts.start[r], length, texts.id, words, row);
         if (same > 0) best = HONE_MAX(best, 2 * same / (double)(words + length)); /* 2 p r / (p + r) */
     }
-    if (row) m->sum += best, m->n++;
+    if (row) m->sum += best, m->weight++, m->n++;
     hone__free(m->ctx, row);
     hone__texts_free(m->ctx, &texts);
     return row ? HONE_OK : HONE_MEMORY;

@@ -5,7 +5,7 @@
 
 /* ---- probabilities ---- */
 
-/* The sum over rows of -t log p: p cut to [least, 1 - least]. */
+/* The weighted sum over rows of -t log p: p cut to [least, 1 - least]. */
 static hone_status add_logs(hone_metric *m, double least)
 {
     const hone__answers *a = &m->batch;
@@ -17,18 +17,20 @@ static hone_status add_logs(hone_metric *m, double least)
     if (status != HONE_OK) return status;
     for (int64_t r = 0; r < a->rows; r++) {
         const double *p = a->p + r * a->width;
+        double weight = hone__weight(a, r, a->rows);
         int64_t answer, target;
         hone__decision(a, &rows, r, &answer, &target);
-        if (target < 0) continue;
+        if (target < 0 || weight == 0) continue;
         if (a->one_hot) {
             for (int64_t c = 0; c < a->width; c++) {
                 double t = a->t[r * a->width + c];
-                if (t != 0) m->sum -= t * log(fmin(fmax(p[c], least), 1 - least));
+                if (t != 0) m->sum -= weight * t * log(fmin(fmax(p[c], least), 1 - least));
             }
         } else {
             double q = single ? (target ? p[0] : 1 - p[0]) : p[target];
-            m->sum -= log(fmin(fmax(q, least), 1 - least));
+            m->sum -= weight * log(fmin(fmax(q, least), 1 - least));
         }
+        m->weight += weight;
         m->n++;
     }
     return HONE_OK;
@@ -36,7 +38,7 @@ static hone_status add_logs(hone_metric *m, double least)
 
 hone_status hone__log_loss_update(hone_metric *m) { return add_logs(m, m->batch.epsilon); }
 hone_status hone__perplexity_update(hone_metric *m) { return add_logs(m, 0); }
-double hone__mean_result(const hone_metric *m) { return m->sum / (double)m->n; }
+double hone__mean_result(const hone_metric *m) { return m->sum / m->weight; }
 double hone__perplexity_result(const hone_metric *m) { return exp(hone__mean_result(m)); }
 
 /* ---- regression ---- */
@@ -51,37 +53,40 @@ hone_status hone__columns_update(hone_metric *m)
     if (!hone__grow(m->ctx, (void **)&m->columns, &m->columns_capacity, width, sizeof *m->columns)) return HONE_MEMORY;
     for (; m->n_columns < width; m->n_columns++) m->columns[m->n_columns] = (hone__column){0};
     for (int64_t r = 0; r < a->rows; r++) {
+        double weight = hone__weight(a, r, a->rows);
+        if (weight == 0) continue;
         m->n++;
+        m->weight += weight;
         for (size_t c = 0; c < width; c++) {
             hone__column *column = &m->columns[c];
             double y = a->t[(size_t)r * width + c], error = a->p[(size_t)r * width + c] - y, away = y - column->mean;
-            column->mean += away / (double)m->n;
-            column->variation += away * (y - column->mean);
-            column->absolute += fabs(error);
-            column->square += error * error;
+            column->mean += weight * away / m->weight;
+            column->variation += weight * away * (y - column->mean);
+            column->absolute += weight * fabs(error);
+            column->square += weight * error * error;
         }
     }
     return HONE_OK;
 }
 
-static double absolute(const hone__column *c, double n) { return c->absolute / n; }
-static double square(const hone__column *c, double n) { return c->square / n; }
-static double root(const hone__column *c, double n) { return sqrt(c->square / n); }
-static double explained(const hone__column *c, double n)
+static double absolute(const hone__column *c, double weight) { return c->absolute / weight; }
+static double square(const hone__column *c, double weight) { return c->square / weight; }
+static double root(const hone__column *c, double weight) { return sqrt(c->square / weight); }
+static double explained(const hone__column *c, double weight)
 {
-    if (n < 2) return NAN;
+    (void)weight;
     if (c->variation == 0) return c->square == 0;
     return 1 - c->square / c->variation;
 }
 
-static double over_columns(const hone_metric *m, double (*of)(const hone__column *c, double n))
+static double over_columns(const hone_metric *m, double (*of)(const hone__column *c, double weight))
 {
     double sum = 0;
-    for (size_t c = 0; c < m->n_columns; c++) sum += of(&m->columns[c], (double)m->n);
+    for (size_t c = 0; c < m->n_columns; c++) sum += of(&m->columns[c], m->weight);
     return sum / (double)m->n_columns;
 }
 
 double hone__mae_result(const hone_metric *m) { return over_columns(m, absolute); }
 double hone__mse_result(const hone_metric *m) { return over_columns(m, square); }
 double hone__rmse_result(const hone_metric *m) { return over_columns(m, root); }
-double hone__r2_result(const hone_metric *m) { return over_columns(m, explained); }
+double hone__r2_result(const hone_metric *m) { return m->n < 2 ? NAN : over_columns(m, explained); }

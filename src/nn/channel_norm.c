@@ -57,6 +57,11 @@ static hone_node *group_forward(hone_layer *self, hone_graph *graph, hone_node *
     return l->groups ? hone_group_norm(in[0], l->groups, gain, bias, l->epsilon) : hone_instance_norm(in[0], gain, bias, l->epsilon);
 }
 
+double *hone__batch_norm_momentum(hone_layer *layer)
+{
+    return layer->forward == batch_forward ? &((channel_norm *)(void *)layer)->momentum : NULL;
+}
+
 static channel_norm *new_norm(hone_ctx *ctx, const char *type, hone_layer_fn forward, double epsilon, bool no_affine)
 {
     channel_norm *l = (channel_norm *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);

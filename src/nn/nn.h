@@ -97,6 +97,9 @@ void hone__free_initials(hone_layer *layer);
 /* The layer's child of that name, a dense layer made when first asked for: its size depends on the input. */
 hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units, const hone_dense_opts *opts);
 
+/* How fast a batch norm's running statistics follow; NULL: it is another layer. */
+double *hone__batch_norm_momentum(hone_layer *layer);
+
 /* ---- what layers are made of, for saving and for making them again: describe.c ---- */
 
 typedef enum hone__field_type {

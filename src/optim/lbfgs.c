@@ -2,6 +2,7 @@
 #include "optim/optim.h"
 
 #include <math.h>
+#include <stdio.h>
 
 typedef struct pair {
     float *y, *s; /* change of the gradient, step; NULL: not made yet */
@@ -9,13 +10,13 @@ typedef struct pair {
 } pair;
 
 typedef struct lbfgs {
-    hone_lbfgs_opts opts; /* defaults filled in */
     int64_t n;            /* elements; 0: nothing is allocated */
     float *gradient[4];   /* at this point, at the last one, and at points of the line search */
     int now, last;        /* which of them */
     float *direction, *origin; /* of the line search */
     pair *pairs, spare;   /* from the oldest on */
     double *alpha;
+    double *numbers; /* [3 + history], for files */
     int n_pairs;
     uint64_t iterations;
     double length, diagonal; /* of the last step; of the first guess of the inverse Hessian */
@@ -193,7 +194,7 @@ static hone_status zoom(search *s, const point *start, int tries, int tried, dou
 {
     int low = bracket[0].loss <= bracket[1].loss ? 0 : 1;
     bool slow = false, done = false;
-    for (; !done && tried < tries && fabs(bracket[1].t - bracket[0].t) * size >= s->l->opts.tolerance_change; tried++) {
+    for (; !done && tried < tries && fabs(bracket[1].t - bracket[0].t) * size >= s->o->search.tolerance_change; tried++) {
         double left = HONE_MIN(bracket[0].t, bracket[1].t), right = HONE_MAX(bracket[0].t, bracket[1].t), rim = 0.1 * (right - left);
         double t = interpolate(&bracket[0], &bracket[1], left, right);
         bool near = HONE_MIN(right - t, t - left) < rim, pushed = near && (slow || t >= right || t <= left);
@@ -218,7 +219,7 @@ static hone_status zoom(search *s, const point *start, int tries, int tried, dou
 static hone_status line_search(search *s, double t, double loss, double slope, point *found)
 {
     point start = {.loss = loss, .slope = slope, .gradient = s->l->now}, bracket[2];
-    int tries = s->l->opts.max_evaluations - s->evaluations, tried;
+    int tries = s->o->search.max_evaluations - s->evaluations, tried;
     bool done;
     hone_status status = find_bracket(s, &start, t, tries, bracket, &tried, &done);
     if (status == HONE_OK && done) *found = bracket[0];
@@ -245,7 +246,7 @@ static hone_status remember(search *s)
     p->ro = 1 / ys;
     l->diagonal = ys / dot(s, p->y, p->y);
     pair next = {0};
-    if (l->n_pairs == l->opts.history) {
+    if (l->n_pairs == s->o->search.history) {
         next = l->pairs[0];
         memmove(l->pairs, l->pairs + 1, (size_t)--l->n_pairs * sizeof *l->pairs);
     }
@@ -288,14 +289,14 @@ static void release(hone_optimizer *o)
     forget(o);
     hone__free(o->ctx, l->pairs);
     hone__free(o->ctx, l->alpha);
+    hone__free(o->ctx, l->numbers);
     hone__free(o->ctx, l);
 }
 
 /* Memory for what is trained now; when that has changed the history is of no use. */
-static hone_status need_vectors(search *s)
+static hone_status need_vectors(hone_optimizer *o)
 {
-    hone_optimizer *o = s->o;
-    lbfgs *l = s->l;
+    lbfgs *l = o->own;
     int64_t n = (int64_t)hone__optim_ranges(o, true, count_range, NULL);
     if (l->n == n) return HONE_OK;
     forget(o);
@@ -316,7 +317,7 @@ static double first_length(const search *s, double rate)
 static hone_status iterate(search *s, double *loss, bool last, bool *more)
 {
     lbfgs *l = s->l;
-    const hone_lbfgs_opts *opts = &l->opts;
+    const hone_lbfgs_opts *opts = &s->o->search;
     double rate = s->o->v.learning_rate, before = *loss;
     *more = false;
     hone_status status = l->iterations++ ? remember(s) : HONE_OK;
@@ -355,25 +356,81 @@ static hone_status minimize(hone_optimizer *o, hone_model *model, hone_closure_f
     if (status == HONE_OK && !isfinite(loss)) status = hone__fail_run(o->ctx, HONE_NUMERIC, "the loss is %g: no step was made", loss);
     if (status == HONE_OK) status = hone__model_want_gradients(model);
     if (status == HONE_OK) status = hone__optimizer_prepare(o, model);
-    if (status == HONE_OK) status = need_vectors(&s);
+    if (status == HONE_OK) status = need_vectors(o);
     if (status != HONE_OK) return status;
     lbfgs *l = s.l;
     o->steps++;
     if (!l->n) return HONE_OK;
     if (l->iterations) l->now = (l->last + 1) % 4; /* the gradient where the last step ended, anew */
     hone__optim_ranges(o, true, read_gradient, &(walk){.to = l->gradient[l->now]});
-    bool more = largest(&s, l->gradient[l->now]) > l->opts.tolerance_grad;
-    for (int i = 1; more && status == HONE_OK; i++) status = iterate(&s, &loss, i == l->opts.max_iterations, &more);
+    bool more = largest(&s, l->gradient[l->now]) >
+                o->search.tolerance_grad;
+    for (int i = 1; more && status == HONE_OK; i++) status = iterate(&s, &loss, i == o->search.max_iterations, &more);
     return status;
 }
 
-static const hone__rule lbfgs_rule = {.name = "lbfgs", .defaults = {.learning_rate = 1}, .minimize = minimize, .release = release};
+/* ---- files: scalars and each pair's ro; the last gradient and direction; the pairs ---- */
+
+enum { SCALARS = 3 };
+
+static bool kept(const hone_optimizer *o, size_t i, hone__kept *to)
+{
+    lbfgs *l = o->own;
+    if (!o->steps || i > (l->n ? 2 + 2 * (size_t)l->n_pairs : 0)) return false;
+    *to = (hone__kept){.dtype = i ? HONE_F32 : HONE_F64, .count = i ? l->n : SCALARS + l->n_pairs};
+    if (i == 0) {
+        memcpy(l->numbers, (double[SCALARS]){(double)l->iterations, l->length, l->diagonal}, SCALARS * sizeof *l->numbers);
+        for (int p = 0; p < l->n_pairs; p++) l->numbers[SCALARS + p] = l->pairs[p].ro;
+        strcpy(to->name, "numbers");
+        to->data = l->numbers;
+    } else if (i < 3) {
+        strcpy(to->name, i == 1 ? "gradient" : "direction");
+        to->data = i == 1 ? l->gradient[l->last] : l->direction;
+    } else {
+        const pair *p = &l->pairs[(i - 3) / 2];
+        snprintf(to->name, sizeof to->name, "%s.%zu", i % 2 ? "y" : "s", (i - 3) / 2);
+        to->data = i % 2 ? p->y : p->s;
+    }
+    return true;
+}
+
+static hone_status make_room(hone_optimizer *o, const double *numbers, size_t n)
+{
+    lbfgs *l = o->own;
+    bool ok = n >= SCALARS && n - SCALARS <= (size_t)o->search.history && numbers[0] >= 0 && numbers[0] < 9e15;
+    for (size_t i = 0; i < n && ok; i++) ok = isfinite(numbers[i]);
+    if (!ok) return hone__fail(o->ctx, HONE_FORMAT, "lbfgs: the file's state is damaged");
+    forget(o);
+    hone_status status = need_vectors(o);
+    if (status != HONE_OK || !l->n) return status;
+    l->iterations = (uint64_t)numbers[0], l->length = numbers[1], l->diagonal = numbers[2];
+    l->last = 0;
+    for (; l->n_pairs < (int)(n - SCALARS); l->n_pairs++) {
+        pair *p = &l->pairs[l->n_pairs];
+        *p = (pair){.y = vector(o, l->n), .s = vector(o, l->n), .ro = numbers[SCALARS + l->n_pairs]};
+        if (!hone__ok(o->ctx)) return l->n_pairs++, o->ctx->status; /* forget() frees what there is of it */
+    }
+    return HONE_OK;
+}
+
+static hone_optimizer *again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    hone_lbfgs_opts o = like->search;
+    o.struct_size = sizeof o;
+    o.learning_rate = hone__given(like->v.learning_rate, 1);
+    o.tolerance_grad = hone__given(o.tolerance_grad, 1e-7);
+    o.tolerance_change = hone__given(o.tolerance_change, 1e-9);
+    return hone_lbfgs_opt(ctx, &o);
+}
+
+const hone__rule hone__lbfgs_rule = {.name = "lbfgs", .defaults = {.learning_rate = 1}, .minimize = minimize, .release = release,
+                                     .again = again, .kept = kept, .make_room = make_room};
 
 hone_optimizer *hone_lbfgs_opt(hone_ctx *ctx, const hone_lbfgs_opts *opts)
 {
     static const hone_lbfgs_opts none = {0};
     if (!opts) opts = &none;
-    hone_optimizer *o = hone__optimizer_new(ctx, &lbfgs_rule, &(hone__optim_values){.learning_rate = opts->learning_rate});
+    hone_optimizer *o = hone__optimizer_new(ctx, &hone__lbfgs_rule, &(hone__optim_values){.learning_rate = opts->learning_rate});
     if (!o) return NULL;
     hone_lbfgs_opts all = *opts;
     if (!all.max_iterations) all.max_iterations = 20;
@@ -386,11 +443,12 @@ hone_optimizer *hone_lbfgs_opt(hone_ctx *ctx, const hone_lbfgs_opts *opts)
         return hone__optimizer_refuse(o, "max_iterations, max_evaluations and history must be at least 1, tolerances not negative");
     lbfgs *l = o->own = hone__calloc(ctx, 1, sizeof *l);
     if (l) {
-        l->opts = all;
+        o->search = all;
         l->pairs = hone__calloc(ctx, (size_t)all.history, sizeof *l->pairs);
         l->alpha = l->pairs ? hone__calloc(ctx, (size_t)all.history, sizeof *l->alpha) : NULL;
+        l->numbers = l->alpha ? hone__calloc(ctx, (size_t)all.history + SCALARS, sizeof *l->numbers) : NULL;
     }
-    if (l && l->alpha) return o;
+    if (l && l->numbers) return o;
     hone_optimizer_free(o);
     return NULL;
 }

@@ -30,6 +30,14 @@ typedef struct hone__optim_segment {
     int *group; /* of each parameter */
 } hone__optim_segment;
 
+/* Values [count] under a name. */
+typedef struct hone__kept {
+    char name[32];
+    hone_dtype dtype;
+    int64_t count;
+    void *data;
+} hone__kept;
+
 /* A rule is data; most are elementwise and share one loop over merged ranges of a segment. */
 typedef struct hone__rule {
     const char *name;
@@ -56,13 +64,21 @@ typedef struct hone__rule {
     /* Rules that evaluate the loss themselves have this one alone. */
     hone_status (*minimize)(hone_optimizer *optimizer, hone_model *model, hone_closure_fn closure, void *user, double *loss);
     void (*release)(hone_optimizer *optimizer); /* frees `own` */
+    /* A new optimizer with the options of `like`, through its constructor, which checks them; `like` has a rule of that name,
+       and no more than what its users may set. */
+    hone_optimizer *(*again)(hone_ctx *ctx, const hone_optimizer *like);
+    /* What it keeps beside the parameters' states, for files: the i-th, false: no more; the first are `numbers`, f64. And room for
+       as much as these numbers ask for, untrusted; errors stick. NULL: it keeps nothing. */
+    bool (*kept)(const hone_optimizer *optimizer, size_t i, hone__kept *kept);
+    hone_status (*make_room)(hone_optimizer *optimizer, const double *numbers, size_t n);
 } hone__rule;
 
 struct hone_optimizer {
     hone_ctx *ctx;
     const hone__rule *rule;
     hone__optim_values v;
-    bool nesterov, decoupled;
+    bool nesterov, decoupled, centered /* RMSprop */;
+    hone_lbfgs_opts search; /* L-BFGS, defaults filled in */
     double extra;   /* a rule's own: Adagrad's lr_decay, NAdam's momentum_decay, Adafactor's beta2_decay, Muon's adamw_factor */
     double initial; /* of the states (Adagrad) */
     double epsilon2, clip_threshold; /* Adafactor */
@@ -103,6 +119,16 @@ hone_optimizer *hone__optimizer_new(hone_ctx *ctx, const hone__rule *rule, const
 hone_optimizer *hone__optimizer_refuse(hone_optimizer *optimizer, const char *why);
 /* Of a rule with Adam's options; refuses those that it lacks. */
 hone_optimizer *hone__adam_like(hone_ctx *ctx, const hone__rule *rule, const hone_adam_opts *opts);
+/* Such a rule's `again`. */
+hone_optimizer *hone__adam_again(hone_ctx *ctx, const hone_optimizer *like);
+/* A rule of that name, for its `again`; NULL: there is none. */
+const hone__rule *hone__rule_find(const char *name);
+extern const hone__rule hone__lamb_rule, hone__adafactor_rule, hone__muon_rule, hone__lbfgs_rule;
+/* An option that gives `value` where 0 stands for `otherwise`: the inverse of hone__choose. */
+static inline double hone__given(double value, double otherwise)
+{
+    return value == otherwise ? 0 : value == 0 ? (double)HONE_ZERO : value;
+}
 /* State memory for every segment of the model (zeros where new). */
 hone_status hone__optimizer_prepare(hone_optimizer *optimizer, hone_model *model);
 /* At least so many bytes at optimizer->scratch. */
@@ -117,6 +143,12 @@ double hone__optim_pieces(hone_optimizer *optimizer, int64_t count, hone__piece_
 typedef double (*hone__segment_fn)(hone_optimizer *optimizer, const hone__optim_segment *segment, int group, int64_t begin,
                                    int64_t end, void *arg);
 double hone__optim_ranges(hone_optimizer *optimizer, bool all, hone__segment_fn fn, void *arg);
+
+/* What all plateaus share: counts a report. true: there were more than `patience` in a row without progress, those while cooling
+   aside; if the learning rate then falls, hone__plateau_cool. */
+bool hone__plateau_lasts(hone_schedule_reports *reports, bool better, uint64_t patience);
+/* `cooldown` reports from now do not count. */
+void hone__plateau_cool(hone_schedule_reports *reports, uint64_t cooldown);
 
 /* Adam's corrections of bias into step: its rate and root. */
 void hone__adam_constants(hone_optimizer *optimizer, hone__optim_step *step);

@@ -57,18 +57,23 @@ static void adam8_update(const hone_optimizer *o, const hone__optim_group *group
 
 /* ---- the table ---- */
 
+static hone_optimizer *sgd_again(hone_ctx *ctx, const hone_optimizer *like), *adagrad_again(hone_ctx *ctx, const hone_optimizer *like),
+    *adadelta_again(hone_ctx *ctx, const hone_optimizer *like), *rmsprop_again(hone_ctx *ctx, const hone_optimizer *like);
+static const double MOMENTUM_DECAY = 4e-3; /* NAdam's default */
+
 #define STATE(name) {name, HONE_F32, 1}
 #define MOMENTS .states = 2, .state = {STATE("exp_avg"), STATE("exp_avg_sq")}
 #define MOMENTS3 .states = 3, .state = {STATE("exp_avg"), STATE("exp_avg_sq"), STATE("max_exp_avg_sq")}
 #define MOMENTS8                                                                                                              \
     .states = 4, .state = {{"exp_avg", HONE_U8, 1}, {"exp_avg_sq", HONE_U8, 1}, {"exp_avg_scale", HONE_F32, HONE__ADAM8_BLOCK}, \
                            {"exp_avg_sq_scale", HONE_F32, HONE__ADAM8_BLOCK}}
-#define ADAM(rate, decay) .defaults = {.learning_rate = rate, .weight_decay = decay, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}
+#define ADAM(rate, decay)                                                                                                     \
+    .again = hone__adam_again, .defaults = {.learning_rate = rate, .weight_decay = decay, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}
 _Static_assert((int)HONE__ADAM8_BLOCK == (int)HONE__SEGMENT_ALIGN, "a block of moments belongs to one parameter");
 
-static const hone__rule sgd = {.name = "sgd", .kind = HONE__SGD, .defaults = {.learning_rate = 0.01}};
+static const hone__rule sgd = {.name = "sgd", .kind = HONE__SGD, .defaults = {.learning_rate = 0.01}, .again = sgd_again};
 static const hone__rule sgd_momentum = {.name = "sgd", .kind = HONE__MOMENTUM, .defaults = {.learning_rate = 0.01}, .states = 1,
-                                        .state = {STATE("momentum")}, .constants = momentum_constants};
+                                        .state = {STATE("momentum")}, .constants = momentum_constants, .again = sgd_again};
 static const hone__rule adam[2][3] = {
     /* plain, amsgrad, eight_bit */
     {{.name = "adam", .kind = HONE__ADAM, ADAM(1e-3, 0), MOMENTS, .constants = hone__adam_constants},
@@ -82,15 +87,15 @@ static const hone__rule nadam = {.name = "nadam", .kind = HONE__ADAM, ADAM(2e-3,
 static const hone__rule radam = {.name = "radam", .kind = HONE__ADAM, ADAM(1e-3, 0), MOMENTS, .constants = radam_constants};
 static const hone__rule adamax = {.name = "adamax", .kind = HONE__ADAMAX, ADAM(2e-3, 0), .states = 2,
                                   .state = {STATE("exp_avg"), STATE("exp_inf")}, .constants = adamax_constants};
-static const hone__rule lion = {.name = "lion", .kind = HONE__LION, .decoupled = true,
+static const hone__rule lion = {.name = "lion", .kind = HONE__LION, .decoupled = true, .again = hone__adam_again,
                                 .defaults = {.learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.99}, .states = 1,
                                 .state = {STATE("exp_avg")}};
 static const hone__rule adagrad = {.name = "adagrad", .kind = HONE__ADAGRAD, .defaults = {.learning_rate = 0.01, .epsilon = 1e-10},
-                                   .states = 1, .state = {STATE("sum")}, .constants = adagrad_constants};
-static const hone__rule adadelta = {.name = "adadelta", .kind = HONE__ADADELTA,
+                                   .states = 1, .state = {STATE("sum")}, .constants = adagrad_constants, .again = adagrad_again};
+static const hone__rule adadelta = {.name = "adadelta", .kind = HONE__ADADELTA, .again = adadelta_again,
                                     .defaults = {.learning_rate = 1, .beta2 = 0.9, .epsilon = 1e-6}, .states = 2,
                                     .state = {STATE("square_avg"), STATE("acc_delta")}};
-#define RMSPROP .name = "rmsprop", .defaults = {.learning_rate = 0.01, .beta2 = 0.99, .epsilon = 1e-8}
+#define RMSPROP .name = "rmsprop", .again = rmsprop_again, .defaults = {.learning_rate = 0.01, .beta2 = 0.99, .epsilon = 1e-8}
 static const hone__rule rmsprop[2][2] = {
     /* [centered][momentum] */
     {{RMSPROP, .kind = HONE__RMSPROP, .states = 1, .state = {STATE("square_avg")}},
@@ -132,7 +137,7 @@ hone_optimizer *hone__adam_like(hone_ctx *ctx, const hone__rule *rule, const hon
         return hone__optimizer_refuse(o, "eight_bit and amsgrad are options of adam and adamw, one at a time");
     if (opts->epsilon != 0 && rule->defaults.epsilon == 0) return hone__optimizer_refuse(o, "there is no epsilon");
     o->decoupled |= opts->decoupled_weight_decay;
-    o->extra = hone__choose(opts->momentum_decay, 4e-3);
+    o->extra = hone__choose(opts->momentum_decay, MOMENTUM_DECAY);
     if (!(o->extra >= 0)) return hone__optimizer_refuse(o, "momentum_decay must not be negative");
     return o;
 }
@@ -174,13 +179,75 @@ hone_optimizer *hone_rmsprop_opt(hone_ctx *ctx, const hone_rmsprop_opts *opts)
 {
     static const hone_rmsprop_opts none = {0};
     if (!opts) opts = &none;
-    return hone__optimizer_new(ctx, &rmsprop[opts->centered][hone__choose(opts->momentum, 0) != 0],
-                               &(hone__optim_values){.learning_rate = opts->learning_rate, .beta2 = opts->alpha,
-                                                     .epsilon = opts->epsilon, .momentum = opts->momentum,
-                                                     .weight_decay = opts->weight_decay});
+    hone_optimizer *o = hone__optimizer_new(ctx, &rmsprop[opts->centered][hone__choose(opts->momentum, 0) != 0],
+                                            &(hone__optim_values){.learning_rate = opts->learning_rate, .beta2 = opts->alpha,
+                                                                  .epsilon = opts->epsilon, .momentum = opts->momentum,
+                                                                  .weight_decay = opts->weight_decay});
+    if (o) o->centered = opts->centered;
+    return o;
+}
+
+/* ---- making them again: from the values of another ---- */
+
+static hone_optimizer *sgd_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v;
+    return hone_sgd(ctx, .learning_rate = hone__given(v->learning_rate, sgd.defaults.learning_rate), .momentum = hone__given(v->momentum, 0),
+                    .nesterov = like->nesterov, .weight_decay = hone__given(v->weight_decay, 0));
+}
+
+hone_optimizer *hone__adam_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__rule *rule = like->rule;
+    const hone__optim_values *v = &like->v, *d = &rule->defaults;
+    hone_adam_opts o = {.struct_size = sizeof o,
+                        .learning_rate = hone__given(v->learning_rate, d->learning_rate),
+                        .beta1 = hone__given(v->beta1, d->beta1),
+                        .beta2 = hone__given(v->beta2, d->beta2),
+                        .epsilon = hone__given(v->epsilon, d->epsilon),
+                        .weight_decay = hone__given(v->weight_decay, d->weight_decay),
+                        .eight_bit = rule->update != NULL,
+                        .amsgrad = rule->kind == HONE__AMSGRAD,
+                        .decoupled_weight_decay = like->decoupled && !rule->decoupled,
+                        .momentum_decay = rule == &nadam ? hone__given(like->extra, MOMENTUM_DECAY) : 0};
+    return hone__adam_like(ctx, rule, &o);
+}
+
+static hone_optimizer *adagrad_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v, *d = &adagrad.defaults;
+    return hone_adagrad(ctx, .learning_rate = hone__given(v->learning_rate, d->learning_rate), .lr_decay = hone__given(like->extra, 0),
+                        .initial_accumulator_value = hone__given(like->initial, 0), .epsilon = hone__given(v->epsilon, d->epsilon),
+                        .weight_decay = hone__given(v->weight_decay, 0));
+}
+
+static hone_optimizer *adadelta_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v, *d = &adadelta.defaults;
+    return hone_adadelta(ctx, .learning_rate = hone__given(v->learning_rate, d->learning_rate), .rho = hone__given(v->beta2, d->beta2),
+                         .epsilon = hone__given(v->epsilon, d->epsilon), .weight_decay = hone__given(v->weight_decay, 0));
+}
+
+static hone_optimizer *rmsprop_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v, *d = &rmsprop[0][0].defaults;
+    return hone_rmsprop(ctx, .learning_rate = hone__given(v->learning_rate, d->learning_rate), .alpha = hone__given(v->beta2, d->beta2),
+                        .epsilon = hone__given(v->epsilon, d->epsilon), .momentum = hone__given(v->momentum, 0), .centered = like->centered,
+                        .weight_decay = hone__given(v->weight_decay, 0));
 }
 
 /* ---- by name ---- */
+
+const hone__rule *hone__rule_find(const char *name)
+{
+    static const hone__rule *const all[] = {&sgd,         &adam[0][0],      &adam[0][1],           &adam[0][2],      &adam[1][0],
+                                            &adam[1][1],  &adam[1][2],      &nadam,                &radam,           &adamax,
+                                            &lion,        &adagrad,         &adadelta,             &rmsprop[0][0],   &hone__lamb_rule,
+                                            &hone__adafactor_rule, &hone__muon_rule, &hone__lbfgs_rule};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++)
+        if (!strcmp(all[i]->name, name)) return all[i];
+    return NULL;
+}
 
 #define HONE_OPTIMIZER(name, function, ...)                                                                              \
     static hone_optimizer *make_##name(hone_ctx *ctx, double learning_rate, double weight_decay)                         \

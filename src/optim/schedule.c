@@ -94,6 +94,18 @@ double hone_schedule_at(const hone_schedule *s, uint64_t now)
     return kind->at(s, (room ? HONE_MIN(now, s->total) : now) - s->warmup, room ? s->total - s->warmup : 0);
 }
 
+bool hone__plateau_lasts(hone_schedule_reports *r, bool better, uint64_t patience)
+{
+    r->bad = better ? 0 : r->bad + 1;
+    if (r->cooling) r->cooling--, r->bad = 0;
+    return r->bad > patience;
+}
+void hone__plateau_cool(hone_schedule_reports *r, uint64_t cooldown)
+{
+    r->cooling = cooldown;
+    r->bad = 0;
+}
+
 /* torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode "rel". */
 void hone_schedule_report(hone_schedule *s, double metric)
 {
@@ -102,14 +114,11 @@ void hone_schedule_report(hone_schedule *s, double metric)
     if (!s->reported.any) s->reported.rate = s->peak;
     bool better = s->maximize ? metric > s->reported.best * (1 + threshold) : metric < s->reported.best * (1 - threshold);
     if (!s->reported.any) better = !isnan(metric);
-    s->reported.bad = better ? 0 : s->reported.bad + 1;
     if (better) s->reported.best = metric;
     if (!s->reported.any && !better) s->reported.best = s->maximize ? -INFINITY : INFINITY;
     s->reported.any = true;
-    if (s->reported.cooling) s->reported.cooling--, s->reported.bad = 0;
-    if (s->reported.bad <= (s->patience ? s->patience : 10)) return;
+    if (!hone__plateau_lasts(&s->reported, better, s->patience ? s->patience : 10)) return;
     double rate = HONE_MAX(s->reported.rate * choose(s->factor, 0.1), s->least);
     if (s->reported.rate - rate > least_change) s->reported.rate = rate;
-    s->reported.cooling = s->cooldown;
-    s->reported.bad = 0;
+    hone__plateau_cool(&s->reported, s->cooldown);
 }

@@ -64,11 +64,11 @@ static void lamb_constants(hone_optimizer *o, hone__optim_step *s)
     hone__adam_constants(o, s);
 }
 
-static const hone__rule lamb = {.name = "lamb",
+const hone__rule hone__lamb_rule = {.name = "lamb",
                                 .defaults = {.learning_rate = 1e-3, .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-6},
                                 .states = 2, .state = {{"exp_avg", HONE_F32, 1}, {"exp_avg_sq", HONE_F32, 1}},
-                                .constants = lamb_constants, .parameter = lamb_parameter};
-hone_optimizer *hone_lamb_opt(hone_ctx *ctx, const hone_adam_opts *opts) { return hone__adam_like(ctx, &lamb, opts); }
+                                .constants = lamb_constants, .parameter = lamb_parameter, .again = hone__adam_again};
+hone_optimizer *hone_lamb_opt(hone_ctx *ctx, const hone_adam_opts *opts) { return hone__adam_like(ctx, &hone__lamb_rule, opts); }
 
 /* ---- Adafactor ---- */
 
@@ -162,16 +162,24 @@ static hone_status adafactor_parameter(hone_optimizer *o, const hone__optim_segm
     return HONE_OK;
 }
 
-static const hone__rule adafactor = {.name = "adafactor", .decoupled = true,
+static hone_optimizer *adafactor_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v, *d = &hone__adafactor_rule.defaults;
+    return hone_adafactor(ctx, .learning_rate = hone__given(v->learning_rate, d->learning_rate), .beta2_decay = hone__given(like->extra, 0.8),
+                          .epsilon1 = hone__given(v->epsilon, d->epsilon), .epsilon2 = hone__given(like->epsilon2, 1e-3),
+                          .clip_threshold = hone__given(like->clip_threshold, 1), .weight_decay = hone__given(v->weight_decay, 0));
+}
+
+const hone__rule hone__adafactor_rule = {.name = "adafactor", .decoupled = true,
                                      .defaults = {.learning_rate = 0.01, .epsilon = 1.1920928955078125e-07}, .states = 3,
                                      .state = {{"row_var", HONE_F32, 1}, {"col_var", HONE_F32, 1}, {"variance", HONE_F32, 1}},
-                                     .parameter = adafactor_parameter, .prepare = adafactor_prepare, .shape = adafactor_shape};
+                                     .parameter = adafactor_parameter, .prepare = adafactor_prepare, .shape = adafactor_shape, .again = adafactor_again};
 
 hone_optimizer *hone_adafactor_opt(hone_ctx *ctx, const hone_adafactor_opts *opts)
 {
     static const hone_adafactor_opts none = {0};
     if (!opts) opts = &none;
-    hone_optimizer *o = hone__optimizer_new(ctx, &adafactor,
+    hone_optimizer *o = hone__optimizer_new(ctx, &hone__adafactor_rule,
                                             &(hone__optim_values){.learning_rate = opts->learning_rate, .epsilon = opts->epsilon1,
                                                                   .weight_decay = opts->weight_decay});
     if (!o) return NULL;
@@ -350,17 +358,27 @@ static hone_status muon_parameter(hone_optimizer *o, const hone__optim_segment *
     return HONE_OK;
 }
 
-static const hone__rule muon = {.name = "muon", .decoupled = true,
+static hone_optimizer *muon_again(hone_ctx *ctx, const hone_optimizer *like)
+{
+    const hone__optim_values *v = &like->v, *d = &hone__muon_rule.defaults;
+    return hone_muon(ctx, .learning_rate = hone__given(v->learning_rate, d->learning_rate), .momentum = hone__given(v->momentum, d->momentum),
+                     .no_nesterov = !like->nesterov, .weight_decay = hone__given(v->weight_decay, d->weight_decay), .ns_steps = like->ns_steps,
+                     .epsilon = hone__given(v->epsilon, d->epsilon), .match_rms_adamw = like->match_rms_adamw,
+                     .adamw_factor = hone__given(like->extra, 1));
+}
+
+const hone__rule hone__muon_rule = {.name = "muon", .decoupled = true,
                                 .defaults = {.learning_rate = 1e-3, .weight_decay = 0.1, .momentum = 0.95, .epsilon = 1e-7},
                                 .states = 3,
                                 .state = {{"momentum", HONE_F32, 1}, {"exp_avg", HONE_F32, 1}, {"exp_avg_sq", HONE_F32, 1}},
-                                .parameter = muon_parameter, .prepare = muon_prepare, .shape = muon_shape, .release = muon_release};
+                                .parameter = muon_parameter, .prepare = muon_prepare, .shape = muon_shape, .release = muon_release,
+                                    .again = muon_again};
 
 hone_optimizer *hone_muon_opt(hone_ctx *ctx, const hone_muon_opts *opts)
 {
     static const hone_muon_opts none = {0};
     if (!opts) opts = &none;
-    hone_optimizer *o = hone__optimizer_new(ctx, &muon,
+    hone_optimizer *o = hone__optimizer_new(ctx, &hone__muon_rule,
                                             &(hone__optim_values){.learning_rate = opts->learning_rate, .momentum = opts->momentum,
                                                                   .weight_decay = opts->weight_decay, .epsilon = opts->epsilon});
     if (!o) return NULL;

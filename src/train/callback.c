@@ -42,49 +42,6 @@ void hone_callback_free(hone_callback *callback)
     if (callback && callback->destroy) callback->destroy(callback->user);
 }
 
-/* ---- quantities to watch ---- */
-
-static const struct {
-    const char *name;
-    size_t offset;
-} monitors[HONE__MONITORS] = {{"accuracy", offsetof(hone_epoch, accuracy)},
-                              {"loss", offsetof(hone_epoch, loss)},
-                              {"val_accuracy", offsetof(hone_epoch, validation_accuracy)},
-                              {"val_loss", offsetof(hone_epoch, validation_loss)}};
-
-const char *hone__monitor_name(int i) { return monitors[i].name; }
-double hone__monitor_value(int i, const hone_epoch *result)
-{
-    return *(const double *)(const void *)((const char *)result + monitors[i].offset);
-}
-int hone__monitor_find(const char *name)
-{
-    for (int i = 0; i < HONE__MONITORS; i++)
-        if (!strcmp(monitors[i].name, name)) return i;
-    return -1;
-}
-
-bool hone__watch_init(hone_ctx *ctx, hone__watch *watch, const char *monitor, hone_monitor_mode mode, double min_delta)
-{
-    if (!monitor) monitor = "val_loss";
-    size_t length = strlen(monitor);
-    bool larger = length >= 8 && !strcmp(monitor + length - 8, "accuracy");
-    *watch = (hone__watch){.monitor = hone__monitor_find(monitor),
-                           .max = mode == HONE_MONITOR_AUTO ? larger : mode == HONE_MONITOR_MAX,
-                           .min_delta = min_delta};
-    if (watch->monitor >= 0 && min_delta >= 0) return true;
-    hone__fail(ctx, HONE_INVALID, "callback: monitor must be loss, accuracy, val_loss or val_accuracy, not '%.100s', and min_delta "
-                                  "not negative", monitor);
-    return false;
-}
-
-bool hone__watch_better(const hone__watch *watch, double value, double than)
-{
-    return watch->max ? value - watch->min_delta > than : value + watch->min_delta < than;
-}
-
-void hone__watch_reset(hone__watch *watch) { watch->best = watch->max ? -HUGE_VAL : HUGE_VAL; }
-
 /* ---- early stopping: keras/src/callbacks/early_stopping.py ---- */
 
 typedef struct stopping {
@@ -99,13 +56,11 @@ typedef struct stopping {
 static hone_status stopping_begin(void *user, hone_fit_state *state)
 {
     stopping *s = user;
-    (void)state;
-    hone__watch_reset(&s->watch);
     hone__snapshot_free(s->best);
     s->best = NULL;
     s->wait = s->stopped = 0;
     s->best_epoch = -1;
-    return HONE_OK;
+    return hone__watch_begin(&s->watch, state->model);
 }
 
 static hone_status keep(stopping *s, hone_fit_state *state)
@@ -120,7 +75,7 @@ static hone_status keep(stopping *s, hone_fit_state *state)
 static hone_status stopping_epoch(void *user, hone_fit_state *state)
 {
     stopping *s = user;
-    double value = hone__monitor_value(s->watch.monitor, state->result);
+    double value = hone__watch_value(&s->watch, state);
     if (state->epoch < s->start) return HONE_OK;
     hone_status status = s->restore && !s->best ? keep(s, state) : HONE_OK; /* something to go back to when nothing improves */
     s->wait++;
@@ -184,36 +139,29 @@ typedef struct plateau {
     hone__callback base;
     hone__watch watch;
     double factor, least;
-    int patience, cooldown, wait, cooling;
+    uint64_t patience, cooldown; /* in PyTorch's words, each one less than in Keras's */
+    hone_schedule_reports reports;
 } plateau;
 
 static hone_status plateau_begin(void *user, hone_fit_state *state)
 {
     plateau *p = user;
-    (void)state;
-    hone__watch_reset(&p->watch);
-    p->wait = p->cooling = 0;
-    return HONE_OK;
+    p->reports = (hone_schedule_reports){0};
+    return hone__watch_begin(&p->watch, state->model);
 }
 
 static hone_status plateau_epoch(void *user, hone_fit_state *state)
 {
     plateau *p = user;
-    double value = hone__monitor_value(p->watch.monitor, state->result);
+    double value = hone__watch_value(&p->watch, state);
+    hone_optimizer *optimizer = hone_model_optimizer(state->model);
+    double rate = hone_optimizer_learning_rate(optimizer);
     if (isnan(value)) return HONE_OK;
-    if (p->cooling > 0) p->cooling--, p->wait = 0;
-    if (hone__watch_better(&p->watch, value, p->watch.best)) {
-        p->watch.best = value;
-        p->wait = 0;
-    } else if (p->cooling <= 0 && ++p->wait >= p->patience) {
-        hone_optimizer *optimizer = hone_model_optimizer(state->model);
-        double rate = hone_optimizer_learning_rate(optimizer);
-        if (rate > p->least) {
-            hone_optimizer_set_learning_rate(optimizer, HONE_MAX(rate * p->factor, p->least));
-            p->cooling = p->cooldown;
-            p->wait = 0;
-        }
-    }
+    bool better = hone__watch_better(&p->watch, value, p->watch.best);
+    if (better) p->watch.best = value;
+    if (!hone__plateau_lasts(&p->reports, better, p->patience) || rate <= p->least) return HONE_OK;
+    hone_optimizer_set_learning_rate(optimizer, HONE_MAX(rate * p->factor, p->least));
+    hone__plateau_cool(&p->reports, p->cooldown);
     return HONE_OK;
 }
 
@@ -226,10 +174,11 @@ hone_callback *hone_reduce_lr_on_plateau_opt(hone_ctx *ctx, const hone_plateau_o
     bool ok = hone__watch_init(ctx, &p->watch, opts->monitor, opts->mode, hone__choose(opts->min_delta, 1e-4));
     p->factor = hone__choose(opts->factor, 0.1);
     p->least = opts->min_learning_rate;
-    p->patience = opts->patience ? opts->patience : 10;
-    p->cooldown = opts->cooldown;
-    if (ok && !(p->factor >= 0 && p->factor < 1 && p->least >= 0 && p->cooldown >= 0)) {
-        hone__fail(ctx, HONE_INVALID, "reduce_lr_on_plateau: factor must be in [0, 1), min_learning_rate and cooldown not negative");
+    p->patience = (uint64_t)(opts->patience ? opts->patience : 10) - 1;
+    p->cooldown = (uint64_t)HONE_MAX(opts->cooldown - 1, 0);
+    if (ok && !(p->factor >= 0 && p->factor < 1 && p->least >= 0 && opts->patience >= 0 && opts->cooldown >= 0)) {
+        hone__fail(ctx, HONE_INVALID, "reduce_lr_on_plateau: factor must be in [0, 1), patience, min_learning_rate and cooldown not "
+                                      "negative");
         ok = false;
     }
     hone_callback *c = &p->base.callback;

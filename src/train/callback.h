@@ -15,13 +15,17 @@ void hone__callback_destroy(void *user);
 
 /* Is the quantity better than it was? */
 typedef struct hone__watch {
-    int monitor;
+    char name[HONE__MONITOR_NAME];
+    hone_monitor_mode mode;
+    int monitor; /* this and the next: of the training under way */
     bool max;
     double min_delta, best;
 } hone__watch;
 /* monitor NULL: val_loss. false: INVALID (sticky). */
 bool hone__watch_init(hone_ctx *ctx, hone__watch *watch, const char *monitor, hone_monitor_mode mode, double min_delta);
-void hone__watch_reset(hone__watch *watch);
+/* A training begins. INVALID (does not stick) when the model has no such quantity. */
+hone_status hone__watch_begin(hone__watch *watch, const hone_model *model);
+double hone__watch_value(const hone__watch *watch, const hone_fit_state *state);
 /* By more than min_delta; NaN is never better. */
 bool hone__watch_better(const hone__watch *watch, double value, double than);
 

@@ -84,10 +84,13 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
 
 /* ---- compile ---- */
 
-static void free_metrics(hone_ctx *ctx, hone_metric **metrics, size_t n)
+static void free_metrics(hone__compiled *c)
 {
-    for (size_t i = 0; i < n; i++) hone_metric_free(metrics[i]);
-    hone__free(ctx, metrics);
+    for (size_t i = 0; i < c->n_metrics; i++) {
+        hone_metric_free(c->metrics[i].metric);
+        hone__free(c->ctx, c->metrics[i].text);
+    }
+    hone__free(c->ctx, c->metrics);
 }
 
 static void free_compiled(void *train)
@@ -97,7 +100,7 @@ static void free_compiled(void *train)
     hone_function_free(c->step);
     hone_function_free(c->predict);
     hone_optimizer_free(c->optimizer);
-    free_metrics(c->ctx, c->metrics, c->n_metrics);
+    free_metrics(c);
     hone__free(c->ctx, c);
 }
 
@@ -119,36 +122,65 @@ hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone
     return f;
 }
 
-/* One name, from `from` to its comma: trimmed, and the metric made. */
-static hone_metric *metric_named(hone_ctx *ctx, const char *from, size_t length, const hone_metric_opts *o)
+/* Do history and logs have a quantity of that name? */
+static bool taken(const hone__compiled *c, const char *name)
 {
-    while (length && *from == ' ') from++, length--;
-    while (length && from[length - 1] == ' ') length--;
-    char *name = hone__strndup(ctx, from, length);
-    hone_metric *m = name ? hone_metric_new_opt(ctx, name, o) : NULL;
-    hone__free(ctx, name);
-    if (!m || m->type->update) return m;
-    hone__fail(ctx, HONE_INVALID, "compile: metric '%s' compares texts, not outputs of a model", hone_metric_name(m));
-    hone_metric_free(m);
-    return NULL;
+    for (size_t i = 0; i < c->n_metrics; i++)
+        if (!strcmp(hone_metric_name(c->metrics[i].metric), name)) return true;
+    return false;
 }
 
-/* Comma-separated names; false: error (sticky). */
-static bool make_metrics(hone__compiled *made, hone_ctx *ctx, const char *names)
+/* Names are those of history and logs. As in Keras, a weighted metric beside an unweighted one of its name is weighted_<name>;
+   the accuracy that fit tells anyway is unweighted. */
+static hone_status name_metric(const hone__compiled *c, hone_metric *m, bool weighted)
 {
-    size_t capacity = 0;
+    const char *name = hone_metric_name(m);
+    if (weighted && (taken(c, name) || !strcmp(name, "accuracy")) && strlen(name) + strlen("weighted_") < sizeof m->name) {
+        memmove(m->name + strlen("weighted_"), m->name, strlen(name) + 1);
+        memcpy(m->name, "weighted_", strlen("weighted_"));
+    }
+    if (!taken(c, name) && strcmp(name, "loss") != 0) return HONE_OK;
+    return hone__fail(c->ctx, HONE_INVALID, "compile: two quantities are called '%s': name one, as in f_beta(beta=2, name=f2)", name);
+}
+
+/* One metric, `length` bytes of `text`. false: error (sticky). */
+static bool add_metric(hone__compiled *made, size_t *capacity, const char *text, size_t length, bool weighted)
+{
+    hone_ctx *ctx = made->ctx;
     hone_metric_opts o = {.struct_size = sizeof o,
                           .elementwise = made->loss && made->loss->targets == HONE__BINARY,
                           .from_logits = made->loss && made->loss->logits};
-    for (const char *at = names, *end; at; at = *end ? end + 1 : NULL) {
-        end = at + strcspn(at, ",");
-        hone_metric *m = metric_named(ctx, at, (size_t)(end - at), &o);
-        if (!m) return false;
-        if (!hone__grow(ctx, (void **)&made->metrics, &capacity, made->n_metrics + 1, sizeof *made->metrics)) {
-            hone_metric_free(m);
-            return false;
-        }
+    hone__compiled_metric m = {.text = hone__strndup(ctx, text, length), .weighted = weighted};
+    m.metric = m.text ? hone_metric_parse(ctx, m.text, &o) : NULL;
+    if (m.metric && !m.metric->type->update)
+        hone__fail(ctx, HONE_INVALID, "compile: metric '%s' compares texts, not outputs of a model", hone_metric_name(m.metric));
+    if (m.metric && hone__ok(ctx) && name_metric(made, m.metric, weighted) == HONE_OK &&
+        hone__grow(ctx, (void **)&made->metrics, capacity, made->n_metrics + 1, sizeof *made->metrics)) {
         made->metrics[made->n_metrics++] = m;
+        made->n_weighted += weighted;
+        return true;
+    }
+    hone_metric_free(m.metric);
+    hone__free(ctx, m.text);
+    return false;
+}
+
+/* Bytes before the comma that ends a metric: one that stands in no parentheses. */
+static size_t metric_length(const char *text)
+{
+    size_t n = 0;
+    for (int depth = 0; text[n] && (text[n] != ',' || depth > 0); n++) depth += text[n] == '(' ? 1 : text[n] == ')' ? -1 : 0;
+    return n;
+}
+
+/* Comma-separated; false: error (sticky). */
+static bool make_metrics(hone__compiled *made, const char *metrics, bool weighted)
+{
+    size_t capacity = made->n_metrics;
+    for (const char *at = metrics; at;) {
+        size_t n = metric_length(at);
+        if (!add_metric(made, &capacity, at, n, weighted)) return false;
+        at = at[n] ? at + n + 1 : NULL;
     }
     return true;
 }
@@ -182,16 +214,16 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
                            .compute = opts->compute,
                            .max_grad_value = opts->max_grad_value};
     made.loss_options.reduction = HONE_REDUCE_NONE;
-    if (c && make_metrics(&made, ctx, opts->metrics))
+    if (c && make_metrics(&made, opts->metrics, false) && make_metrics(&made, opts->weighted_metrics, true))
         made.step = hone__model_function(model, 3, made.n_metrics ? 3 : 2, record_step, opts->compute);
     if (!made.step) {
         hone_optimizer_free(optimizer);
-        free_metrics(ctx, made.metrics, made.n_metrics);
+        free_metrics(&made);
         return ctx->status;
     }
     hone_function_free(c->step);
     hone_optimizer_free(c->optimizer);
-    free_metrics(ctx, c->metrics, c->n_metrics);
+    free_metrics(c);
     made.predict = c->predict;
     *c = made;
     return HONE_OK;

@@ -75,16 +75,27 @@ static hone_tensor *rows_of(const hone_tensor *x, int64_t count, const int64_t *
     return hone_tensor_borrow(x->ctx, x->dtype, shape, (char *)x->data + row * (size_t)order[0]);
 }
 
-static hone_status update_metrics(hone__compiled *c, const hone_tensor *target)
+/* weights [count], NULL: 1 each. */
+static hone_status update_metrics(hone__compiled *c, const hone_tensor *target, const hone_tensor *weights)
 {
     for (size_t i = 0; i < c->n_metrics; i++) {
-        hone_status status = hone_metric_update(c->metrics[i], hone_function_output(c->step, 2), target);
+        const hone__compiled_metric *m = &c->metrics[i];
+        hone_status status =
+            hone_metric_update_weighted(m->metric, hone_function_output(c->step, 2), target, m->weighted ? weights : NULL);
         if (status != HONE_OK) return status;
     }
     return HONE_OK;
 }
 
-/* One micro-batch of rows order[0..count), `whole` of them in its step; in training its loss must be finite. */
+/* The weights of rows order[0..count) over `by`, f32 [count]. NULL: memory (sticky). */
+static hone_tensor *weights_of(hone_ctx *ctx, const examples *data, const int64_t *order, int64_t count, float by)
+{
+    hone_tensor *w = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(count));
+    for (int64_t i = 0; w && i < count; i++) ((float *)w->data)[i] = (data->weights ? data->weights[order[i]] : 1) / by;
+    return w;
+}
+
+/* One micro-batch of rows order[0..count) (a loader's next ones, whatever they are), `whole` of them in its step; in training its loss must be finite. */
 static hone_status run_batch(hone_model *model, const examples *data, const int64_t *order, int64_t count, int64_t whole,
                              const hone_call_opts *call, totals *sum)
 {
@@ -96,14 +107,13 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
         status = hone_loader_next(data->loader, &bx, &by);
     else
         bx = rows_of(data->x, count, order), by = rows_of(data->y, count, order);
-    hone_tensor *shares = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(count));
-    for (int64_t i = 0; shares && i < count; i++)
-        ((float *)shares->data)[i] = (data->weights ? data->weights[order[i]] : 1) / (float)whole;
+    bool weigh = data->weights && c->n_weighted && !sum->again;
+    hone_tensor *shares = weights_of(ctx, data, order, count, (float)whole), *weights = weigh ? weights_of(ctx, data, order, count, 1) : NULL;
     hone_tensor *in[] = {bx, by, shares};
-    if (status == HONE_OK) status = bx && by && shares ? hone_function_call_opt(c->step, in, call) : ctx->status;
+    if (status == HONE_OK) status = bx && by && shares && hone__ok(ctx) ? hone_function_call_opt(c->step, in, call) : ctx->status;
     double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
     if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss, call);
-    if (status == HONE_OK && !sum->again) status = update_metrics(c, by);
+    if (status == HONE_OK && !sum->again) status = update_metrics(c, by, weights);
     if (status == HONE_OK) {
         sum->loss += loss * (double)whole;
         double yes = hone_tensor_get(hone_function_output(c->step, 1), 0);
@@ -113,12 +123,13 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
     }
     if (!data->loader) hone_tensor_free(bx), hone_tensor_free(by);
     hone_tensor_free(shares);
+    hone_tensor_free(weights);
     return status;
 }
 
 static void reset_metrics(hone__compiled *c)
 {
-    for (size_t i = 0; i < c->n_metrics; i++) hone_metric_reset(c->metrics[i]);
+    for (size_t i = 0; i < c->n_metrics; i++) hone_metric_reset(c->metrics[i].metric);
 }
 
 /* MEMORY when a metric ran out of it. */
@@ -126,10 +137,11 @@ static hone_status tell(const hone__compiled *c, const totals *sum, measured *re
 {
     result->loss = sum->rows ? sum->loss / (double)sum->rows : NAN;
     result->accuracy = sum->rows && sum->counted ? sum->right / (double)sum->rows : NAN;
-    for (size_t i = 0; i < c->n_metrics && result->metrics; i++) result->metrics[i] = hone_metric_result(c->metrics[i]);
+    for (size_t i = 0; i < c->n_metrics && result->metrics; i++) result->metrics[i] = hone_metric_result(c->metrics[i].metric);
     return c->ctx->status;
 }
 
+/* Of a loader `order` is not looked at. */
 static hone_status evaluate(hone_model *model, const examples *data, const int64_t *order, int64_t rows, int64_t batch,
                             measured *result)
 {
@@ -137,9 +149,10 @@ static hone_status evaluate(hone_model *model, const examples *data, const int64
     hone_status status = HONE_OK;
     hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_EVALUATE};
     reset_metrics(model->train);
+    if (data->loader) status = hone_loader_begin(data->loader, 0);
     for (int64_t at = 0; at < rows && status == HONE_OK; at += batch) {
         int64_t count = HONE_MIN(batch, rows - at);
-        status = run_batch(model, data, order + at, count, count, &call, &sum);
+        status = run_batch(model, data, order ? order + at : NULL, count, count, &call, &sum);
     }
     hone_status told = tell(model->train, &sum, result);
     return status == HONE_OK ? told : status;
@@ -184,6 +197,31 @@ hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const
     return evaluate_all(model, x, y, batch_size, &(measured){NAN, NAN, values});
 }
 
+hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n, double *values)
+{
+    measured result = {NAN, NAN, n ? values : NULL};
+    hone_status status = need_step(model);
+    const hone__compiled *c = model->train;
+    if (loss) *loss = NAN;
+    if (accuracy) *accuracy = NAN;
+    for (size_t i = 0; i < n; i++) values[i] = NAN;
+    if (status == HONE_OK && (!loader || (n && n != c->n_metrics)))
+        status = hone__fail_run(model->ctx, HONE_INVALID, "evaluate: a loader is wanted, and room for no metrics or for %zu, not %zu",
+                                c->n_metrics, n);
+    if (status != HONE_OK) return status;
+    status = evaluate(model, &(examples){.loader = loader}, NULL, hone_loader_rows(loader), hone_loader_batch_size(loader), &result);
+    if (loss) *loss = result.loss;
+    if (accuracy) *accuracy = result.accuracy;
+    return status;
+}
+
+hone_function *hone__predict_function(hone_model *model)
+{
+    hone__compiled *c = hone__compiled_of(model);
+    if (c && !c->predict) c->predict = hone__model_function(model, 1, 1, record_predict, HONE_F32);
+    return c ? c->predict : NULL;
+}
+
 hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size)
 {
     hone_ctx *ctx = model->ctx;
@@ -192,18 +230,17 @@ hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_siz
         hone__fail_run(ctx, HONE_INVALID, "predict: x needs rows, batch_size must be at least 1");
         return NULL;
     }
-    hone__compiled *c = hone__compiled_of(model);
-    if (c && !c->predict) c->predict = hone__model_function(model, 1, 1, record_predict, HONE_F32);
+    hone_function *predict = hone__predict_function(model);
     int64_t rows = x->shape.dim[0], *order = row_numbers(ctx, rows);
     hone_tensor *all = NULL;
-    hone_status status = c && c->predict && order ? HONE_OK : ctx->status;
+    hone_status status = predict && order ? HONE_OK : ctx->status;
     for (int64_t at = 0; at < rows && status == HONE_OK; at += batch_size) {
         int64_t count = HONE_MIN((int64_t)batch_size, rows - at);
         hone_tensor *bx = rows_of(x, count, order + at);
-        status = bx ? hone_function_call(c->predict, &bx) : ctx->status;
+        status = bx ? hone_function_call(predict, &bx) : ctx->status;
         hone_tensor_free(bx);
         if (status != HONE_OK) break;
-        const hone_tensor *y = hone_function_output(c->predict, 0);
+        const hone_tensor *y = hone_function_output(predict, 0);
         hone_shape shape = y->shape;
         if (shape.rank < 1 || shape.dim[0] != count) {
             status = hone__fail_run(ctx, HONE_SHAPE, "predict: the output %s has not one row an input row", HONE__SHAPE_STR(shape));
@@ -245,7 +282,7 @@ static hone_history *new_history(const hone__compiled *c, size_t epochs)
         hone_history_free(h);
         return NULL;
     }
-    for (size_t i = 0; i < c->n_metrics; i++) h->metric_names[i] = hone_metric_name(c->metrics[i]);
+    for (size_t i = 0; i < c->n_metrics; i++) h->metric_names[i] = hone_metric_name(c->metrics[i].metric);
     return h;
 }
 
@@ -348,15 +385,19 @@ static hone_status epoch(hone_model *model, const examples *data, const int64_t 
     return tell(c, &sum, result);
 }
 
-static hone_status train(hone_model *model, const examples *data, int64_t rows, int64_t held_out, int64_t *order,
+/* What an epoch is judged by: `rows` of the data, from `first` on in their order. rows 0: nothing is. */
+typedef struct held_out {
+    examples data;
+    int64_t first, rows;
+} held_out;
+
+static hone_status train(hone_model *model, const examples *data, int64_t rows, const held_out *apart, int64_t *order,
                          const hone_fit_opts *o, hone_history *history)
 {
     hone_ctx *ctx = model->ctx;
-    examples apart = o->validation_x ? (examples){o->validation_x, o->validation_y, NULL, NULL} : *data;
-    int64_t n_apart = o->validation_x ? o->validation_x->shape.dim[0] : held_out;
-    int64_t *validation = row_numbers(ctx, n_apart);
+    int64_t *validation = row_numbers(ctx, apart->data.loader ? 0 : apart->rows), batch = rows_of_batch(o, &apart->data);
     hone_status status = validation ? HONE_OK : ctx->status;
-    for (int64_t i = 0; i < n_apart && !o->validation_x && status == HONE_OK; i++) validation[i] = rows + i;
+    for (int64_t i = 0; i < apart->rows && !apart->data.loader && status == HONE_OK; i++) validation[i] += apart->first;
     model->train_gradients = true;
     hone__compiled *c = model->train;
     hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
@@ -373,8 +414,8 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
         now.result = NULL;
         status = hone__callbacks(o, HONE__EPOCH_BEGIN, &now);
         if (status == HONE_OK) status = epoch(model, data, order, rows, o, &r, &now, &trained);
-        if (status == HONE_OK && n_apart)
-            status = evaluate(model, &apart, validation, n_apart, o->batch_size ? o->batch_size : 32, &validated);
+        if (status == HONE_OK && apart->rows)
+            status = evaluate(model, &apart->data, validation, apart->rows, batch, &validated);
         if (status != HONE_OK) break;
         hone_schedule_report(&r.schedule, isnan(validated.loss) ? trained.loss : validated.loss);
         hone_epoch *result = &history->epochs[history->n_epochs++];
@@ -398,29 +439,46 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     return status;
 }
 
+static hone_status check_options(hone_model *model, const examples *data, const hone_fit_opts *o)
+{
+    hone_ctx *ctx = model->ctx;
+    bool split_ok = o->validation_split >= 0 && o->validation_split < 1;
+    if (o->epochs < 0 || o->batch_size < 0 || o->accumulate < 0 || !split_ok || !o->validation_x != !o->validation_y)
+        return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, batch_size and accumulate must be positive, validation_split in "
+                                                 "[0, 1), validation_x and validation_y both given or neither");
+    if ((o->validation_x && o->validation_loader) ||
+        (o->validation_sample_weights && !o->validation_x) || (data->loader && data->loader == o->validation_loader))
+        return hone__fail_run(ctx, HONE_INVALID, "fit: validation data are validation_x and validation_y (only these have "
+                                                 "validation_sample_weights), or a loader other than the one that is trained on");
+    return o->validation_x ? need_compiled(model, o->validation_x, o->validation_y) : HONE_OK;
+}
+
 /* On data without weights: the options say them. */
 static hone_status fit(hone_model *model, examples data, hone_history **history, const hone_fit_opts *opts)
 {
     hone_ctx *ctx = model->ctx;
-    hone_status status;
-    bool split_ok = opts->validation_split >= 0 && opts->validation_split < 1;
-    if (opts->epochs < 0 || opts->batch_size < 0 || opts->accumulate < 0 || !split_ok ||
-        !opts->validation_x != !opts->validation_y)
-        return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, batch_size and accumulate must be positive, validation_split in "
-                                                 "[0, 1), validation_x and validation_y both given or neither");
-    if (opts->validation_x && (status = need_compiled(model, opts->validation_x, opts->validation_y)) != HONE_OK) return status;
-    int64_t rows = data.loader ? hone_loader_rows(data.loader) : data.x->shape.dim[0];
-    int64_t held_out = opts->validation_x ? 0 : (int64_t)((double)rows * opts->validation_split);
-    float *weights = NULL;
-    status = data.loader ? HONE_OK : hone__example_weights(model->train, data.y, rows - held_out, opts, &weights);
+    hone_status status = check_options(model, &data, opts);
     if (status != HONE_OK) return status;
+    int64_t all = data.loader ? hone_loader_rows(data.loader) : data.x->shape.dim[0];
+    bool split = !opts->validation_x && !opts->validation_loader;
+    int64_t rows = all - (split ? (int64_t)((double)all * opts->validation_split) : 0);
+    float *weights = NULL, *others = NULL;
+    if (!data.loader) status = hone__example_weights(model->train, data.y, rows, opts, &weights);
+    if (status == HONE_OK && opts->validation_x)
+        status = hone__example_weights(model->train, opts->validation_y, 0,
+                                       &(hone_fit_opts){.sample_weights = opts->validation_sample_weights}, &others);
     data.weights = weights;
-    hone_history *h = new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1));
-    int64_t *order = h ? row_numbers(ctx, rows - held_out) : NULL;
+    held_out apart = {data, rows, all - rows};
+    if (opts->validation_x) apart = (held_out){{opts->validation_x, opts->validation_y, others, NULL}, 0, opts->validation_x->shape.dim[0]};
+    if (opts->validation_loader)
+        apart = (held_out){{.loader = opts->validation_loader}, 0, hone_loader_rows(opts->validation_loader)};
+    hone_history *h = status == HONE_OK ? new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1)) : NULL;
+    int64_t *order = h ? row_numbers(ctx, rows) : NULL;
     bool begun = order != NULL;
-    status = begun ? train(model, &data, rows - held_out, held_out, order, opts, h) : ctx->status;
+    if (status == HONE_OK) status = begun ? train(model, &data, rows, &apart, order, opts, h) : ctx->status;
     hone__free(ctx, order);
     hone__free(ctx, weights);
+    hone__free(ctx, others);
     if (history && begun)
         *history = h;
     else

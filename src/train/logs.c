@@ -18,24 +18,25 @@ typedef struct checkpoint {
     bool best_only, weights_only;
 } checkpoint;
 
-/* What lies between braces at `text`, of that length, as a part of a path: a name and perhaps ":0<width>d" or ":.<digits>f". */
+/* What lies between braces at `text`, of that length, as a part of a path: a name and perhaps ":0<width>d" or ":.<digits>f".
+   Without a model in `state` any name is one, of the value 0. */
 static bool print_field(hone_ctx *ctx, hone__buffer *to, const char *text, size_t length, const hone_fit_state *state)
 {
-    char name[32], *format = NULL, *end = NULL;
+    char name[HONE__MONITOR_NAME + 16], *format = NULL, *end = NULL;
     if (length >= sizeof name) return false;
     memcpy(name, text, length);
     name[length] = 0;
     if ((format = strchr(name, ':'))) *format++ = 0;
     bool epoch = !strcmp(name, "epoch"), zero = format && *format == '0';
-    int monitor = hone__monitor_find(name);
-    if (!epoch && monitor < 0) return false;
+    int monitor = state->model ? hone__monitor_find(state->model, name) : 0;
+    if (!epoch && (monitor < 0 || !*name)) return false;
     long width = format && isdigit((unsigned char)*format) ? strtol(format, &end, 10) : 0, digits = 6;
     if (end) format = end;
     if (format && *format == '.' && isdigit((unsigned char)format[1])) digits = strtol(format + 1, &format, 10);
     if (width > 100 || digits > 100 || (format && strcmp(format, epoch ? "d" : "f") != 0)) return false;
     if (epoch) return hone__buffer_print(ctx, to, zero ? "%0*d" : "%*d", (int)width, state->epoch + 1);
     return hone__buffer_print(ctx, to, zero ? "%0*.*f" : "%*.*f", (int)width, (int)digits,
-                              hone__monitor_value(monitor, state->result));
+                              state->model ? hone__monitor_value(state->model, monitor, state->result) : 0);
 }
 
 /* The path of an epoch; NULL when it has a field that does not exist. */
@@ -58,9 +59,13 @@ static char *fill_in(hone_ctx *ctx, const char *path, const hone_fit_state *stat
 
 static hone_status checkpoint_begin(void *user, hone_fit_state *state)
 {
-    (void)state;
-    hone__watch_reset(&((checkpoint *)user)->watch);
-    return HONE_OK;
+    checkpoint *c = user;
+    static const hone_epoch nothing = {0};
+    hone_fit_state first = {.model = state->model, .result = &nothing};
+    char *tried = fill_in(c->base.ctx, c->path, &first);
+    if (!tried) return hone__ok(c->base.ctx) ? hone__monitor_refuse(state->model, "model_checkpoint", c->path) : c->base.ctx->status;
+    hone__free(c->base.ctx, tried);
+    return c->best_only ? hone__watch_begin(&c->watch, state->model) : HONE_OK;
 }
 
 static hone_status checkpoint_epoch(void *user, hone_fit_state *state)
@@ -68,7 +73,7 @@ static hone_status checkpoint_epoch(void *user, hone_fit_state *state)
     checkpoint *c = user;
     hone_ctx *ctx = c->base.ctx;
     if (c->best_only) {
-        double value = hone__monitor_value(c->watch.monitor, state->result);
+        double value = hone__watch_value(&c->watch, state);
         if (!hone__watch_better(&c->watch, value, c->watch.best)) return HONE_OK;
         c->watch.best = value;
     }
@@ -89,11 +94,10 @@ static void checkpoint_destroy(void *user)
 hone_callback *hone_model_checkpoint_opt(hone_ctx *ctx, const char *path, const hone_model_checkpoint_opts *opts)
 {
     static const hone_model_checkpoint_opts none = {0};
-    static const hone_epoch nothing = {0};
     if (!opts) opts = &none;
     checkpoint *c = hone__callback_new(ctx, sizeof *c, checkpoint_destroy);
     if (!c) return NULL;
-    hone_fit_state first = {.result = &nothing};
+    hone_fit_state first = {0};
     bool ok = hone__watch_init(ctx, &c->watch, opts->monitor, opts->mode, 0) && (c->path = hone__strdup(ctx, path));
     c->best_only = opts->save_best_only;
     c->weights_only = opts->save_weights_only;
@@ -108,11 +112,17 @@ hone_callback *hone_model_checkpoint_opt(hone_ctx *ctx, const char *path, const 
 
 /* ---- CSV ---- */
 
+typedef struct column {
+    char name[HONE__MONITOR_NAME];
+    int monitor; /* -1: the learning rate */
+} column;
 typedef struct csv {
     hone__callback base;
     char *path;
-    bool append, header, shown[HONE__MONITORS];
+    bool append, header;
     FILE *stream;
+    column *columns; /* those that the first epoch has, by the alphabet; NULL: it has not come */
+    int n_columns;
 } csv;
 
 static hone_status csv_begin(void *user, hone_fit_state *state)
@@ -124,7 +134,26 @@ static hone_status csv_begin(void *user, hone_fit_state *state)
     errno = 0;
     c->stream = fopen(c->path, c->append ? "abe" : "wbe");
     if (!c->stream) return hone__fail_run(c->base.ctx, HONE_IO, "%s: %s", c->path, strerror(errno));
-    for (int i = 0; i < HONE__MONITORS; i++) c->shown[i] = true; /* until the first epoch is seen */
+    hone__free(c->base.ctx, c->columns);
+    c->columns = NULL;
+    return HONE_OK;
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(((const column *)a)->name, ((const column *)b)->name); }
+
+static hone_status choose_columns(csv *c, const hone_fit_state *state)
+{
+    int n = hone__monitors(state->model);
+    c->columns = hone__calloc(c->base.ctx, (size_t)n + 1, sizeof *c->columns);
+    if (!c->columns) return c->base.ctx->status;
+    c->columns[0] = (column){"learning_rate", -1};
+    c->n_columns = 1;
+    for (int i = 0; i < n; i++) {
+        if (isnan(hone__monitor_value(state->model, i, state->result))) continue;
+        c->columns[c->n_columns].monitor = i;
+        hone__monitor_name(state->model, i, c->columns[c->n_columns++].name);
+    }
+    qsort(c->columns, (size_t)c->n_columns, sizeof *c->columns, by_name);
     return HONE_OK;
 }
 
@@ -132,21 +161,18 @@ static hone_status csv_epoch(void *user, hone_fit_state *state)
 {
     csv *c = user;
     double rate = hone_optimizer_learning_rate(hone_model_optimizer(state->model));
-    for (int i = 0; i < HONE__MONITORS && state->epoch == 0; i++)
-        c->shown[i] = !isnan(hone__monitor_value(i, state->result));
-    /* learning_rate has its place in the alphabet, behind accuracy */
-    for (int line = c->header ? 0 : 1; line < 2; line++) {
-        fprintf(c->stream, line ? "%d" : "epoch", state->epoch);
-        for (int i = 0; i < HONE__MONITORS; i++) {
-            if (i == 1) fprintf(c->stream, line ? ",%.9g" : ",learning_rate", rate);
-            if (!c->shown[i]) continue;
-            if (line)
-                fprintf(c->stream, ",%.9g", hone__monitor_value(i, state->result));
-            else
-                fprintf(c->stream, ",%s", hone__monitor_name(i));
-        }
+    if (!c->columns && choose_columns(c, state) != HONE_OK) return c->base.ctx->status;
+    if (c->header) {
+        fputs("epoch", c->stream);
+        for (int i = 0; i < c->n_columns; i++) fprintf(c->stream, ",%s", c->columns[i].name);
         fputc('\n', c->stream);
     }
+    fprintf(c->stream, "%d", state->epoch);
+    for (int i = 0; i < c->n_columns; i++) {
+        int monitor = c->columns[i].monitor;
+        fprintf(c->stream, ",%.9g", monitor < 0 ? rate : hone__monitor_value(state->model, monitor, state->result));
+    }
+    fputc('\n', c->stream);
     c->header = false;
     errno = 0;
     if (fflush(c->stream) == 0 && !ferror(c->stream)) return HONE_OK;
@@ -166,6 +192,7 @@ static void csv_destroy(void *user)
 {
     csv *c = user;
     if (c->stream) fclose(c->stream);
+    hone__free(c->base.ctx, c->columns);
     hone__free(c->base.ctx, c->path);
     hone__callback_destroy(user);
 }
@@ -209,12 +236,13 @@ static hone_status board_epoch(void *user, hone_fit_state *state)
     board *b = user;
     double rate = hone_optimizer_learning_rate(hone_model_optimizer(state->model));
     hone_status status = write_scalar(b, false, "epoch_learning_rate", state->epoch, rate);
-    for (int i = 0; i < HONE__MONITORS && status == HONE_OK; i++) {
-        const char *name = hone__monitor_name(i);
-        bool validation = !strncmp(name, "val_", 4);
-        char tag[64];
-        snprintf(tag, sizeof tag, "epoch_%s", name + (validation ? 4 : 0));
-        status = write_scalar(b, validation, tag, state->epoch, hone__monitor_value(i, state->result));
+    int n = hone__monitors(state->model);
+    for (int i = 0; i < n && status == HONE_OK; i++) {
+        bool validation = i >= n / 2;
+        char name[HONE__MONITOR_NAME], tag[HONE__MONITOR_NAME + 8];
+        hone__monitor_name(state->model, i, name);
+        snprintf(tag, sizeof tag, "epoch_%s", name + (validation ? strlen("val_") : 0));
+        status = write_scalar(b, validation, tag, state->epoch, hone__monitor_value(state->model, i, state->result));
     }
     return status;
 }

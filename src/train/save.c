@@ -2,9 +2,8 @@
      {"version": 1, "architecture": {...}, "input": {"dtype": "f32", "shape": [1, 4]}, "frozen": ["0.weight"],
       "compile": {"loss": "mse", ...}, "optimizer": {"name": "adam", "steps": 12, ...}}
    of which all but the first two may be missing. */
-#include "train/train.h"
+#include "train/save.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 #define KEY "hone_model"
@@ -42,10 +41,20 @@ static json_t *frozen_to_json(const hone_model *model)
     return ok ? list : (json_decref(list), NULL);
 }
 
+/* Weighted ones, or the others. */
+static json_t *metrics_to_json(const hone__compiled *c, bool weighted)
+{
+    json_t *list = json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < c->n_metrics && ok; i++)
+        if (c->metrics[i].weighted == weighted) ok = json_array_append_new(list, json_string(c->metrics[i].text)) == 0;
+    return ok ? list : (json_decref(list), NULL);
+}
+
 static json_t *compile_to_json(const hone__compiled *c)
 {
-    json_t *options = json_object(), *metrics = json_array();
-    bool ok = options && metrics;
+    json_t *options = json_object();
+    bool ok = options != NULL;
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options) && ok; i++) {
         const void *at = (const char *)&c->loss_options + loss_options[i].offset;
         bool whole = loss_options[i].integer;
@@ -53,28 +62,10 @@ static json_t *compile_to_json(const hone__compiled *c)
         ok = json_object_set_new(options, loss_options[i].name,
                                  whole ? json_integer((json_int_t)*(const int64_t *)at) : json_real(*(const double *)at)) == 0;
     }
-    for (size_t i = 0; i < c->n_metrics && ok; i++)
-        ok = json_array_append_new(metrics, json_string(hone_metric_name(c->metrics[i]))) == 0;
-    if (!ok) return json_decref(options), json_decref(metrics), NULL;
-    return json_pack("{s:s, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
-                     "metrics", metrics, "max_grad_norm", c->max_grad_norm, "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
-}
-
-/* The optimizers that can be made again. */
-static const char *const adams[2][3] = {{"adam", "adam8bit", "amsgrad"}, {"adamw", "adamw8bit", "amsgradw"}};
-static bool can_be_made(const hone_optimizer *o)
-{
-    bool found = !strcmp(hone_optimizer_name(o), "sgd");
-    for (int i = 0; i < 6; i++) found |= !strcmp(hone_optimizer_name(o), adams[i / 3][i % 3]);
-    return found && o->n_groups <= 1;
-}
-
-static json_t *optimizer_to_json(const hone_optimizer *o)
-{
-    const hone__optim_values *v = &o->v;
-    return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "name", hone_optimizer_name(o), "steps", (json_int_t)o->steps,
-                     "learning_rate", v->learning_rate, "weight_decay", v->weight_decay, "momentum", v->momentum, "beta1",
-                     v->beta1, "beta2", v->beta2, "epsilon", v->epsilon, "nesterov", o->nesterov);
+    if (!ok) return json_decref(options), NULL;
+    return json_pack("{s:s, s:o, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
+                     "metrics", metrics_to_json(c, false), "weighted_metrics", metrics_to_json(c, true), "max_grad_norm", c->max_grad_norm,
+                     "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
 }
 
 /* Errors do not stick. */
@@ -87,15 +78,9 @@ static hone_status describe(hone_model *model, char **text)
     bool ok = json != NULL;
     if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
     if (ok) ok = json_object_set_new(json, "frozen", frozen_to_json(model)) == 0;
-    if (ok && c && c->step && !can_be_made(c->optimizer)) {
-        json_decref(json);
-        return hone__fail_run(model->ctx, HONE_UNSUPPORTED, "optimizer '%s'%s cannot be described in a file: only the weights can be saved "
-                                                            "(hone_model_save_weights)", hone_optimizer_name(c->optimizer),
-                              c->optimizer->n_groups > 1 ? " with groups" : "");
-    }
     if (ok && c && c->step)
         ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
-             json_object_set_new(json, "optimizer", optimizer_to_json(c->optimizer)) == 0;
+             json_object_set_new(json, "optimizer", hone__optimizer_to_json(c->optimizer)) == 0;
     *text = ok ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (*text) return HONE_OK;
@@ -179,39 +164,25 @@ static hone_status freeze(const loading *l, hone_model *model)
     return HONE_OK;
 }
 
-/* An option that is 0 was chosen so. */
-static double number(const json_t *json, const char *key)
-{
-    double value = json_number_value(json_object_get(json, key));
-    return value == 0 ? (double)HONE_ZERO : value;
-}
-
-static hone_optimizer *make_optimizer(const loading *l, const json_t *j)
-{
-    const char *name = json_string_value(json_object_get(j, "name"));
-    if (name && !strcmp(name, "sgd"))
-        return hone_sgd(l->ctx, .learning_rate = number(j, "learning_rate"), .momentum = number(j, "momentum"),
-                        .weight_decay = number(j, "weight_decay"), .nesterov = json_is_true(json_object_get(j, "nesterov")));
-    for (int i = 0; i < 6 && name; i++)
-        if (!strcmp(name, adams[i / 3][i % 3])) {
-            hone_adam_opts o = {.struct_size = sizeof o, .learning_rate = number(j, "learning_rate"), .beta1 = number(j, "beta1"),
-                                .beta2 = number(j, "beta2"), .epsilon = number(j, "epsilon"),
-                                .weight_decay = number(j, "weight_decay"), .eight_bit = i % 3 == 1, .amsgrad = i % 3 == 2};
-            return i / 3 ? hone_adamw_opt(l->ctx, &o) : hone_adam_opt(l->ctx, &o);
-        }
-    hone__fail(l->ctx, HONE_UNSUPPORTED, "%s: this version has no optimizer '%.100s'", l->path, name ? name : "");
-    return NULL;
-}
-
 static hone_status load_optimizer(const loading *l, hone_model *model, hone_optimizer *o)
 {
     json_int_t steps = json_integer_value(json_object_get(json_object_get(l->json, "optimizer"), "steps"));
     if (steps < 0) return damaged(l, "the optimizer's steps are negative");
     if (!steps) return HONE_OK;
     hone_status status = hone__optimizer_prepare(o, model);
-    if (status == HONE_OK) status = hone__optimizer_read(o, HONE__OPTIMIZER_PREFIX, l->file, l->path);
     o->steps = (uint64_t)steps;
+    if (status == HONE_OK) status = hone__optimizer_read(o, HONE__OPTIMIZER_PREFIX, l->file, l->path);
     return status;
+}
+
+/* Texts of a list with commas between them; NULL: there are none. */
+static const char *join(hone_ctx *ctx, hone__buffer *buffer, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        hone__buffer_print(ctx, buffer, "%s%s", i ? "," : "", text ? text : "");
+    }
+    return buffer->data;
 }
 
 static hone_status compile(const loading *l, hone_model *model)
@@ -239,17 +210,14 @@ static hone_status compile(const loading *l, hone_model *model)
     }
     if (!compute || !hone_dtype_from_name(compute, &o.compute) || (o.compute != HONE_F32 && o.compute != HONE_BF16))
         return damaged(l, "its compute dtype is neither f32 nor bf16");
-    hone_optimizer *optimizer = o.optimizer = make_optimizer(l, json_object_get(l->json, "optimizer"));
+    hone_optimizer *optimizer = o.optimizer = hone__optimizer_from_json(l->ctx, l->path, json_object_get(l->json, "optimizer"));
     if (!optimizer) return l->ctx->status;
-    hone__buffer names = {0};
-    const json_t *metrics = json_object_get(j, "metrics");
-    for (size_t i = 0; i < json_array_size(metrics); i++) {
-        const char *name = json_string_value(json_array_get(metrics, i));
-        hone__buffer_print(l->ctx, &names, "%s%s", i ? "," : "", name ? name : "");
-    }
-    o.metrics = names.data;
+    hone__buffer metrics = {0}, weighted = {0};
+    o.metrics = join(l->ctx, &metrics, json_object_get(j, "metrics"));
+    o.weighted_metrics = join(l->ctx, &weighted, json_object_get(j, "weighted_metrics"));
     hone_status status = hone_compile_opt(model, &o);
-    hone__buffer_free(l->ctx, &names);
+    hone__buffer_free(l->ctx, &metrics);
+    hone__buffer_free(l->ctx, &weighted);
     return status == HONE_OK ? load_optimizer(l, model, optimizer) : status;
 }
 

@@ -1,10 +1,11 @@
-/* The optimizer's state as tensors of a safetensors file: "<prefix><parameter>.<state>". */
+/* The optimizer's state as tensors of a safetensors file: "<prefix><parameter>.<state>", and "<prefix><rule>/<name>" for what
+   belongs to no parameter. */
 #include "train/train.h"
 
 typedef hone_status (*state_fn)(void *arg, const hone_param *param, const char *name, hone_dtype dtype, hone_shape shape,
                                 void *data);
 
-/* fn for each state of each parameter. */
+/* fn for each state of each parameter, and for what else the rule keeps: then param is NULL. */
 static hone_status each_state(const hone_optimizer *o, const char *prefix, state_fn fn, void *arg)
 {
     hone_status status = HONE_OK;
@@ -19,6 +20,12 @@ static hone_status each_state(const hone_optimizer *o, const char *prefix, state
                     status = fn(arg, p, name, o->rule->state[k].dtype, shape, hone__optim_state(o, &o->segments[s], k, i));
                 hone__free(o->ctx, name);
             }
+    hone__kept kept;
+    for (size_t i = 0; status == HONE_OK && o->rule->kept && o->rule->kept(o, i, &kept); i++) {
+        char *name = hone__format(o->ctx, "%s%s/%s", prefix, o->rule->name, kept.name);
+        status = name ? fn(arg, NULL, name, kept.dtype, HONE_SHAPE(kept.count), kept.data) : o->ctx->status;
+        hone__free(o->ctx, name);
+    }
     return status;
 }
 
@@ -43,6 +50,7 @@ hone_status hone__optimizer_write(const hone_optimizer *o, const char *prefix, h
 }
 
 typedef struct reading {
+    hone_ctx *ctx;
     const hone_safetensors *file;
     const char *path;
 } reading;
@@ -50,16 +58,34 @@ static hone_status read(void *arg, const hone_param *param, const char *name, ho
 {
     const reading *r = arg;
     const hone_tensor_info *info = hone_safetensors_find(r->file, name);
-    if (!info && !param->v.trainable) return HONE_OK; /* it never was trained: zeros */
-    if (!info) return hone__fail(param->v.ctx, HONE_FORMAT, "%s: there is no tensor '%s'", r->path, name);
+    if (!info && param && !param->v.trainable) return HONE_OK; /* it never was trained: zeros */
+    if (!info) return hone__fail(r->ctx, HONE_FORMAT, "%s: there is no tensor '%s'", r->path, name);
     if (!hone_shape_equal(info->shape, shape) || info->dtype != dtype)
-        return hone__fail(param->v.ctx, HONE_SHAPE, "%s: '%s' is %s %s, %s %s expected", r->path, name,
+        return hone__fail(r->ctx, HONE_SHAPE, "%s: '%s' is %s %s, %s %s expected", r->path, name,
                           hone_dtype_name(info->dtype), HONE__SHAPE_STR(info->shape), hone_dtype_name(dtype),
                           HONE__SHAPE_STR(shape));
     memcpy(data, info->data, info->bytes);
     return HONE_OK;
 }
+/* What the file's numbers ask for. */
+static hone_status make_room(hone_optimizer *o, const char *prefix, const hone_safetensors *file, const char *path)
+{
+    char *name = hone__format(o->ctx, "%s%s/numbers", prefix, o->rule->name);
+    const hone_tensor_info *info = name ? hone_safetensors_find(file, name) : NULL;
+    double *numbers = NULL;
+    hone_status status = name ? HONE_OK : o->ctx->status;
+    if (name && (!info || info->dtype != HONE_F64 || !(numbers = hone__alloc(o->ctx, HONE_MAX(info->bytes, (size_t)1)))))
+        status = hone__ok(o->ctx) ? hone__fail(o->ctx, HONE_FORMAT, "%s: there is no f64 tensor '%s'", path, name) : o->ctx->status;
+    if (numbers) {
+        memcpy(numbers, info->data, info->bytes);
+        status = o->rule->make_room(o, numbers, info->bytes / sizeof *numbers);
+    }
+    hone__free(o->ctx, numbers);
+    hone__free(o->ctx, name);
+    return status;
+}
 hone_status hone__optimizer_read(hone_optimizer *o, const char *prefix, const hone_safetensors *file, const char *path)
 {
-    return each_state(o, prefix, read, &(reading){file, path});
+    hone_status status = o->rule->make_room ? make_room(o, prefix, file, path) : HONE_OK;
+    return status == HONE_OK ? each_state(o, prefix, read, &(reading){o->ctx, file, path}) : status;
 }

@@ -20,6 +20,13 @@ typedef struct hone__loss_info {
     bool logits;
 } hone__loss_info;
 
+/* A metric that fit and evaluate compute. */
+typedef struct hone__compiled_metric {
+    hone_metric *metric;
+    char *text;    /* as hone_compile was given it */
+    bool weighted; /* by the examples' weights */
+} hone__compiled_metric;
+
 /* What hone_compile leaves with the model. */
 typedef struct hone__compiled {
     hone_ctx *ctx;
@@ -30,8 +37,8 @@ typedef struct hone__compiled {
     hone_loss_fn custom_loss;
     void *custom_user;
     double max_grad_norm, max_grad_value;
-    hone_metric **metrics;
-    size_t n_metrics;
+    hone__compiled_metric *metrics;
+    size_t n_metrics, n_weighted;
     hone_dtype compute;
 } hone__compiled;
 
@@ -39,6 +46,9 @@ typedef struct hone__compiled {
 hone__compiled *hone__compiled_of(hone_model *model);
 /* A function over the model, called with it. */
 hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone_forward_fn forward, hone_dtype compute);
+
+/* From one input to the output, made when first asked for. NULL: sticky. */
+hone_function *hone__predict_function(hone_model *model);
 
 /* Factors of the examples' losses [n] (owned by the caller), NULL in *weights when the options have none; class weights are those
    of rows below `trained`. Errors don't stick (but MEMORY). */
@@ -90,12 +100,15 @@ typedef enum hone__event {
 /* Tells all callbacks of a fit. The first status that is not OK; only at the end of the training are the others told still. */
 hone_status hone__callbacks(const hone_fit_opts *opts, hone__event event, hone_fit_state *state);
 
-/* ---- what callbacks and logs look at: callback.c ---- */
+/* ---- what callbacks and logs look at: monitor.c ---- */
 
-enum { HONE__MONITORS = 4 };
-/* "accuracy", "loss", "val_accuracy", "val_loss" */
-const char *hone__monitor_name(int i);
-double hone__monitor_value(int i, const hone_epoch *result);
-int hone__monitor_find(const char *name); /* -1: none */
+enum { HONE__MONITOR_NAME = 96 };
+/* Quantities of an epoch by number: as many as the model has. */
+int hone__monitors(const hone_model *model);
+void hone__monitor_name(const hone_model *model, int i, char name[HONE__MONITOR_NAME]);
+double hone__monitor_value(const hone_model *model, int i, const hone_epoch *result); /* NaN: there is none */
+int hone__monitor_find(const hone_model *model, const char *name);                    /* -1: none */
+/* INVALID (does not stick): who asked for that name is told which there are. */
+hone_status hone__monitor_refuse(const hone_model *model, const char *what, const char *name);
 
 #endif

@@ -1,0 +1,89 @@
+/* Running statistics anew, for weights that were averaged: torch.optim.swa_utils.update_bn. */
+#include "train/train.h"
+
+/* The states of the model's batch norms: sums over batches. */
+typedef struct statistics {
+    hone_param **params;
+    double **sums, *kept; /* kept: the layers' momenta */
+    size_t n;
+} statistics;
+
+static void free_statistics(hone_ctx *ctx, statistics *s)
+{
+    for (size_t i = 0; i < s->n; i++) hone__free(ctx, s->sums[i]);
+    hone__free(ctx, s->sums);
+    hone__free(ctx, s->kept);
+    hone__free(ctx, s->params);
+}
+
+static bool find_statistics(const hone_model *model, statistics *s)
+{
+    hone_ctx *ctx = model->ctx;
+    s->params = hone__calloc(ctx, model->n_params + 1, sizeof *s->params);
+    s->sums = hone__calloc(ctx, model->n_params + 1, sizeof *s->sums);
+    s->kept = hone__calloc(ctx, model->n_params + 1, sizeof *s->kept);
+    for (size_t i = 0; i < model->n_params && hone__ok(ctx); i++) {
+        hone_param *p = model->params[i];
+        if (!p->state || !p->own || p->v.stored != HONE_F32 || !hone__batch_norm_momentum(p->layer)) continue;
+        s->params[s->n] = p;
+        s->sums[s->n++] = hone__calloc(ctx, (size_t)hone_shape_count(p->v.shape) + 1, sizeof **s->sums);
+    }
+    return hone__ok(ctx);
+}
+
+/* With a momentum of 1 a run leaves the statistics of its batch. */
+static void set_momentum(hone_model *model, statistics *s, bool all)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        double *momentum = hone__batch_norm_momentum(s->params[all ? i : s->n - 1 - i]->layer);
+        if (all) s->kept[i] = *momentum;
+        *momentum = all ? 1 : s->kept[s->n - 1 - i]; /* backwards: of a layer's two the first knows */
+    }
+    model->generation++; /* what was recorded has the other momentum */
+}
+
+static hone_status add_batch(hone_model *model, statistics *s, hone_function *forward, const hone_tensor *x, int64_t at, int64_t count,
+                             uint64_t step)
+{
+    hone_shape shape = x->shape;
+    shape.dim[0] = count;
+    hone_tensor *batch = hone_tensor_borrow(model->ctx, x->dtype, shape, (char *)x->data + x->bytes / (size_t)x->shape.dim[0] * (size_t)at);
+    hone_status status = batch ? hone_function_call(forward, &batch, .mode = HONE_TRAIN, .step = step) : model->ctx->status;
+    for (size_t i = 0; i < s->n && status == HONE_OK; i++)
+        for (int64_t e = 0; e < hone_shape_count(s->params[i]->v.shape); e++)
+            s->sums[i][e] += (double)((const float *)s->params[i]->v.data)[e];
+    hone_tensor_free(batch);
+    return status;
+}
+
+hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size)
+{
+    hone_ctx *ctx = model->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    if (!x || x->shape.rank < 1 || x->shape.dim[0] < 1 || batch_size < 1 || hone__is_blocks(x->dtype))
+        return hone__fail_run(ctx, HONE_INVALID, "update_batch_norm: x needs rows, batch_size must be at least 1");
+    if (!model->n_params) return hone__fail_run(ctx, HONE_STATE, "update_batch_norm: the model has no parameters yet");
+    hone_function *forward = hone__predict_function(model);
+    hone__snapshot *before = forward ? hone__snapshot_take(model, false) : NULL;
+    statistics s = {0};
+    if (!before || !find_statistics(model, &s)) {
+        hone__snapshot_free(before);
+        free_statistics(ctx, &s);
+        return ctx->status;
+    }
+    hone_status status = HONE_OK;
+    set_momentum(model, &s, true);
+    uint64_t batches = 0;
+    for (int64_t at = 0; at < x->shape.dim[0] && status == HONE_OK && s.n; at += batch_size)
+        status = add_batch(model, &s, forward, x, at, HONE_MIN((int64_t)batch_size, x->shape.dim[0] - at), batches++);
+    set_momentum(model, &s, false);
+    for (size_t i = 0; i < s.n && status == HONE_OK; i++) {
+        for (int64_t e = 0; e < hone_shape_count(s.params[i]->v.shape); e++)
+            ((float *)s.params[i]->v.data)[e] = (float)(s.sums[i][e] / (double)batches);
+        s.params[i]->v.version++;
+    }
+    if (status != HONE_OK) hone__snapshot_restore(before);
+    hone__snapshot_free(before);
+    free_statistics(ctx, &s);
+    return status;
+}
