@@ -83,9 +83,8 @@ hone_status hone_nms(const hone_tensor *boxes, const hone_tensor *scores, const 
     if (!scores || !rows || !n_kept || !(threshold >= 0 && threshold <= 1))
         return hone__fail_run(ctx, HONE_INVALID, "nms: scores are wanted, and a threshold in [0, 1], not %g", threshold);
     hone_shape want = {.rank = 1, .dim = {boxes->shape.rank ? boxes->shape.dim[0] : 0}};
-    const hone_tensor *wrong = !hone_shape_equal(scores->shape, want)                 ? scores
-                               : classes && !hone_shape_equal(classes->shape, want) ? classes
-                                                                                    : NULL;
+    const hone_tensor *wrong = hone_shape_equal(scores->shape, want) ? NULL : scores;
+    if (!wrong && classes && !hone_shape_equal(classes->shape, want)) wrong = classes;
     if (wrong)
         return hone__fail_run(ctx, HONE_SHAPE, "nms: %s are %s for boxes %s", wrong == scores ? "scores" : "classes",
                               HONE__SHAPE_STR(wrong->shape), HONE__SHAPE_STR(boxes->shape));
