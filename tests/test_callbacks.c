@@ -557,7 +557,31 @@ static void test_cross_validation_holds_each_row_out_once(void **state)
     }
     assert_int_equal(all, (1 << N) - 1);
     assert_true(moved && isnan(folds[0].accuracy));
+    /* the same rows as hone_k_fold's */
+    int64_t rows[N], n_train;
+    for (int f = 0; f < 4; f++) {
+        int64_t held = 0;
+        assert_hone_ok(ctx, hone_k_fold(ctx, N, 4, f, NULL, 3, rows, &n_train));
+        for (int64_t i = n_train; i < N; i++) held |= INT64_C(1) << rows[i];
+        assert_int_equal(held, lround(folds[f].loss * (f < 3 ? 3 : 2)));
+    }
     assert_int_equal(hone_cross_validate(ctx, zeros, x, y, folds, .k = 12, .user = &built), HONE_INVALID);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+static void test_stratified_cross_validation_has_all_classes_in_each_fold(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    float ones[N], values[N]; /* four rows of class 1 at the end: unstratified and in order, one fold would have them all */
+    for (int i = 0; i < N; i++) ones[i] = 1, values[i] = i >= 8;
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), ones), *y = hone_tensor_from_f32(ctx, HONE_SHAPE(N), values);
+    hone_fold folds[4];
+    int built = 0;
+    for (int no_shuffle = 0; no_shuffle < 2; no_shuffle++) {
+        assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .stratify = true, .no_shuffle = no_shuffle, .user = &built));
+        for (int f = 0; f < 4; f++) assert_true(fabs(folds[f].loss - 1.0 / 3) < 1e-6); /* one of three rows */
+    }
     hone_tensor_free(x), hone_tensor_free(y);
 }
 
@@ -614,6 +638,7 @@ int main(void)
         TEST(test_validation_may_come_from_a_loader),
         TEST(test_steps_by_hand_are_those_of_fit),
         TEST(test_cross_validation_holds_each_row_out_once),
+        TEST(test_stratified_cross_validation_has_all_classes_in_each_fold),
         TEST(test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

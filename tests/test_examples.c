@@ -134,6 +134,90 @@ static void test_translate_letters(void **state)
     assert_true(letters > 0.95 && letters <= 1 && words > 0.9 && words <= 1);
 }
 
+/* ---- examples on digits and wines: short forms, on data made here in the same format; the real ones have to be fetched ---- */
+
+#define DIGITS "'" HONE_BINARY_DIR "/digits.csv'"
+
+/* n pictures of 28 x 28, of digits as clocks show them, at different places. */
+static void write_digits(int n)
+{
+    static const unsigned lit[10] = {0x3F, 0x06, 0x5B, 0x4F, 0x66, 0x6D, 0x7D, 0x07, 0x7F, 0x6F}; /* bars, bit by bit */
+    static const struct { int x, y, width, height; } bar[7] = {{0, 0, 12, 3}, {9, 0, 3, 11}, {9, 9, 3, 11}, {0, 17, 12, 3},
+                                                               {0, 9, 3, 11}, {0, 0, 3, 11}, {0, 9, 12, 3}};
+    FILE *file = fopen(HONE_BINARY_DIR "/digits.csv", "w");
+    assert_non_null(file);
+    for (int i = 0; i < n; i++) {
+        int pixel[28][28] = {{0}}, left = 5 + i / 10 * 3 % 7, top = 2 + i / 10 * 5 % 7;
+        for (int b = 0; b < 7; b++)
+            for (int y = 0; y < bar[b].height && lit[i % 10] >> b & 1; y++)
+                for (int x = 0; x < bar[b].width; x++) pixel[top + bar[b].y + y][left + bar[b].x + x] = 150 + i % 100;
+        for (int p = 0; p < 28 * 28; p++) fprintf(file, "%d,", pixel[p / 28][p % 28]);
+        fprintf(file, "%d\n", i % 10);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_digits(void **state)
+{
+    (void)state;
+    char text[4000];
+    double loss, accuracy;
+    write_digits(500);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' " DIGITS " 6", text, sizeof text), 0);
+    const char *line = strstr(text, "Loss: "); /* after the progress */
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
+    assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' examples/data/iris.csv", text, sizeof text), 1);
+    assert_non_null(strstr(text, "digits: examples/data/iris.csv"));
+}
+
+static void test_scenes(void **state)
+{
+    (void)state;
+    char text[4000];
+    double mean_iou, precision, recall, average_precision;
+    write_digits(500);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' segment " DIGITS " 2 400", text, sizeof text), 0);
+    const char *line = strstr(text, "Mean IoU: ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "Mean IoU: %lf\n", &mean_iou), 1);
+    assert_true(mean_iou > 0.3 && mean_iou <= 1); /* all ground: 0.09 */
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect " DIGITS " 4 400", text, sizeof text), 0);
+    line = strstr(text, "Precision: ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "Precision: %lf, Recall: %lf, Mean IoU: %lf, Average precision: %lf\n", &precision, &recall, &mean_iou,
+                            &average_precision), 4);
+    assert_true(precision > 0.5 && precision <= 1 && recall > 0.3 && recall <= 1 && mean_iou > 0.6 && mean_iou <= 1);
+    assert_true(average_precision > 0.4 && average_precision <= 1);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes'", text, sizeof text), 2);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect examples/data/iris.csv", text, sizeof text), 1);
+    assert_non_null(strstr(text, "scenes: examples/data/iris.csv"));
+}
+
+static void test_wine(void **state)
+{
+    (void)state;
+    char text[4000];
+    double accuracy, deviation;
+    FILE *file = fopen(HONE_BINARY_DIR "/wines.csv", "w");
+    assert_non_null(file);
+    for (int i = 0; i < 90; i++) {
+        for (int j = 0, unit = 1; j < 4; j++, unit *= 10) /* columns of different scales, some larger for each class */
+            fprintf(file, "%d,", unit * (50 + (j % 3 == i % 3) * 10 + i * (j + 3) % 13));
+        fprintf(file, "%d\n", i % 3);
+    }
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_wine' '" HONE_BINARY_DIR "/wines.csv' 5", text, sizeof text), 0);
+    const char *line = strstr(text, "Accuracy: ");
+    assert_non_null(line);
+    assert_non_null(strstr(text, "fold  4: "));
+    assert_int_equal(sscanf(line, "Accuracy: %lf, deviation %lf\n", &accuracy, &deviation), 2);
+    assert_true(accuracy > 0.85 && accuracy <= 1 && deviation >= 0 && deviation < 0.15);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_wine' no-such-file", text, sizeof text), 1);
+    assert_non_null(strstr(text, "wine: no-such-file"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +228,9 @@ int main(void)
         cmocka_unit_test(test_review_sentiment),
         cmocka_unit_test(test_gradient_tape),
         cmocka_unit_test(test_translate_letters),
+        cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_scenes),
+        cmocka_unit_test(test_wine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -406,6 +406,100 @@ static void test_wrong_input_is_refused(void **state)
     hone_tensor_free(p), hone_tensor_free(many), hone_tensor_free(few), hone_tensor_free(half), hone_tensor_free(y), hone_tensor_free(blocks);
 }
 
+/* ---- boxes ---------------------------------------------------------------------------------------------------------- */
+
+enum { SIDE = 16, BOXES = 40 };
+
+/* Corners are whole, so that areas are counts of pixels. */
+static void random_boxes(float boxes[][4], int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < 2; d++) {
+            int from = (int)(hone__random_uniform(7, (uint64_t)(4 * i + d)) * SIDE);
+            boxes[i][d] = (float)from;
+            boxes[i][d + 2] = (float)(from + (int)(hone__random_uniform(7, (uint64_t)(4 * i + d + 2)) * (float)(SIDE - from + 1)));
+        }
+}
+
+static double counted_iou(const float *a, const float *b)
+{
+    int both = 0, any = 0;
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++) {
+            int in_a = (float)x >= a[0] && (float)x < a[2] && (float)y >= a[1] && (float)y < a[3];
+            int in_b = (float)x >= b[0] && (float)x < b[2] && (float)y >= b[1] && (float)y < b[3];
+            both += in_a && in_b;
+            any += in_a || in_b;
+        }
+    return any ? (double)both / any : 0;
+}
+
+static void test_box_iou_is_shared_area_over_all_area(void **state)
+{
+    (void)state;
+    float boxes[BOXES][4];
+    random_boxes(boxes, BOXES);
+    hone_tensor *a = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(BOXES, 4), boxes);
+    hone_tensor *b = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(5, 4), boxes + 3), *iou = hone_box_iou(a, b);
+    assert_true(hone_shape_equal(hone_tensor_shape(iou), HONE_SHAPE(BOXES, 5)));
+    int some = 0;
+    for (int i = 0; i < BOXES; i++)
+        for (int j = 0; j < 5; j++) {
+            double want = counted_iou(boxes[i], boxes[3 + j]);
+            assert_true(fabs(hone_tensor_get(iou, i * 5 + j) - want) < 1e-6);
+            some += want > 0 && want < 1;
+        }
+    assert_true(some > 20);
+    hone_tensor_free(a), hone_tensor_free(b), hone_tensor_free(iou);
+}
+
+/* What greedy suppression is: those that stay come best first and overlap little; each other one overlaps a better one that stays. */
+static void test_nms_keeps_the_best_of_those_that_overlap(void **state)
+{
+    (void)state;
+    float boxes[BOXES][4], scores[BOXES], classes[BOXES];
+    random_boxes(boxes, BOXES);
+    for (int i = 0; i < BOXES; i++) scores[i] = (float)(i * 17 % BOXES / 2), classes[i] = (float)(i % 3); /* scores in pairs */
+    hone_tensor *b = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(BOXES, 4), boxes);
+    hone_tensor *s = vector(BOXES, scores), *c = vector(BOXES, classes);
+    int64_t rows[BOXES], all[2] = {0};
+    for (int by_class = 0; by_class < 2; by_class++) {
+        int64_t *n = &all[by_class], at[BOXES];
+        assert_hone_ok(ctx, hone_nms(b, s, by_class ? c : NULL, 0.2, rows, n));
+        for (int i = 0; i < BOXES; i++) at[i] = BOXES;
+        for (int64_t k = 0; k < *n; k++) {
+            at[rows[k]] = k;
+            if (k) assert_true(scores[rows[k]] < scores[rows[k - 1]] || (scores[rows[k]] == scores[rows[k - 1]] && rows[k] > rows[k - 1]));
+        }
+        for (int i = 0; i < BOXES; i++) {
+            bool covered = false; /* by a better one that stays */
+            for (int64_t k = 0; k < *n && k < at[i]; k++) {
+                int better = (int)rows[k];
+                covered |= counted_iou(boxes[i], boxes[better]) > 0.2 && (!by_class || classes[i] == classes[better]) &&
+                           (scores[better] > scores[i] || (scores[better] == scores[i] && better < i));
+            }
+            assert_int_equal(covered, at[i] == BOXES);
+        }
+    }
+    assert_true(all[0] < all[1] && all[1] < BOXES);
+    hone_tensor *none = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(0, 4)), *empty = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(0));
+    assert_hone_ok(ctx, hone_nms(none, empty, NULL, 0.5, rows, &all[0]));
+    assert_int_equal(all[0], 0);
+
+    assert_int_equal(hone_nms(b, empty, NULL, 0.5, rows, &all[0]), HONE_SHAPE);
+    assert_error(HONE_OK, "nms: scores are [0] for boxes [40, 4]");
+    assert_int_equal(hone_nms(b, s, empty, 0.5, rows, &all[0]), HONE_SHAPE);
+    assert_int_equal(hone_nms(s, s, NULL, 0.5, rows, &all[0]), HONE_SHAPE);
+    assert_error(HONE_OK, "boxes are [n, 4], not [40]");
+    assert_null(hone_box_iou(b, s));
+    assert_int_equal(hone_nms(b, s, NULL, 1.5, rows, &all[0]), HONE_INVALID);
+    scores[3] = NAN;
+    hone_tensor *bad = vector(BOXES, scores);
+    assert_int_equal(hone_nms(b, bad, NULL, 0.5, rows, &all[0]), HONE_INVALID);
+    assert_error(HONE_OK, "the score of box 3 is NaN");
+    hone_tensor_free(b), hone_tensor_free(s), hone_tensor_free(c), hone_tensor_free(none), hone_tensor_free(empty), hone_tensor_free(bad);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------------------ */
 
 static hone_status use_everything(hone_ctx *c, hone_tensor *p, hone_tensor *t)
@@ -426,6 +520,11 @@ static hone_status use_everything(hone_ctx *c, hone_tensor *p, hone_tensor *t)
     hone_confusion *confusion = hone_confusion_new(c, 2);
     if (confusion && hone_confusion_update(confusion, p, t) == HONE_OK) hone_free_text(c, hone_classification_report(confusion, NULL, 2));
     hone_confusion_free(confusion);
+    hone_tensor *box = hone_tensor_from_f32(c, HONE_SHAPE(1, 4), (float[]){0, 0, 1, 1});
+    hone_tensor *score = hone_tensor_from_f32(c, HONE_SHAPE(1), (float[]){1});
+    int64_t row, kept;
+    hone_tensor *iou = box && score && hone_nms(box, score, NULL, 0.5, &row, &kept) == HONE_OK ? hone_box_iou(box, box) : NULL;
+    hone_tensor_free(iou), hone_tensor_free(box), hone_tensor_free(score);
     return hone_ctx_status(c);
 }
 
@@ -463,6 +562,8 @@ int main(void)
         TEST(test_a_text_says_a_metrics_options),
         TEST(test_no_answer_is_nan),
         TEST(test_wrong_input_is_refused),
+        TEST(test_box_iou_is_shared_area_over_all_area),
+        TEST(test_nms_keeps_the_best_of_those_that_overlap),
         TEST(test_failing_allocations_lose_nothing),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);

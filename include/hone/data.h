@@ -269,8 +269,8 @@ HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length
 /* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
 HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,
                                      int64_t *rows, int64_t *n_train);
-/* The same for cross-validation: fold 0 to k - 1 of k parts of nearly equal size is held out; the folds of one seed are
-   disjoint and hold every row. */
+/* The same for cross-validation: fold 0 to k - 1 of k parts is held out, of n / k rows and the first n % k of one more (as
+   scikit-learn's KFold); the folds of one seed are disjoint and hold every row. */
 HONE_API hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed,
                                  int64_t *rows, int64_t *n_train);
 /* `count` rows drawn with replacement, row i with probability weights[i] / their sum; weights [n] are at least 0. */

@@ -1,4 +1,4 @@
-/* Hone: metrics, streaming over batches: how good are answers. Read after tensor.h.
+/* Hone: metrics, streaming over batches: how good are answers; boxes. Read after tensor.h.
  *
  * Made by name, fed batch by batch, asked at any time. All sums are f64; results equal those of scikit-learn, sacrebleu,
  * rouge-score and jiwer over all batches together. Errors of updates don't stick (but MEMORY) and change nothing. */
@@ -87,6 +87,18 @@ HONE_API void hone_metric_reset(hone_metric *metric);
    don't stick. */
 HONE_API hone_status hone_metric_curve(hone_metric *metric, int64_t of, size_t *n, double **x, double **y);
 HONE_API void hone_free_curve(hone_ctx *ctx, double *x, double *y); /* NULL is allowed */
+
+/* ---- boxes around things in pictures: x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, as in torchvision.ops -------------------- */
+
+/* Intersection over union of each of a [N, 4] with each of b [M, 4]: f32 [N, M], the shared area over the area of both together, 0
+   for two without area. The tensor is the caller's. NULL on error (does not stick, but MEMORY): SHAPE. */
+HONE_API hone_tensor *hone_box_iou(const hone_tensor *a, const hone_tensor *b);
+/* Non-maximum suppression: goes through boxes [n, 4] from the highest of scores [n] on and drops each whose intersection over
+   union with one that stays, of the same of classes [n] (NULL: there is one class), is above threshold in [0, 1]. The *n_kept that
+   stay go into rows[n], the best first, of equal ones the earlier: for hone_take. Errors do not stick (but MEMORY): SHAPE, INVALID
+   also for a score that is NaN. */
+HONE_API hone_status hone_nms(const hone_tensor *boxes, const hone_tensor *scores, const hone_tensor *classes, double threshold,
+                              int64_t *rows, int64_t *n_kept);
 
 /* ---- confusion ------------------------------------------------------------------------------------------- */
 

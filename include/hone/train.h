@@ -281,12 +281,12 @@ typedef struct hone_cross_validate_opts {
     int k;                    /* folds; default 5 */
     uint64_t seed;            /* of the rows' order */
     bool no_shuffle;          /* folds are consecutive rows */
+    bool stratify;            /* y [rows] are class numbers, of which every fold has the share that all rows have */
     const hone_fit_opts *fit; /* how each is trained; default as hone_fit's */
     void *user;               /* build's */
 } hone_cross_validate_opts;
-/* k-fold cross-validation: rows are put in an order by the seed and cut into k parts (the first rows % k have one more, as
-   scikit-learn's KFold); for each, a model from build is trained on the others and evaluated on it. folds[k] receives what
-   each was worth. INVALID for k below 2 or more than there are rows. */
+/* k-fold cross-validation: rows are cut into the k parts of hone_k_fold; for each, a model from build is trained on the others
+   and evaluated on it. folds[k] receives what each was worth. INVALID for k below 2 or more than there are rows. */
 HONE_API hone_status hone_cross_validate_opt(hone_ctx *ctx, hone_build_fn build, const hone_tensor *x, const hone_tensor *y,
                                              hone_fold *folds, const hone_cross_validate_opts *opts);
 #define hone_cross_validate(...)                                                                             \

@@ -18,6 +18,10 @@ hone_tensor *hone__wav_read(hone_ctx *ctx, const char *path, const uint8_t *data
 /* plain: the whole of it is one record, else JSON lines. */
 hone_records *hone__records_read(hone_ctx *ctx, const char *path, const char *data, size_t size, bool plain);
 
+/* hone_k_fold; shuffle false: of the rows as they stand, so that without classes a fold is consecutive rows. */
+hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, bool shuffle, uint64_t seed,
+                         int64_t *rows, int64_t *n_train);
+
 /* What an example's randomness is a function of. */
 static inline uint64_t hone__row_key(uint64_t seed, int64_t epoch, int64_t row)
 {

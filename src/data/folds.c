@@ -25,9 +25,9 @@ static int by_place(const void *a, const void *b)
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* A shuffled order of [0, n) in which each class is spread evenly: any stretch of it has nearly the classes' shares. y NULL: a
-   shuffled order and no more. NULL with an error of a run, or MEMORY. */
-static int64_t *spread_order(hone_ctx *ctx, const hone_tensor *y, int64_t n, uint64_t key)
+/* An order of [0, n), shuffled or as it is, in which each class is spread evenly: any stretch of it has nearly the classes'
+   shares. y NULL: that order and no more. NULL with an error of a run, or MEMORY. */
+static int64_t *spread_order(hone_ctx *ctx, const hone_tensor *y, int64_t n, bool shuffle, uint64_t key)
 {
     int64_t *order = hone__calloc(ctx, (size_t)n, sizeof *order);
     placed *rows = order && y ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
@@ -36,7 +36,7 @@ static int64_t *spread_order(hone_ctx *ctx, const hone_tensor *y, int64_t n, uin
         return NULL;
     }
     for (int64_t i = 0; i < n; i++) order[i] = i;
-    hone__shuffle(key, order, n);
+    if (shuffle) hone__shuffle(key, order, n);
     if (!y) return order;
     for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], (double)i};
     qsort(rows, (size_t)n, sizeof *rows, by_class);
@@ -72,7 +72,7 @@ hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_t
         return hone__fail_run(ctx, HONE_INVALID, "a split of %lld rows with a share of %g; it must lie in [0, 1]", (long long)n, share);
     hone_status status = check_classes(ctx, stratify, n);
     if (status != HONE_OK) return status;
-    int64_t *order = spread_order(ctx, stratify, n, hone__key(seed, hone__hash("train_test_split", 16, 0)));
+    int64_t *order = spread_order(ctx, stratify, n, true, hone__key(seed, hone__hash("train_test_split", 16, 0)));
     if (!order) return ctx->status;
     *n_train = n - (int64_t)llround((double)n * share);
     if (n) memcpy(rows, order, (size_t)n * sizeof *rows);
@@ -84,23 +84,29 @@ hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_t
     return HONE_OK;
 }
 
-hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed, int64_t *rows,
-                        int64_t *n_train)
+hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, bool shuffle, uint64_t seed,
+                         int64_t *rows, int64_t *n_train)
 {
     if (!hone__ok(ctx)) return ctx ? ctx->status : HONE_INVALID;
     if (k < 2 || k > n || fold < 0 || fold >= k || !rows || !n_train)
         return hone__fail_run(ctx, HONE_INVALID, "fold %d of %d of %lld rows: 2 to [rows] folds, numbered from 0", fold, k, (long long)n);
     hone_status status = check_classes(ctx, stratify, n);
     if (status != HONE_OK) return status;
-    int64_t *order = spread_order(ctx, stratify, n, hone__key(seed, hone__hash("k_fold", 6, 0)));
+    int64_t *order = spread_order(ctx, stratify, n, shuffle, hone__key(seed, hone__hash("k_fold", 6, 0)));
     if (!order) return ctx->status;
-    int64_t begin = n * fold / k, end = n * (fold + 1) / k, train = 0;
+    int64_t begin = n / k * fold + HONE_MIN((int64_t)fold, n % k), end = begin + n / k + (fold < n % k), train = 0;
     for (int64_t i = 0; i < n; i++)
         if (i < begin || i >= end) rows[train++] = order[i];
     memcpy(rows + train, order + begin, (size_t)(end - begin) * sizeof *rows);
     *n_train = train;
     hone__free(ctx, order);
     return HONE_OK;
+}
+
+hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed, int64_t *rows,
+                        int64_t *n_train)
+{
+    return hone__k_fold(ctx, n, k, fold, stratify, true, seed, rows, n_train);
 }
 
 hone_status hone_sample_rows(hone_ctx *ctx, const double *weights, int64_t n, uint64_t seed, int64_t count, int64_t *rows)

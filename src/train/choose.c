@@ -1,5 +1,6 @@
 /* Steps by hand, and what chooses: cross-validation, the learning-rate finder. */
 #include "train/train.h"
+#include "data/data.h"
 
 #include <math.h>
 
@@ -55,26 +56,21 @@ hone_status hone_cross_validate_opt(hone_ctx *ctx, hone_build_fn build, const ho
     if (!opts) opts = &none;
     if (!hone__ok(ctx)) return ctx->status;
     int64_t rows = x && y && x->shape.rank && y->shape.rank && x->shape.dim[0] == y->shape.dim[0] ? x->shape.dim[0] : 0;
-    int64_t k = opts->k ? opts->k : 5;
+    int k = opts->k ? opts->k : 5;
     if (k < 2 || k > rows)
         return hone__fail_run(ctx, HONE_INVALID, "cross_validate: x and y need as many rows each, k must be from 2 to their number, "
-                                                 "not %lld of %lld rows", (long long)k, (long long)rows);
-    int64_t *order = hone__alloc(ctx, (size_t)rows * 2 * sizeof *order);
+                                                 "not %d of %lld rows", k, (long long)rows);
+    int64_t *order = hone__alloc(ctx, (size_t)rows * sizeof *order), n; /* n to train on, then those held out */
     if (!order) return ctx->status;
-    int64_t *others = order + rows; /* a fold's complement, in order */
-    for (int64_t i = 0; i < rows; i++) order[i] = i;
-    if (!opts->no_shuffle) hone__shuffle(opts->seed, order, rows);
     hone_status status = HONE_OK;
-    for (int64_t f = 0, begin = 0; f < k && status == HONE_OK; f++) {
-        int64_t size = rows / k + (f < rows % k), rest = rows - size;
-        memcpy(others, order, (size_t)begin * sizeof *order);
-        memcpy(others + begin, order + begin + size, (size_t)(rest - begin) * sizeof *order);
-        hone_tensor *part[4] = {hone_take(x, rest, others), hone_take(y, rest, others), hone_take(x, size, order + begin),
-                                hone_take(y, size, order + begin)};
+    for (int f = 0; f < k && status == HONE_OK; f++) {
+        status = hone__k_fold(ctx, rows, k, f, opts->stratify ? y : NULL, !opts->no_shuffle, opts->seed, order, &n);
+        if (status != HONE_OK) break;
+        hone_tensor *part[4] = {hone_take(x, n, order), hone_take(y, n, order), hone_take(x, rows - n, order + n),
+                                hone_take(y, rows - n, order + n)};
         status = part[0] && part[1] && part[2] && part[3] ? run_fold(ctx, build, opts->user, part, opts->fit, &folds[f])
                                                           : ctx->status;
         for (int i = 0; i < 4; i++) hone_tensor_free(part[i]);
-        begin += size;
     }
     hone__free(ctx, order);
     return status;

@@ -1,0 +1,54 @@
+"""The examples in full: how each is run, what it must reach, and how long it may take on two cores with AMX. Used by
+bench/examples."""
+import collections, re
+
+# name: what is read; pattern: where in the output, the last place counts; bar: at least this, with most=True at most
+Figure = collections.namedtuple("Figure", "name pattern bar most", defaults=(False,))
+# name: the example, and behind a blank what tells several ways to run it apart; arguments: {data} is the folder of
+# scripts/get-data; sets: what is needed of it; seconds: the most allowed
+Example = collections.namedtuple("Example", "name figures seconds arguments sets", defaults=((), ()))
+
+ACCURACY = r"Accuracy: ([\d.]+)"
+DIGITS = "{data}/mnist_5k.csv"
+EXAMPLES = [
+    Example("iris", [Figure("accuracy", ACCURACY, 0.85)], 2),
+    Example("simple_cnn", [Figure("accuracy", ACCURACY, 0.95)], 10),
+    Example("first_networks", [Figure("Sequential", r"Sequential: loss [\d.]+, accuracy ([\d.]+)", 0.95),
+                               Figure("Module", r"Module: loss [\d.]+, accuracy ([\d.]+)", 0.95),
+                               Figure("regression, loss", r"Regression: loss ([\d.]+)", 0.02, most=True)], 10),
+    Example("gradient_tape", [Figure("loss", r"loss ([\d.]+)", 0.3, most=True)], 5),
+    Example("fashion_cnn", [Figure("accuracy", ACCURACY, 0.92)], 180),
+    Example("review_sentiment", [Figure("accuracy", r"accuracy ([\d.]+)", 0.72)], 20,
+            ["{data}/movieReviewSnippets_GroundTruth.txt"], ["reviews"]),
+    Example("translate_letters", [Figure("letters", r"Letters: ([\d.]+)", 0.95), Figure("words", r"Words: ([\d.]+)", 0.9)], 60),
+    Example("digits", [Figure("accuracy", ACCURACY, 0.97)], 60, [DIGITS], ["digits"]),
+    Example("wine", [Figure("accuracy", ACCURACY, 0.96)], 5, ["{data}/wine.csv"], ["wine"]),
+    Example("scenes segment", [Figure("mean IoU", r"Mean IoU: ([\d.]+)", 0.8)], 240, ["segment", DIGITS], ["digits"]),
+    Example("scenes detect", [Figure("mean IoU", r"Mean IoU: ([\d.]+)", 0.8), Figure("precision", r"Precision: ([\d.]+)", 0.9),
+                              Figure("recall", r"Recall: ([\d.]+)", 0.9),
+                              Figure("average precision", r"Average precision: ([\d.]+)", 0.9)],
+            120, ["detect", DIGITS], ["digits"]),
+]
+BY_NAME = {example.name: example for example in EXAMPLES}
+
+
+def program(example):
+    return example.name.split()[0]
+
+
+def judge(example, output, seconds):
+    """What was reached, as JSON has it: figures not found are None, and missed."""
+    figures = []
+    for figure in example.figures:
+        found = re.findall(figure.pattern, output)
+        value = float(found[-1]) if found else None
+        kept = value is not None and (value <= figure.bar if figure.most else value >= figure.bar)
+        figures.append({"name": figure.name, "value": value, "bar": figure.bar, "most": figure.most, "missed": not kept})
+    return {"name": example.name, "arguments": list(example.arguments), "figures": figures, "seconds": round(seconds, 2),
+            "seconds_bar": example.seconds, "slow": seconds > example.seconds}
+
+
+def missed(row):
+    """Names of what is not as it should be."""
+    return [f"{row['name']} ({what})" for what in
+            [figure["name"] for figure in row["figures"] if figure["missed"]] + ["seconds"] * row["slow"]]
