@@ -4,7 +4,8 @@
    usage: autoencoder [FOLDER [EPOCHS [PICTURES [NOISE [PNG]]]]]
 
    Prints the mean squared error a pixel (0 black, 1 white) on the test pictures, beside that of the mean picture, which needs no
-   code at all, and draws originals, what went in, and what came out, to PNG (autoencoder.png). */
+   code at all, and draws originals, what went in, and what came out, to PNG (autoencoder.png). For comparison: the first 32 principal
+   components (scikit-learn's PCA of the 60000 pictures), the best that a linear code of that size can do, have 0.01514. */
 #include <hone/hone.h>
 
 #include <stdio.h>
