@@ -218,6 +218,62 @@ static void test_wine(void **state)
     assert_non_null(strstr(text, "wine: no-such-file"));
 }
 
+#define FASHION "/usr/share/datasets/fashion-mnist"
+
+/* Is the file a PNG of that size? */
+static void assert_png(const char *path, unsigned width, unsigned height)
+{
+    unsigned char head[24] = {0};
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+    fclose(file);
+    assert_memory_equal(head, "\x89PNG\r\n\x1A\n", 8);
+    assert_int_equal((unsigned)head[18] << 8 | head[19], width);
+    assert_int_equal((unsigned)head[22] << 8 | head[23], height);
+}
+
+/* A short form: 30 steps. Neither of the two has won, and what is drawn is no longer noise. */
+static void test_fashion_gan(void **state)
+{
+    (void)state;
+    char text[4000];
+    double discriminator, generator, score, real;
+    if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_gan' " FASHION " 3 640 '" HONE_BINARY_DIR "/gan.png'", text, sizeof text), 0);
+    const char *line = strstr(text, "Discriminator: ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "Discriminator: %lf, Generator: %lf, Score: %lf, of real pictures: %lf\n", &discriminator, &generator,
+                            &score, &real), 4);
+    assert_true(discriminator > 0.3 && discriminator < 2 && generator > 0.3 && generator < 5);
+    assert_true(score > 1 && score < 10 && real > 2 && real < 10);
+    assert_png(HONE_BINARY_DIR "/gan.png", 8 * 30 + 2, 8 * 30 + 2);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_gan' /nowhere", text, sizeof text), 1);
+    assert_non_null(strstr(text, "fashion_gan: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
+}
+
+/* A short form, without noise and with: better than the mean picture. */
+static void test_autoencoder(void **state)
+{
+    (void)state;
+    char text[4000];
+    double error, mean;
+    if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
+    for (int noisy = 0; noisy < 2; noisy++) {
+        char line[1000];
+        snprintf(line, sizeof line, "'%s/example_autoencoder' " FASHION " 3 2000 %s '%s/autoencoder.png'", HONE_BINARY_DIR,
+                 noisy ? "0.3" : "0", HONE_BINARY_DIR);
+        assert_int_equal(run(line, text, sizeof text), 0);
+        const char *last = strstr(text, "Error: ");
+        assert_non_null(last);
+        assert_int_equal(sscanf(last, "Error: %lf, of the mean picture: %lf\n", &error, &mean), 2);
+        assert_true(error > 0 && error < 0.5 * mean && mean > 0.05 && mean < 0.15);
+        assert_png(HONE_BINARY_DIR "/autoencoder.png", 12 * 30 + 2, 3 * 30 + 2);
+    }
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_autoencoder' /nowhere", text, sizeof text), 1);
+    assert_non_null(strstr(text, "autoencoder: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +281,8 @@ int main(void)
         cmocka_unit_test(test_simple_cnn),
         cmocka_unit_test(test_first_networks),
         cmocka_unit_test(test_fashion_cnn),
+        cmocka_unit_test(test_fashion_gan),
+        cmocka_unit_test(test_autoencoder),
         cmocka_unit_test(test_review_sentiment),
         cmocka_unit_test(test_gradient_tape),
         cmocka_unit_test(test_translate_letters),

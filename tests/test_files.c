@@ -8,16 +8,15 @@ static hone_npz *golden;
 
 static int open_all(void **state)
 {
-    (void)state;
     ctx = hone_ctx_new(.threads = 1);
     golden = hone_npz_load(ctx, DATA_FILE("golden.npz"));
     if (hone_ctx_status(ctx) == HONE_UNSUPPORTED) hone_clear_error(ctx);
-    return 0;
+    return scratch_make(state);
 }
 
 static int close_all(void **state)
 {
-    (void)state;
+    scratch_remove(state);
     hone_npz_free(golden);
     hone_ctx_release(ctx);
     return 0;
@@ -174,6 +173,90 @@ static void pictures_are_read_as_pillow_reads_them(void **state)
     damage("images/dog/b.jpg", read_image, discard_tensor);
 }
 
+/* Pixel (c, y, x) of a picture read back, 0 to 255. */
+static int pixel(const hone_tensor *t, int64_t c, int64_t y, int64_t x)
+{
+    hone_shape s = hone_tensor_shape(t);
+    return (int)lround(255 * hone_tensor_get(t, (c * s.dim[1] + y) * s.dim[2] + x));
+}
+
+static void a_grid_of_pictures_is_saved_as_png_and_read_back(void **state)
+{
+    (void)state;
+    enum { N = 3, C = 3, H = 2, W = 4 };
+    float values[N * C * H * W];
+    for (int i = 0; i < N * C * H * W; i++) values[i] = -1 + 2 * (float)(i * 3 % 256) / 255;
+    values[0] = NAN, values[1] = -7, values[2] = 1e9f;
+    hone_tensor *t = hone_tensor_from_f32(ctx, HONE_SHAPE(N, C, H, W), values);
+    const char *path = scratch("grid.png");
+    if (hone_image_save(t, path, .low = -1, .high = 1, .columns = 2, .background = HONE_ZERO) == HONE_UNSUPPORTED) skip();
+    hone_tensor *back = hone_image_load(ctx, path);
+    assert_true(back && hone_shape_equal(hone_tensor_shape(back), HONE_SHAPE(C, 2 * H + 6, 2 * W + 6)));
+    int background = 0;
+    for (int c = 0; c < C; c++)
+        for (int y = 0; y < 2 * H + 6; y++)
+            for (int x = 0; x < 2 * W + 6; x++) {
+                int row = y / (H + 2), column = x / (W + 2), top = y - 2 - row * (H + 2), left = x - 2 - column * (W + 2);
+                int i = row * 2 + column, want = 128;
+                if (top >= 0 && left >= 0 && row < 2 && column < 2 && i < N) {
+                    want = ((i * C + c) * H + top) * W + left;
+                    want = want < 2 ? 0 : want == 2 ? 255 : want * 3 % 256;
+                } else {
+                    background++;
+                }
+                assert_int_equal(pixel(back, c, y, x), want);
+            }
+    assert_int_equal(background, C * ((2 * H + 6) * (2 * W + 6) - N * H * W));
+    hone_tensor_free(back), hone_tensor_free(t);
+
+    const uint8_t grey[6] = {0, 1, 127, 128, 254, 255}; /* one picture has no padding, whatever its rank; bytes stay as they are */
+    for (int rank = 2; rank <= 4; rank++) {
+        t = hone_tensor_new(ctx, HONE_U8, rank == 2 ? HONE_SHAPE(2, 3) : rank == 3 ? HONE_SHAPE(1, 2, 3) : HONE_SHAPE(1, 1, 2, 3));
+        assert_hone_ok(ctx, hone_tensor_write(t, 0, 6, HONE_U8, grey));
+        assert_hone_ok(ctx, hone_image_save(t, path, .no_padding = true)); /* over the one that was there */
+        back = hone_image_load(ctx, path, .channels = 1);
+        assert_true(back && hone_shape_equal(hone_tensor_shape(back), HONE_SHAPE(1, 2, 3)));
+        for (int i = 0; i < 6; i++) assert_int_equal(pixel(back, 0, i / 3, i % 3), grey[i]);
+        hone_tensor_free(back), hone_tensor_free(t);
+    }
+}
+
+static void what_is_no_picture_is_not_saved(void **state)
+{
+    (void)state;
+    const struct {
+        hone_dtype dtype;
+        hone_shape shape;
+        hone_image_save_opts opts;
+        hone_status want;
+        const char *part;
+    } cases[] = {{HONE_F32, HONE_SHAPE(7), {0}, HONE_SHAPE, "[7] is no [height, width]"},
+                 {HONE_F32, HONE_SHAPE(2, 4, 4), {0}, HONE_SHAPE, "1 or 3 channels"},
+                 {HONE_F32, HONE_SHAPE(0, 1, 4, 4), {0}, HONE_SHAPE, "[0, 1, 4, 4]"},
+                 {HONE_U8, HONE_SHAPE(1, 1, 40000), {0}, HONE_SHAPE, "more than 32768 pixels"},
+                 {HONE_U8, HONE_SHAPE(20, 1, 1, 4000), {.columns = 9}, HONE_SHAPE, "9 columns"},
+                 {HONE_I32, HONE_SHAPE(4, 4), {0}, HONE_DTYPE, "not i32"},
+                 {HONE_F32, HONE_SHAPE(4, 4), {.low = 1, .high = 1}, HONE_INVALID, "low 1 must be below high 1"},
+                 {HONE_F32, HONE_SHAPE(4, 4), {.high = NAN, .low = 1}, HONE_INVALID, "below high nan"},
+                 {HONE_F32, HONE_SHAPE(4, 4), {.columns = -1}, HONE_INVALID, "columns -1"},
+                 {HONE_F32, HONE_SHAPE(4, 4), {.background = 2}, HONE_INVALID, "background 2"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_tensor *t = hone_tensor_new(ctx, cases[i].dtype, cases[i].shape);
+        hone_image_save_opts o = cases[i].opts;
+        o.struct_size = sizeof o;
+        assert_int_equal(hone_image_save_opt(t, scratch("none.png"), &o), cases[i].want);
+        if (!strstr(hone_error(ctx), cases[i].part)) fail_msg("%s", hone_error(ctx));
+        assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+        assert_false(hone__is_file(scratch("none.png")));
+        hone_tensor_free(t);
+    }
+    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 4));
+    hone_status status = hone_image_save(t, scratch("no/such/folder.png"));
+    assert_true(status == HONE_IO || status == HONE_UNSUPPORTED);
+    assert_int_equal(hone_image_save(NULL, "x.png"), HONE_INVALID);
+    hone_tensor_free(t);
+}
+
 static void pictures_are_resized_as_pytorch_resizes_them(void **state)
 {
     (void)state;
@@ -294,7 +377,8 @@ static bool read_everything(hone_ctx *c)
                 *jpeg = png ? hone_image_load(c, DATA_FILE("images/dog/b.jpg")) : NULL,
                 *wav = jpeg ? hone_wav_load(c, DATA_FILE("sound_16.wav"), NULL) : NULL,
                 *mel = wav ? hone_spectrogram(wav, 8000, .n_fft = 64, .n_mels = 4) : NULL, *x = NULL, *y = NULL;
-    bool ok = mel && hone_time_windows(wav, 1, 1, 1, &x, &y) == HONE_OK;
+    bool ok = mel && hone_time_windows(wav, 1, 1, 1, &x, &y) == HONE_OK && hone_image_save(png, scratch("again.png")) == HONE_OK &&
+              hone_ctx_status(c) == HONE_OK; /* memory may run out after the file is in its place */
     hone_tensor *all[] = {idx, idx2, png, jpeg, wav, mel, x, y};
     for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++) hone_tensor_free(all[i]);
     hone_npz_free(npz);
@@ -324,6 +408,8 @@ int main(void)
         cmocka_unit_test(idx_files_of_every_type_are_read),
         cmocka_unit_test(fashion_mnist_is_read_where_it_is_installed),
         cmocka_unit_test(pictures_are_read_as_pillow_reads_them),
+        cmocka_unit_test(a_grid_of_pictures_is_saved_as_png_and_read_back),
+        cmocka_unit_test(what_is_no_picture_is_not_saved),
         cmocka_unit_test(pictures_are_resized_as_pytorch_resizes_them),
         cmocka_unit_test(wav_files_of_every_width_are_read),
         cmocka_unit_test(spectrograms_are_those_of_librosa),

@@ -319,7 +319,6 @@ static void record_losses(void *user, hone_graph *graph, hone_node *const *in, h
 static void losses_of(hone_llm *llm, const hone_llm_data *data, bool one_each, float (*losses)[256], int64_t *rows)
 {
     hone_function *f = hone_function_new(ctx, 4, 1, record_losses, llm);
-    hone__function_use_model(f, llm->model);
     int64_t n = (int64_t)data->examples, order[64];
     for (int64_t i = 0; i < n; i++) order[i] = (i * 7 + 3) % n; /* 24 and 7 have no common factor */
     hone__packing p;

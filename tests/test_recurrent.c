@@ -153,7 +153,6 @@ static void test_values_and_gradients_are_pytorchs(void **state)
         take_params(c, in[0]);
         for (int bf16 = 0; bf16 < (c->kinks ? 1 : 2); bf16++) {
             hone_function *f = hone_function_new(ctx, has_c ? 3 : 2, count_results(c), record, c, .compute = bf16 ? HONE_BF16 : HONE_F32);
-            hone__function_use_model(f, c->model);
             hone_dtype compute = bf16 ? HONE_BF16 : HONE_F32;
             if (hone_function_call(f, in) != HONE_OK) fail_msg("%s: %s", c->name, hone_error(ctx));
             compare(c, f, compute, bf16 ? 3e-2 : 2e-6);
@@ -236,7 +235,6 @@ static void test_lengths_outside_the_sequence_are_an_error_of_the_run(void **sta
     (void)state;
     hone_model *model = hone_model_of(hone_lstm(ctx, 4));
     hone_function *f = hone_function_new(ctx, 2, 1, record_lengths, model);
-    hone__function_use_model(f, model);
     hone_tensor *in[2] = {ramp(HONE_SHAPE(2, 3, 4)), hone_tensor_from_i32(ctx, HONE_SHAPE(2), (int32_t[]){3, 0})};
     assert_hone_ok(ctx, hone_function_call(f, in));
     for (int i = 0; i < 4; i++) assert_true(at(hone_function_output(f, 0), 4 + i) == 0); /* no step: the state before */
@@ -298,7 +296,6 @@ static void test_dropout_on_the_state_has_one_mask_for_all_steps(void **state)
     enum { UNITS = 8, TIME = 6 };
     hone_model *model = hone_model_of(hone_rnn(ctx, UNITS, .activation = HONE_RELU, .return_sequences = true, .recurrent_dropout = 0.5));
     hone_function *f = hone_function_new(ctx, 1, 1, record_training, model);
-    hone__function_use_model(f, model);
     hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(1, TIME, 1));
     memset(hone_tensor_data(x), 0, TIME * sizeof(float));
     assert_hone_ok(ctx, hone_function_call(f, &x));

@@ -426,6 +426,56 @@ static void npy_headers_are_taken_at_their_word_only_when_it_fits(void **state)
     }
 }
 
+/* Mean and standard deviation of what was drawn. */
+static void moments(const hone_tensor *t, double *mean, double *deviation)
+{
+    int64_t n = hone_shape_count(hone_tensor_shape(t));
+    double sum = 0, square = 0;
+    for (int64_t i = 0; i < n; i++) sum += hone_tensor_get(t, i), square += hone_tensor_get(t, i) * hone_tensor_get(t, i);
+    *mean = sum / (double)n;
+    *deviation = sqrt(square / (double)n - *mean * *mean);
+}
+
+static void random_values_have_the_moments_asked_for_and_depend_on_seed_and_stream(void **state)
+{
+    (void)state;
+    enum { N = 100000 };
+    const hone_dtype types[] = {HONE_F32, HONE_F64, HONE_BF16, HONE_F16};
+    hone_ctx *ctx = hone_ctx_new(.threads = 1, .seed = 3), *other = hone_ctx_new(.threads = 1, .seed = 4);
+    double mean, deviation;
+    for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++) {
+        hone_tensor *t = hone_tensor_new(ctx, types[i], HONE_SHAPE(N));
+        assert_hone_ok(ctx, hone_tensor_fill_normal(t, 2, 3, 0));
+        moments(t, &mean, &deviation);
+        assert_true(fabs(mean - 2) < 0.03 && fabs(deviation - 3) < 0.03);
+        assert_hone_ok(ctx, hone_tensor_fill_uniform(t, -1, 5, 0));
+        moments(t, &mean, &deviation);
+        assert_true(fabs(mean - 2) < 0.03 && fabs(deviation - 6 / sqrt(12)) < 0.03);
+        for (int64_t k = 0; k < N; k++) assert_true(hone_tensor_get(t, k) >= -1 && hone_tensor_get(t, k) <= 5);
+        hone_tensor_free(t);
+    }
+    hone_tensor *a = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2000)), *b = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(2000)),
+                *c = hone_tensor_new(other, HONE_F32, HONE_SHAPE(2000)), *integers = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(2));
+    assert_hone_ok(ctx, hone_tensor_fill_normal(a, 0, 1, 7));
+    assert_hone_ok(ctx, hone_tensor_fill_normal(b, 0, 1, 7));
+    assert_hone_ok(other, hone_tensor_fill_normal(c, 0, 1, 7));
+    assert_memory_equal(hone_tensor_data(a), hone_tensor_data(b), 2000 * sizeof(float));
+    assert_memory_not_equal(hone_tensor_data(a), hone_tensor_data(c), 2000 * sizeof(float));
+    assert_hone_ok(ctx, hone_tensor_fill_normal(b, 0, 1, 8));
+    int equal = 0;
+    for (int64_t i = 0; i < 2000; i++) equal += hone_tensor_get(a, i) == hone_tensor_get(b, i);
+    assert_true(equal < 3);
+    assert_int_equal(hone_tensor_fill_normal(a, 0, -1, 0), HONE_INVALID);
+    assert_int_equal(hone_tensor_fill_normal(a, NAN, 1, 0), HONE_INVALID);
+    assert_int_equal(hone_tensor_fill_uniform(a, 1, 0, 0), HONE_INVALID);
+    assert_int_equal(hone_tensor_fill_uniform(a, 0, INFINITY, 0), HONE_INVALID);
+    assert_int_equal(hone_tensor_fill_uniform(integers, 0, 1, 0), HONE_DTYPE);
+    assert_int_equal(hone_tensor_fill_uniform(NULL, 0, 1, 0), HONE_INVALID);
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_tensor_free(a), hone_tensor_free(b), hone_tensor_free(c), hone_tensor_free(integers);
+    hone_ctx_release(ctx), hone_ctx_release(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +491,7 @@ int main(void)
         cmocka_unit_test(blocks_are_not_converted_to_nor_read_as_integers),
         cmocka_unit_test(a_tensor_is_made_filled_read_and_written),
         cmocka_unit_test(borrowed_memory_is_looked_at_and_left_alone),
+        cmocka_unit_test(random_values_have_the_moments_asked_for_and_depend_on_seed_and_stream),
         cmocka_unit_test(impossible_tensors_are_refused_with_their_shape),
         cmocka_unit_test(files_of_numpy_are_read),
         cmocka_unit_test(what_is_saved_as_npy_is_loaded_again),

@@ -232,6 +232,23 @@ HONE_API hone_tensor *hone_image_load_opt(hone_ctx *ctx, const char *path, const
 #define hone_image_load(...)                                                                                 \
     HONE_OPTS2(hone_image_load_opt, hone_image_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_opts))
 
+typedef struct hone_image_save_opts {
+    size_t struct_size;
+    double low, high; /* values that are black and white; what is beyond is cut off. Default (both 0): 0 and 1; of a network that
+                         ends in tanh: -1 and 1; of u8 tensors 0 and 255 */
+    int columns;      /* of a grid; default 8, or as many as there are pictures */
+    int padding;      /* of a grid: pixels around each picture; default 2 */
+    bool no_padding;
+    double background; /* of a grid's padding and of places without a picture, in [low, high]; default low, HONE_ZERO for 0 */
+} hone_image_save_opts;
+/* Writes a real or u8 tensor as a PNG of 8 bits a channel (libpng): a picture [height, width] or [channels, height, width], or a
+   grid of N of them [N, channels, height, width], row by row, as torchvision.utils.save_image lays it out. Channels are 1 (grey)
+   or 3 (red, green, blue); NaN is black. The file appears whole or not at all. Does not stick but for MEMORY: SHAPE for another
+   shape, no picture, or more than 32768 pixels a side, INVALID for options, DTYPE, UNSUPPORTED without libpng, IO. */
+HONE_API hone_status hone_image_save_opt(const hone_tensor *images, const char *path, const hone_image_save_opts *opts);
+#define hone_image_save(...)                                                                                 \
+    HONE_OPTS2(hone_image_save_opt, hone_image_save_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_save_opts))
+
 /* Reads a WAV file (libsndfile): 8, 16, 24 and 32 bit PCM, 32 and 64 bit floats, as f32 [channels, frames]; whole numbers are
    scaled to [-1, 1). *sample_rate, in Hz, may be NULL. The tensor is the caller's. NULL on error (sticky): IO, FORMAT,
    UNSUPPORTED (also for compressed ones), MEMORY. */

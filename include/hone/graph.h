@@ -61,7 +61,7 @@ HONE_API hone_node *hone_variable(hone_graph *graph, hone_tensor *tensor);
 /* ---- effects --------------------------------------------------------------------------------------------------- */
 
 /* When the graph runs, the variable's tensor takes value (same dtype and shape), after every node that reads the old
-   value has run. The result stands for the new value. Never differentiated. */
+   value has run. The result stands for the new value, and may be assigned to in its turn. Never differentiated. */
 HONE_API hone_node *hone_assign(hone_node *variable, hone_node *value);
 /* Writes value [B, T, ...] into variable [B, C, ...] in place, row b from index position[b] (i32 [B]) of axis 1
    on: a KV cache. The result stands for the whole new variable. A position outside [0, C - T] is an error of the run. */
@@ -104,7 +104,8 @@ HONE_API void hone_free_text(hone_ctx *ctx, char *text);
 /* ---- recorded functions --------------------------------------------------------------------------------------------- */
 
 /* Records the computation: reads inputs[], sets every outputs[]. Called again only when shapes, dtypes, mode or
-   the model change, so whatever varies otherwise must be an input. */
+   the models whose layers it applies change, so whatever varies otherwise must be an input. These models get their memory
+   with the first call, and outlive the function. */
 typedef void (*hone_forward_fn)(void *user, hone_graph *graph, hone_node *const *inputs, hone_node **outputs);
 
 typedef struct hone_function hone_function;

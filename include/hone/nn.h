@@ -55,6 +55,10 @@ struct hone_layer {
 HONE_API hone_node *hone_apply(hone_layer *layer, hone_node *x);
 HONE_API hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs);
 
+/* In a mode of its own, whatever the graph's: Keras's layer(x, training=False), PyTorch's eval() for a part of a network. A batch
+   norm then uses its running statistics and leaves them as they are, dropout passes everything on; gradients flow through. */
+HONE_API hone_node *hone_apply_mode(hone_layer *layer, hone_node *x, hone_mode mode);
+
 /* Each application of the layer becomes a segment of gradient checkpointing (hone_checkpoint_begin in graph.h), or no
    longer; default no. Plans that exist are made anew. For blocks of a deep network: the residual block, the transformer
    block. */
@@ -120,7 +124,8 @@ HONE_API hone_status hone_layer_initialize_opt(hone_layer *layer, const char *na
 HONE_API hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
                                 hone_initializer initializer);
 /* The same for a state of the layer, which no optimizer trains: running statistics, counters. hone_assign(state, value) in the
-   layer's forward changes it when the graph runs. It is a parameter to everything else: its name, reading and writing, files. */
+   layer's forward changes it when the graph runs; applied again in the same graph, the layer finds the new value. It is a
+   parameter to everything else: its name, reading and writing, files. */
 HONE_API hone_node *hone_state(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
                                hone_initializer initializer);
 /* The same parameter under the name of another layer's: one memory, one gradient (tied weights). */
@@ -472,6 +477,21 @@ HONE_API hone_status hone_param_read_gradient(const hone_param *param, int64_t c
 /* Frozen parameters get no gradient and stay as they are; what matches: a prefix of the dotted name ("" is all). Must
    be called before the first training step (freezing later too; unfreezing only what has f32 memory of its own). */
 HONE_API hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool trainable);
+
+/* ---- training steps of one's own: several losses, models that learn from each other --------------------------------------- */
+
+/* In the forward of a hone_function: when it runs, the gradient of loss (one element) with respect to each trained parameter of
+   the model is left with the model, for hone_optimizer_step (optim.h); zeros where loss does not depend on it. PyTorch's
+   loss.backward(inputs=model.parameters()) after zero_grad. Other models on the way are differentiated through, and keep the
+   gradients that they have. Several calls of one function for the same model add up; .micro_batch of hone_function_call adds up
+   runs. So a step of training two networks against each other is two functions, each followed by its own optimizer:
+     static void discriminator(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+     {
+         out[0] = hone_add(real(hone_apply(d, in[0])), fake(hone_apply(d, hone_apply(g, in[1]))));
+         hone_backward(out[0], d_model);
+     }
+   Errors stick, as in building: UNSUPPORTED as of hone_grad, STATE in an eager graph. */
+HONE_API hone_status hone_backward(hone_node *loss, hone_model *model);
 
 /* ---- LoRA: Hu et al. 2021. W x + (alpha / rank) B A dropout(x), W frozen ---------------------------------------------- */
 

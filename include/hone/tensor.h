@@ -67,6 +67,13 @@ HONE_API hone_status hone_tensor_write(hone_tensor *tensor, int64_t first, int64
 /* One element as a double; NaN when out of range. */
 HONE_API double hone_tensor_get(const hone_tensor *tensor, int64_t index);
 
+/* Every element anew, independently: normal with that mean and standard deviation, or uniform in [low, high). A function of the
+   context's seed, stream and the element's number alone: another stream for other numbers, a step's number for noise that is drawn
+   at each step. INVALID for a deviation below 0, high below low or what is not finite; DTYPE for types that are not real. Errors do
+   not stick. */
+HONE_API hone_status hone_tensor_fill_normal(hone_tensor *tensor, double mean, double deviation, uint64_t stream);
+HONE_API hone_status hone_tensor_fill_uniform(hone_tensor *tensor, double low, double high, uint64_t stream);
+
 /* NumPy's .npy format, version 1.0 (f32, f64, f16, i32, i64, u8; little endian, C order; bf16 is saved as f32).
    Loading also reads version 2.0. IO or FORMAT with the file's name on failure (load: sticky). */
 HONE_API hone_status hone_npy_save(const hone_tensor *tensor, const char *path);

@@ -4,14 +4,12 @@
 #include "base/library.h"
 #include "base/os.h"
 
-enum { MAX_SIDE = 1 << 15, MAX_PIXELS = 1 << 28 }; /* of a picture; a mistake or malice beyond */
-
 #if HONE_HAVE_PNG || HONE_HAVE_JPEG
 static bool check_size(hone_ctx *ctx, const char *path, int64_t width, int64_t height)
 {
-    if (width > 0 && height > 0 && width <= MAX_SIDE && height <= MAX_SIDE && width * height <= MAX_PIXELS) return true;
+    if (width > 0 && height > 0 && width <= HONE__IMAGE_SIDE && height <= HONE__IMAGE_SIDE && width * height <= HONE__IMAGE_PIXELS) return true;
     hone__fail(ctx, HONE_FORMAT, "%s: a picture of %lld x %lld pixels; at most %d a side and %d in all are read", path,
-               (long long)width, (long long)height, MAX_SIDE, MAX_PIXELS);
+               (long long)width, (long long)height, HONE__IMAGE_SIDE, HONE__IMAGE_PIXELS);
     return false;
 }
 #endif
@@ -165,11 +163,11 @@ hone_tensor *hone__image_read(hone_ctx *ctx, const char *path, const uint8_t *da
 
 bool hone__image_opts_ok(hone_ctx *ctx, const hone_image_opts *o)
 {
-    bool ok = (o->channels == 1 || o->channels == 3) && o->height >= 0 && o->height <= MAX_SIDE && o->width >= 0 &&
-              o->width <= MAX_SIDE;
+    bool ok = (o->channels == 1 || o->channels == 3) && o->height >= 0 && o->height <= HONE__IMAGE_SIDE && o->width >= 0 &&
+              o->width <= HONE__IMAGE_SIDE;
     if (!ok)
         hone__fail(ctx, HONE_INVALID, "a picture of %d channels, %lld x %lld pixels: channels are 1 or 3, sides at most %d",
-                   o->channels, (long long)o->height, (long long)o->width, MAX_SIDE);
+                   o->channels, (long long)o->height, (long long)o->width, HONE__IMAGE_SIDE);
     return ok;
 }
 

@@ -4,6 +4,8 @@
 
 #include "data/data.h"
 
+enum { HONE__IMAGE_SIDE = 1 << 15, HONE__IMAGE_PIXELS = 1 << 28 }; /* at most; a mistake or malice beyond */
+
 /* PNG or JPEG to values in [0, 1], resized where height or width is not 0 and not the file's. *pixels: hone__free it.
    false: the error sticks. */
 bool hone__image_decode(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, int channels, int64_t height,

@@ -22,10 +22,8 @@ struct hone_function {
     uint64_t clock;
     hone__plan *last;
     hone_tensor **outputs;
-    hone__generation_fn generation;
-    void *generation_user;
-    hone_status (*before_plan)(void *user);
-    void *before_plan_user;
+    hone__owner *owners; /* the models that its recordings have read so far */
+    size_t n_owners, owners_capacity;
     bool check;
 };
 
@@ -67,21 +65,10 @@ void hone_function_free(hone_function *f)
     clear_outputs(f);
     for (size_t i = 0; i < f->n_plans; i++) hone__plan_free(f->plans[i].plan);
     hone__free(ctx, f->plans);
+    hone__free(ctx, f->owners);
     hone__free(ctx, f->outputs);
     hone__free(ctx, f);
     hone_ctx_release(ctx);
-}
-
-void hone__function_set_generation(hone_function *f, hone__generation_fn generation, void *user)
-{
-    f->generation = generation;
-    f->generation_user = user;
-}
-
-void hone__function_set_before_plan(hone_function *f, hone_status (*before_plan)(void *user), void *user)
-{
-    f->before_plan = before_plan;
-    f->before_plan_user = user;
 }
 
 hone__plan *hone__function_plan(hone_function *f) { return f->last; }
@@ -91,7 +78,7 @@ hone_tensor *hone_function_output(hone_function *f, int i) { return f->last && i
 static uint64_t key_of(const hone_function *f, hone_tensor *const *inputs, hone_mode mode)
 {
     uint64_t key = hone__key((uint64_t)mode, (uint64_t)f->compute);
-    if (f->generation) key = hone__key(key, f->generation(f->generation_user));
+    for (size_t i = 0; i < f->n_owners; i++) key = hone__key(key, f->owners[i].generation(f->owners[i].user));
     for (int i = 0; i < f->n_in; i++) {
         key = hone__key(key, (uint64_t)inputs[i]->dtype << 8 | (uint64_t)inputs[i]->shape.rank);
         for (int d = 0; d < inputs[i]->shape.rank; d++) key = hone__key(key, (uint64_t)inputs[i]->shape.dim[d]);
@@ -136,12 +123,27 @@ static void evict(hone_function *f)
     }
 }
 
+/* Models get memory for what was recorded; their generations count from now on. */
+static bool meet_owners(hone_function *f, const hone_graph *graph)
+{
+    for (size_t i = 0, k; i < graph->n_owners; i++) {
+        for (k = 0; k < f->n_owners && f->owners[k].user != graph->owners[i].user; k++) {
+        }
+        if (k == f->n_owners) {
+            if (!hone__grow(f->ctx, (void **)&f->owners, &f->owners_capacity, k + 1, sizeof *f->owners)) return false;
+            f->owners[f->n_owners++] = graph->owners[i];
+        }
+        if (graph->owners[i].before_plan(graph->owners[i].user) != HONE_OK) return false;
+    }
+    return true;
+}
+
 static hone__plan *new_plan(hone_function *f, hone_tensor *const *inputs, hone_mode mode, uint64_t key)
 {
     hone_node **outputs = hone__calloc(f->ctx, (size_t)f->n_out + 1, sizeof *outputs);
     if (!outputs) return NULL;
     hone_graph *graph = record(f, inputs, mode, outputs);
-    bool ready = graph && (!f->before_plan || f->before_plan(f->before_plan_user) == HONE_OK);
+    bool ready = graph && meet_owners(f, graph);
     hone__plan *plan = ready ? hone__plan_new(graph, f->n_out, outputs, f->compute) : NULL;
     hone_graph_release(graph);
     hone__free(f->ctx, outputs);

@@ -26,7 +26,7 @@ static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool 
         return false;
     }
     if (to_slots && is_slot(node))
-        return hone__record_on(a->graph, &hone__op_grad_store, 1, &gradient, NULL, node->call->variable) != NULL;
+        return (a->of[node->id] = hone__record_on(a->graph, &hone__op_grad_store, 1, &gradient, NULL, node->call->variable)) != NULL;
     hone_node **slot = &a->of[node->id];
     if (!*slot) return (*slot = gradient) != NULL;
     hone_node *in[2] = {*slot, gradient};
@@ -208,7 +208,7 @@ hone_status hone_grad(hone_node *loss, int n, hone_node *const *wrt, hone_node *
     return status;
 }
 
-hone_status hone__grad_variables(hone_node *loss)
+hone_status hone__grad_variables(hone_node *loss, hone__wanted_fn wanted, void *user)
 {
     if (!loss) return HONE_INVALID;
     hone_ctx *ctx = loss->call->graph->ctx;
@@ -218,10 +218,17 @@ hone_status hone__grad_variables(hone_node *loss)
     if (!begin(&a, loss)) status = ctx->status;
     a.graph->forward_calls = a.calls;
     if (status == HONE_OK) {
-        for (size_t i = 0; i < a.graph->n_variables; i++)
-            if (is_slot(a.graph->variables[i])) a.wanted[a.graph->variables[i]->id] = true;
+        for (size_t i = 0; i < a.graph->n_variables; i++) {
+            hone_node *v = a.graph->variables[i];
+            a.wanted[v->id] = is_slot(v) && (!wanted || wanted(user, v->call->variable));
+        }
         spread(&a, loss);
         status = back(&a, loss, true);
+    }
+    for (size_t i = 0; i < a.graph->n_variables && status == HONE_OK; i++) { /* or the slot would keep what an earlier run left */
+        hone_node *v = a.graph->variables[i];
+        if (v->id >= a.n || !a.wanted[v->id] || a.of[v->id]) continue;
+        if (!add_adjoint(&a, v, hone_fill(a.graph, v->dtype, v->shape, 0), true)) status = ctx->status;
     }
     end(&a);
     return status;

@@ -89,10 +89,18 @@ struct hone__call {
     hone_node out[]; /* op->n_out of them */
 };
 
+/* Who owns variables: a model. Both functions are called with it. */
+typedef struct hone__owner {
+    void *user;
+    /* Raised when what it records may be another (layers added, frozen, LoRA): part of a function's cache key. */
+    uint64_t (*generation)(void *user);
+    hone_status (*before_plan)(void *user); /* after each recording: gives variables their memory */
+} hone__owner;
+
 /* A layer applied at the outermost level: what a functional model replays instead of the calls [first, last). */
 typedef struct hone__application {
     void *layer;
-    int n_in;
+    int n_in, mode; /* mode: hone__apply */
     hone_node **in, *out;
     size_t first, last;
 } hone__application;
@@ -122,6 +130,8 @@ struct hone_graph {
     int segment, segments, segment_depth; /* of gradient checkpointing: the open one (0: none), how many, begins without an end */
     hone__application *applications;
     size_t n_applications, applications_capacity;
+    hone__owner *owners; /* of its variables: models */
+    size_t n_owners, owners_capacity;
 };
 
 /* ---- ops -------------------------------------------------------------------------------------------------------------- */
@@ -228,6 +238,10 @@ static inline hone_node *hone__output(hone_node *node, int i) { return node ? &n
 static inline const hone_shape *hone__in_shape(const hone__call *call, int i) { return &call->in[i]->shape; }
 /* A leaf that reads a variable; the same variable gives the same node. */
 hone_node *hone__variable_node(hone_graph *graph, hone__variable *variable);
+/* What the variable holds by now: that leaf, or what the latest effect on it left. */
+hone_node *hone__variable_latest(hone_graph *graph, hone__variable *variable);
+/* The graph reads variables of that owner; a second time nothing happens. false: memory (sticky). */
+bool hone__graph_owned_by(hone_graph *graph, hone__owner owner);
 /* The core ops that the graph itself needs (op/core.c). */
 extern const hone_op hone__op_input, hone__op_constant, hone__op_variable, hone__op_fill, hone__op_copy, hone__op_cast,
     hone__op_add, hone__op_reduce_to, hone__op_assign, hone__op_cache_write, hone__op_grad_store;
@@ -236,9 +250,10 @@ extern const hone_op hone__op_input, hone__op_constant, hone__op_variable, hone_
 const char *hone__scope_push(hone_graph *graph, const char *name);
 void hone__scope_pop(hone_graph *graph, const char *before);
 
-/* Gradients of loss for every trainable variable in the graph that it depends on, stored into (or added to) the
-   variables' grad memory when the graph runs. */
-hone_status hone__grad_variables(hone_node *loss);
+/* Gradients of loss for every trainable variable in the graph that `wanted` (NULL: for all) says yes to, stored into (or added
+   to) the variables' grad memory when the graph runs; zeros where loss does not depend on it. */
+typedef bool (*hone__wanted_fn)(void *user, const hone__variable *variable);
+hone_status hone__grad_variables(hone_node *loss, hone__wanted_fn wanted, void *user);
 
 /* ---- plans ---------------------------------------------------------------------------------------------------------------- */
 
@@ -285,11 +300,6 @@ bool hone__view_squares(const hone__view *view, double *squares);
 /* Runs again and stops at the first call with a value that is not finite; its description into text. false: none. */
 bool hone__plan_find_nonfinite(hone__plan *plan, const hone__run_info *info, char *text, size_t size);
 
-/* The parameters' generation (layers added, frozen, LoRA): part of a function's cache key. */
-typedef uint64_t (*hone__generation_fn)(void *user);
-void hone__function_set_generation(hone_function *function, hone__generation_fn generation, void *user);
-/* Called after each recording and before planning: gives parameters their memory. */
-void hone__function_set_before_plan(hone_function *function, hone_status (*before_plan)(void *user), void *user);
 hone__plan *hone__function_plan(hone_function *function); /* of the last call */
 /* After a call with these inputs gave something not finite: runs it again and says where that began. false: nowhere. */
 bool hone__function_find_nonfinite(hone_function *function, hone_tensor *const *inputs, const hone_call_opts *opts, char *text,

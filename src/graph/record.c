@@ -35,6 +35,7 @@ void hone_graph_release(hone_graph *graph)
     hone__free(ctx, graph->inputs);
     hone__free(ctx, graph->input_names);
     hone__free(ctx, graph->applications);
+    hone__free(ctx, graph->owners);
     hone__arena_free(&graph->arena);
     hone__free(ctx, graph);
     hone_ctx_release(ctx);
@@ -206,6 +207,26 @@ hone_node *hone__variable_node(hone_graph *graph, hone__variable *variable)
         return NULL;
     graph->variables[graph->n_variables++] = node;
     return node;
+}
+
+hone_node *hone__variable_latest(hone_graph *graph, hone__variable *variable)
+{
+    for (size_t c = graph ? graph->n_calls : 0; c-- > 0;) {
+        hone__call *call = graph->calls[c];
+        bool wrote = call->variable == variable && call->op->flags & HONE__EFFECT && call->op != &hone__op_grad_store;
+        if (wrote) return &call->out[0];
+    }
+    return hone__variable_node(graph, variable);
+}
+
+bool hone__graph_owned_by(hone_graph *graph, hone__owner owner)
+{
+    for (size_t i = 0; i < graph->n_owners; i++)
+        if (graph->owners[i].user == owner.user) return true;
+    if (!hone__grow(graph->ctx, (void **)&graph->owners, &graph->owners_capacity, graph->n_owners + 1, sizeof *graph->owners))
+        return false;
+    graph->owners[graph->n_owners++] = owner;
+    return true;
 }
 
 hone_node *hone_variable(hone_graph *graph, hone_tensor *tensor)

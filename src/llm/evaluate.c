@@ -34,10 +34,7 @@ hone_status hone_llm_evaluate(hone_llm *llm, const hone_llm_data *data, hone_llm
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     *result = (hone_llm_result){NAN, NAN, NAN, 0};
-    if (!llm->score) {
-        llm->score = hone_function_new(ctx, 4, 2, record, llm, .compute = llm->compute);
-        hone__function_use_model(llm->score, llm->model);
-    }
+    if (!llm->score) llm->score = hone_function_new(ctx, 4, 2, record, llm, .compute = llm->compute);
     int64_t n = (int64_t)data->examples, *order = hone__alloc(ctx, (size_t)HONE_MAX(n, 1) * sizeof *order);
     hone__packing packing = {0};
     /* Rows as long as they need to be: the longest example, at least 256, a multiple of 64. */

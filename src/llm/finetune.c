@@ -20,7 +20,7 @@ static void record(void *user, hone_graph *graph, hone_node *const *in, hone_nod
     int64_t n = hone_node_shape(x).dim[0];
     hone_node *losses = hone_linear_cross_entropy(x, head, hone_reshape(in[3], HONE_SHAPE(n)), NULL);
     out[0] = hone_sum(losses, HONE_ALL_AXES, false);
-    if (hone_graph_mode(graph) == HONE_TRAIN) hone__grad_variables(hone_mul(out[0], hone_reshape(in[4], HONE_SCALAR)));
+    if (hone_graph_mode(graph) == HONE_TRAIN) hone_backward(hone_mul(out[0], hone_reshape(in[4], HONE_SCALAR)), llm->model);
 }
 
 /* ---- making a run ---- */
@@ -142,8 +142,6 @@ static hone_status make_plan(hone_finetune *run)
     run->planned.total_steps = o->max_steps ? o->max_steps : (int64_t)ceil(o->epochs * (double)an_epoch - 1e-9);
     run->step_function = hone_function_new(ctx, 5, 1, record, run->llm, .compute = run->llm->compute,
                                            .cache_bytes = o->no_packing ? (size_t)1 << 31 : 1);
-    hone__function_use_model(run->step_function, model);
-    model->train_gradients = true;
     status = run->step_function ? hone__model_seal(model) : ctx->status;
     if (status == HONE_OK) status = hone__model_want_gradients(model);
     if (status == HONE_OK) status = hone__optimizer_prepare(run->optimizer, model);

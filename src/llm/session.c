@@ -42,7 +42,6 @@ hone_tensor *hone_llm_logits(hone_llm *llm, const int32_t *ids, int64_t count)
     }
     if (check_tokens(llm, ids, count) != HONE_OK) return NULL;
     hone_function *f = hone_function_new(ctx, 1, 1, record_logits, llm, .compute = llm->compute);
-    hone__function_use_model(f, llm->model);
     hone_tensor *tokens = hone_tensor_from_i32(ctx, HONE_SHAPE(1, count), ids), *result = NULL;
     if (f && tokens && hone_function_call(f, &tokens) == HONE_OK) {
         const hone_tensor *y = hone_function_output(f, 0);
@@ -102,7 +101,6 @@ hone_session *hone_session_new_rows(hone_llm *llm, int64_t rows, int64_t capacit
         s->values[i] = hone_tensor_new(ctx, llm->compute, shape);
     }
     s->step = hone_function_new(ctx, INPUTS, 1, record_step, s, .compute = llm->compute);
-    hone__function_use_model(s->step, llm->model);
     if (hone__ok(ctx)) return s;
     hone_session_free(s);
     return NULL;

@@ -77,7 +77,7 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
                 inputs[i] = a->in[i] ? now[a->in[i]->id] : NULL;
                 ok = inputs[i] || !a->in[i];
             }
-            hone_node *y = ok ? hone_apply_n(a->layer, a->n_in, inputs) : NULL;
+            hone_node *y = ok ? hone__apply(a->layer, a->n_in, inputs, a->mode) : NULL;
             ok = y != NULL;
             now[a->out->id] = y;
             next++;

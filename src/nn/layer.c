@@ -128,7 +128,7 @@ hone_layer *hone__layer_find(hone_layer *root, const char *path)
 
 /* ---- applying ---- */
 
-hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
+hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int mode)
 {
     if (!layer || n < 1 || !inputs[0]) return NULL;
     hone_graph *graph = inputs[0]->call->graph;
@@ -143,7 +143,10 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     bool outermost = graph->depth++ == 0;
     const char *before = hone__scope_push(graph, layer->name);
     if (layer->checkpointing) hone_checkpoint_begin(graph);
+    const hone_mode mode_before = graph->mode;
+    if (mode != HONE__MODE_OF_GRAPH) graph->mode = (hone_mode)mode;
     hone_node *y = layer->forward(layer, graph, inputs, n);
+    graph->mode = mode_before;
     if (layer->checkpointing) hone_checkpoint_end(graph);
     hone__scope_pop(graph, before);
     graph->depth--;
@@ -161,7 +164,7 @@ hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
     hone_node **kept = hone__arena_alloc(&graph->arena, (size_t)n * sizeof *kept);
     if (!kept) return NULL;
     memcpy(kept, inputs, (size_t)n * sizeof *kept);
-    graph->applications[graph->n_applications++] = (hone__application){layer, n, kept, y, first, graph->n_calls};
+    graph->applications[graph->n_applications++] = (hone__application){layer, n, mode, kept, y, first, graph->n_calls};
     return y;
 }
 
@@ -169,12 +172,24 @@ void hone_layer_set_checkpointing(hone_layer *layer, bool on)
 {
     if (!layer || layer->checkpointing == on) return;
     layer->checkpointing = on;
-    const hone_layer *root = layer;
-    while (root->parent) root = root->parent;
-    if (root->model) root->model->generation++;
+    hone_model *model = hone__layer_model(layer);
+    if (model) model->generation++;
+}
+
+hone_model *hone__layer_model(const hone_layer *layer)
+{
+    while (layer->parent) layer = layer->parent;
+    return layer->model;
 }
 
 hone_node *hone_apply(hone_layer *layer, hone_node *x) { return hone_apply_n(layer, 1, &x); }
+
+hone_node *hone_apply_n(hone_layer *layer, int n, hone_node *const *inputs)
+{
+    return hone__apply(layer, n, inputs, HONE__MODE_OF_GRAPH);
+}
+
+hone_node *hone_apply_mode(hone_layer *layer, hone_node *x, hone_mode mode) { return hone__apply(layer, 1, &x, mode); }
 
 /* ---- parameters ---- */
 
@@ -185,6 +200,14 @@ static hone_param *find_param(hone_layer *layer, const char *name)
     return NULL;
 }
 
+/* A state that was assigned in this graph before (a batch norm that is applied twice) goes on from there. */
+static hone_node *node_of(hone_param *param, hone_graph *graph)
+{
+    hone_model *model = hone__layer_model(param->layer);
+    if (!graph || (model && !hone__graph_uses_model(graph, model))) return NULL;
+    return param->state ? hone__variable_latest(graph, &param->v) : hone__variable_node(graph, &param->v);
+}
+
 static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape,
                              hone_initializer initializer, bool state)
 {
@@ -192,7 +215,7 @@ static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *n
     hone_ctx *ctx = layer->ctx;
     hone_param *param = find_param(layer, name);
     if (param) {
-        if (hone_shape_equal(param->v.shape, shape)) return hone__variable_node(graph, &param->v);
+        if (hone_shape_equal(param->v.shape, shape)) return node_of(param, graph);
         hone__fail(ctx, HONE_SHAPE, "%s '%s': parameter '%s' is %s, this input needs %s", layer->type,
                    graph->scope[0] ? graph->scope : "", name, HONE__SHAPE_STR(param->v.shape), HONE__SHAPE_STR(shape));
         return NULL;
@@ -216,13 +239,12 @@ static hone_node *param_node(hone_layer *layer, hone_graph *graph, const char *n
                           .layer = layer, .local = name, .initial = initial, .state = state};
     param->v.owner = param;
     layer->params[layer->n_params++] = param;
-    const hone_layer *root = layer;
-    while (root->parent) root = root->parent;
-    if (root->model) {
-        root->model->generation++;
-        if (!state) param->v.trainable = !root->model->keep_frozen && (!layer->frozen || hone__is_lora(name));
+    hone_model *model = hone__layer_model(layer);
+    if (model) {
+        model->generation++;
+        if (!state) param->v.trainable = !model->keep_frozen && (!layer->frozen || hone__is_lora(name));
     }
-    return hone__variable_node(graph, &param->v);
+    return node_of(param, graph);
 }
 
 hone_node *hone_weight(hone_layer *layer, hone_graph *graph, const char *name, hone_shape shape, hone_initializer initializer)
@@ -239,7 +261,7 @@ hone_node *hone_weight_of(hone_layer *other, hone_graph *graph, const char *name
 {
     if (!other || !hone__ok(other->ctx)) return NULL;
     hone_param *param = find_param(other, name);
-    if (param) return hone__variable_node(graph, &param->v);
+    if (param) return node_of(param, graph);
     hone__fail(other->ctx, HONE_NOT_FOUND, "%s '%s' has no parameter '%s' yet", other->type,
                other->name ? other->name : "", name);
     return NULL;

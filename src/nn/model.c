@@ -220,11 +220,31 @@ static hone_status before_plan(void *user)
     return status == HONE_OK && model->segments && model->train_gradients ? hone__model_want_gradients(model) : status;
 }
 
-void hone__function_use_model(hone_function *function, hone_model *model)
+bool hone__graph_uses_model(hone_graph *graph, hone_model *model)
 {
-    if (!function) return;
-    hone__function_set_generation(function, generation, model);
-    hone__function_set_before_plan(function, before_plan, model);
+    return hone__graph_owned_by(graph, (hone__owner){model, generation, before_plan});
+}
+
+/* ---- gradients ---- */
+
+static bool is_of_model(void *model, const hone__variable *variable)
+{
+    return hone__layer_model(((const hone_param *)variable->owner)->layer) == model;
+}
+
+hone_status hone_backward(hone_node *loss, hone_model *model)
+{
+    if (!loss || !model) return HONE_INVALID;
+    hone_graph *graph = loss->call->graph;
+    if (!hone__ok(graph->ctx)) return graph->ctx->status;
+    if (graph->eager)
+        return hone__fail(graph->ctx, HONE_STATE, "backward: gradients are left with a model by recorded functions, not by eager graphs: "
+                                                  "call it in the forward of hone_function_new");
+    model->train_gradients = true;
+    if (!hone__graph_uses_model(graph, model)) return graph->ctx->status;
+    for (size_t i = 0; i < model->n_params; i++) /* those that the loss does not need get zeros */
+        if (model->params[i]->v.trainable && !hone__variable_node(graph, &model->params[i]->v)) return graph->ctx->status;
+    return hone__grad_variables(loss, is_of_model, model);
 }
 
 /* ---- looking at parameters ---- */

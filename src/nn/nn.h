@@ -82,8 +82,13 @@ void hone__model_touch(hone_model *model);
 int64_t hone__model_trained_count(const hone_model *model); /* elements */
 /* Records the model on one input, so that its layers make their parameters; they have no memory yet. */
 hone_status hone__model_record(hone_model *model, hone_dtype dtype, hone_shape input);
-/* Ties a recorded function to the model: sealed before planning, generation in its key. */
-void hone__function_use_model(hone_function *function, hone_model *model);
+/* The graph reads parameters of the model: sealed before planning, generation in the function's key. */
+bool hone__graph_uses_model(hone_graph *graph, hone_model *model);
+/* The model that the layer is a part of; NULL: none yet. */
+hone_model *hone__layer_model(const hone_layer *layer);
+/* hone_apply_n in a mode of its own; HONE__MODE_OF_GRAPH: in the graph's. */
+enum { HONE__MODE_OF_GRAPH = -1 };
+hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int mode);
 /* A parent or a model takes the layer from its context's keeping. */
 void hone__layer_adopted(hone_layer *layer);
 /* NULL when there is no such layer; path dotted, "" the root. */

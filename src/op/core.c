@@ -155,7 +155,7 @@ static hone_node *effect(hone_node *variable, const hone_op *op, int n_in, hone_
 {
     if (!variable) return NULL;
     hone_graph *graph = variable->call->graph;
-    if (variable->call->op != &hone__op_variable) {
+    if (variable->call->op != &hone__op_variable && !(variable->call->op->flags & HONE__EFFECT)) {
         hone__fail(graph->ctx, HONE_INVALID, "%s: the first argument is no variable but the result of '%s'", op->name,
                    variable->call->op->name);
         return NULL;

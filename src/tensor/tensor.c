@@ -146,3 +146,37 @@ double hone_tensor_get(const hone_tensor *tensor, int64_t index)
     double value;
     return hone_tensor_read(tensor, index, 1, HONE_F64, &value) == HONE_OK ? value : NAN;
 }
+
+/* ---- random values ---- */
+
+static hone_status fill(hone_tensor *tensor, bool ok, float (*draw)(uint64_t key, uint64_t index), double scale, double shift,
+                        uint64_t stream)
+{
+    if (!tensor) return HONE_INVALID;
+    if (!ok || !isfinite(scale) || !isfinite(shift))
+        return hone__fail_run(tensor->ctx, HONE_INVALID, "random values with a scale of %g around or above %g", scale, shift);
+    if (hone__dtypes[tensor->dtype].kind != HONE__KIND_F)
+        return hone__fail_run(tensor->ctx, HONE_DTYPE, "a tensor of %s cannot be filled with random real numbers",
+                              hone_dtype_name(tensor->dtype));
+    enum { PART = 1024 };
+    float values[PART];
+    const uint64_t key = hone__key(hone__key(tensor->ctx->seed, 0x66696C6C), stream);
+    const int64_t count = hone_shape_count(tensor->shape);
+    hone_status status = HONE_OK;
+    for (int64_t at = 0; at < count && status == HONE_OK; at += PART) {
+        int64_t n = HONE_MIN(count - at, (int64_t)PART);
+        for (int64_t i = 0; i < n; i++) values[i] = (float)(scale * (double)draw(key, (uint64_t)(at + i)) + shift);
+        status = hone_tensor_write(tensor, at, n, HONE_F32, values);
+    }
+    return status;
+}
+
+hone_status hone_tensor_fill_normal(hone_tensor *tensor, double mean, double deviation, uint64_t stream)
+{
+    return fill(tensor, deviation >= 0, hone__random_normal, deviation, mean, stream);
+}
+
+hone_status hone_tensor_fill_uniform(hone_tensor *tensor, double low, double high, uint64_t stream)
+{
+    return fill(tensor, high >= low, hone__random_uniform, high - low, low, stream);
+}

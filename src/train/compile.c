@@ -79,7 +79,7 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
     out[0] = sum;
     out[1] = yes ? hone_sum(yes, HONE_ALL_AXES, false) : hone_fill(graph, HONE_F32, HONE_SCALAR, -1);
     if (c->n_metrics) out[2] = output;
-    if (hone_graph_mode(graph) == HONE_TRAIN) hone__grad_variables(sum);
+    if (hone_graph_mode(graph) == HONE_TRAIN) hone_backward(sum, model);
 }
 
 /* ---- compile ---- */
@@ -117,9 +117,7 @@ hone__compiled *hone__compiled_of(hone_model *model)
 
 hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone_forward_fn forward, hone_dtype compute)
 {
-    hone_function *f = hone_function_new(model->ctx, n_in, n_out, forward, model, .compute = compute);
-    hone__function_use_model(f, model);
-    return f;
+    return hone_function_new(model->ctx, n_in, n_out, forward, model, .compute = compute);
 }
 
 /* Do history and logs have a quantity of that name? */

@@ -398,7 +398,6 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     int64_t *validation = row_numbers(ctx, apart->data.loader ? 0 : apart->rows), batch = rows_of_batch(o, &apart->data);
     hone_status status = validation ? HONE_OK : ctx->status;
     for (int64_t i = 0; i < apart->rows && !apart->data.loader && status == HONE_OK; i++) validation[i] += apart->first;
-    model->train_gradients = true;
     hone__compiled *c = model->train;
     hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
     rates r = make_rates(c->optimizer, o, data, rows);
