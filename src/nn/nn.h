@@ -131,6 +131,12 @@ typedef struct hone__layer_kind {
     hone_layer *(*again)(hone_ctx *ctx, const hone_layer *like);
 } hone__layer_kind;
 
+/* The layers of layers.def, and the one of that type; NULL: none. */
+const hone__layer_kind *const *hone__layer_kinds(size_t *count);
+const hone__layer_kind *hone__find_layer_kind(const char *type);
+/* The values of an enumeration by name; NULL and 0 for other types. */
+const char *const *hone__field_values(hone__field_type type, int *count);
+
 struct json_t;
 /* A new reference; NULL (not sticky but for MEMORY): UNSUPPORTED, by name, for layers that are not the library's. */
 struct json_t *hone__layer_to_json(const hone_layer *layer);
