@@ -72,7 +72,7 @@ static bool put_picture(FILE *to, const char *path, const char *says)
     put(to, says);
     fputs("\" src=\"data:image/svg+xml,", to);
     for (int c; (c = fgetc(from)) != EOF;) {
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~/:=;,()", c))
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~/:", c))
             fputc(c, to);
         else
             fprintf(to, "%%%02X", (unsigned)c);

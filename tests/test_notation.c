@@ -10,7 +10,7 @@ static void has(const char *text, size_t child, const char *want)
     if (!all) fail_msg("%s", hone_error(ctx));
     assert_true(child < all->n_children);
     json_t *json = hone__layer_to_json(all->children[child]);
-    char *have = json_dumps(json_object_get(json, "options"), JSON_COMPACT | JSON_SORT_KEYS);
+    char *have = json_dumps(json_object_get(json, "options"), JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(6));
     assert_string_equal(have, want);
     free(have);
     json_decref(json);
@@ -29,7 +29,9 @@ static void test_options_go_where_they_belong(void **state)
         "{\"activation\":\"relu\",\"dilation\":[1,2,0],\"filters\":32,\"kernel\":3,\"padding\":\"same\",\"stride\":[2,0,0]}");
     has("reshape 1x28x28", 0, "{\"shape\":[1,28,28]}");
     has("gru 7 2 bidirectional dropout=0.5", 0, "{\"bidirectional\":true,\"dropout\":0.5,\"layers\":2,\"units\":7}");
-    has("batch_norm momentum=0.5", 0, "{\"momentum\":0.5}");
+    has("batch_norm momentum=0.5", 0, "{\"epsilon\":1e-5,\"momentum\":0.5}");
+    has("batch_norm", 0, "{\"epsilon\":1e-5,\"momentum\":0.1}"); /* not 0: that would never learn its statistics */
+    has("batch_norm momentum=0", 0, "{\"epsilon\":1e-5,\"momentum\":0.0}");
     assert_shape(hone_sequential_from_text(ctx, "conv2d 4 3 same relu, max_pool2d 2, flatten, dense 5"), HONE_SHAPE(2, 3, 8, 8),
                  HONE_SHAPE(2, 5));
 }

@@ -1,7 +1,8 @@
 /* Words as numbers; tables from JSON lines; which pictures a dataset has. */
 #include "graph_tools.h"
 
-#include "data/data.h"
+#include "data_tools.h"
+#include "hone/nn.h"
 
 static void is_encoded(const hone_vocabulary *v, const char *text, const int32_t *want)
 {
@@ -105,7 +106,7 @@ static void test_json_lines_become_columns(void **state)
 static void test_pictures_without_classes_are_found(void **state)
 {
     (void)state;
-    hone_dataset *d = hone_dataset_images(ctx, HONE_TEST_DATA "/data/images", .height = 4, .width = 4);
+    hone_dataset *d = hone_dataset_images(ctx, DATA_FILE("images"), .height = 4, .width = 4);
     assert_non_null(d);
     assert_true(hone_dataset_classes(d) > 0 && hone_dataset_label(d, 0) == 0);
     char path[600], folder[600];
@@ -122,6 +123,28 @@ static void test_pictures_without_classes_are_found(void **state)
     hone_dataset_free(d);
 }
 
+static bool use_all(hone_ctx *c)
+{
+    const char *const texts[] = {"one two three", "two", NULL};
+    const char rows[] = "{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": true}\n", words[] = HEAD "\"length\": 3, \"words\": [\"a\", \"b\"]}";
+    hone_vocabulary *v = hone_vocabulary_new(c, 3, texts), *again = v ? hone__vocabulary_read(c, "v", words, sizeof words - 1) : NULL;
+    hone_tensor *x = again ? hone_vocabulary_encode(v, 3, texts) : NULL;
+    hone_frame *f = x ? hone__frame_read_jsonl(c, "rows", rows, sizeof rows - 1, NULL) : NULL;
+    hone_layer *layers = f ? hone_sequential_from_text(c, "dense 8 relu, dropout 0.1") : NULL;
+    bool ok = layers && hone_vocabulary_save(v, scratch("words.json")) == HONE_OK;
+    hone_layer_free(layers);
+    hone_frame_free(f);
+    hone_tensor_free(x);
+    hone_vocabulary_free(v), hone_vocabulary_free(again);
+    return ok;
+}
+
+static void test_failing_allocations_are_told(void **state)
+{
+    (void)state;
+    fail_each_allocation(use_all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +152,7 @@ int main(void)
         TEST(test_no_words_and_wrong_files_are_refused),
         TEST(test_json_lines_become_columns),
         TEST(test_pictures_without_classes_are_found),
+        TEST(test_failing_allocations_are_told),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -76,7 +76,7 @@ HONE_API hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *
     hone_sequential_n((ctx), (int)(sizeof((hone_layer *[]){__VA_ARGS__}) / sizeof(hone_layer *)),           \
                       (hone_layer *[]){__VA_ARGS__})
 
-/* A Sequential from text, one layer after the other, with commas or line ends between:
+/* A Sequential from text, one layer after the other, with commas between:
      "conv2d 32 3 same relu, batch_norm, max_pool2d 2, flatten, dense 64 relu, dropout 0.2"
    A layer is its name and its options by the names that files of models have for them: name=value ("conv2d 32 3 stride=2",
    "max_pool2d 3 stride=2x1"). Without a name, a number is the next of those a layer begins with (a convolution's filters, then

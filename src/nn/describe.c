@@ -110,6 +110,7 @@ static json_t *field_to_json(const hone__field *field, const void *from, bool *f
         if (*(const double *)at == 0) return NULL;
         json = json_real(*(const double *)at);
         break;
+    case HONE__FIELD_F64_ZERO: json = json_real(*(const double *)at); break;
     case HONE__FIELD_BOOL:
         if (!*(const bool *)at) return NULL;
         json = json_true();
@@ -223,6 +224,9 @@ static bool field_from_json(const hone__field *field, const json_t *json, void *
     case HONE__FIELD_SHAPE:
     case HONE__FIELD_AXES: return list_from_json(field, json, at);
     case HONE__FIELD_F64: return *(double *)at = json_number_value(json), json_is_number(json);
+    case HONE__FIELD_F64_ZERO:
+        *(double *)at = json_number_value(json) == 0 ? (double)HONE_ZERO : json_number_value(json);
+        return json_is_number(json);
     case HONE__FIELD_BOOL: return *(bool *)at = json_is_true(json), json_is_boolean(json);
     default:
         for (int k = 0; k < count && json_is_string(json); k++)

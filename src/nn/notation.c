@@ -75,7 +75,8 @@ static bool refuse_value(const words *w, const hone__field *f, const char *text)
         [HONE__FIELD_I64] = "a whole number",      [HONE__FIELD_INT] = "a whole number",
         [HONE__FIELD_I64X3] = "one to three whole numbers as in 2x2",
         [HONE__FIELD_SHAPE] = "whole numbers as in 2x2", [HONE__FIELD_AXES] = "whole numbers as in 2x1",
-        [HONE__FIELD_F64] = "a number",            [HONE__FIELD_BOOL] = "true or false"};
+        [HONE__FIELD_F64] = "a number",            [HONE__FIELD_F64_ZERO] = "a number",
+        [HONE__FIELD_BOOL] = "true or false"};
     char values[400] = "";
     list_values(f, values, sizeof values);
     hone__fail(w->ctx, HONE_INVALID, "layer %d, %s: %s is '%s', and must be %s%s", w->layer, w->kind->type, f->name, text,
@@ -118,7 +119,7 @@ static json_t *value_of(const hone__field *f, const char *text)
         if (!strcmp(names[i], text)) return json_string(text);
     if (count) return NULL;
     json_t *number = json_loads(text, JSON_DECODE_ANY, NULL); /* a point is a point whatever the program's locale is */
-    if (json_is_integer(number) || (json_is_real(number) && f->type == HONE__FIELD_F64)) return number;
+    if (json_is_integer(number) || (json_is_real(number) && (f->type == HONE__FIELD_F64 || f->type == HONE__FIELD_F64_ZERO))) return number;
     json_decref(number);
     return NULL;
 }
@@ -211,7 +212,7 @@ hone_layer *hone_sequential_from_text(hone_ctx *ctx, const char *text)
     hone_layer *all = hone_sequential_n(ctx, 0, NULL);
     if (!text) text = "";
     for (int number = 1; all; number++) {
-        size_t size = strcspn(text, ",\n");
+        size_t size = strcspn(text, ",");
         hone_layer *layer = read_layer(ctx, number, text, size);
         if (!layer || !hone_layer_add(all, NULL, layer)) {
             hone_layer_free(layer);
