@@ -1,5 +1,5 @@
-/* hone eval: loss, perplexity, accuracies. */
-#include "cli.h"
+/* hone eval: loss, perplexity, accuracies of a language model; the metrics of what `hone train` made. */
+#include "task.h"
 
 #include <stdlib.h>
 
@@ -153,9 +153,26 @@ static void print_table(const evaluation *e)
     printf("macro F1             %.4f\n", e->classes.macro_f1);
 }
 
+/* What `hone train` made. */
+static int evaluate_task(eval_args *args)
+{
+    if (args->adapter || args->labels || args->max_seq_length)
+        return cli_usage(&args->common, "--%s is for language models, and %s is from `hone train`",
+                         args->adapter ? "adapter" : args->labels ? "labels" : "max-seq-length", args->model);
+    hone_ctx *ctx = cli_ctx(&args->common);
+    task *t = ctx ? task_open(&args->common, ctx, args->model) : NULL;
+    task_score score = {0};
+    bool ok = t && t->kind->read(t, args->data, true) && task_measure(t, 0, NULL, &score) && task_score_print(&score);
+    task_score_free(&score);
+    task_free(t);
+    hone_ctx_release(ctx);
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int run(void *memory)
 {
     eval_args *args = memory;
+    if (task_exists(args->model)) return evaluate_task(args);
     evaluation e = {.args = args};
     e.progress = (progress){.off = args->common.quiet, .unit = "example"};
     if (args->labels && !split_labels(args, &e.labels)) {
@@ -194,7 +211,8 @@ static const option options[] = {
     OPTION_ADAPTER(eval_args),
     {.name = "data", .kind = OPTION_STRING, .offset = offsetof(eval_args, data), .value = "DATA",
      .required = true,
-     .help = "a .jsonl or .txt file, or a folder: of it test.jsonl, else valid.jsonl, else train.jsonl"},
+     .help = "a .jsonl or .txt file, or a folder: of it test.jsonl, else valid.jsonl, else train.jsonl; for what `hone train` made "
+             "a table or folder as it takes"},
     {.name = "labels", .kind = OPTION_STRING, .offset = offsetof(eval_args, labels), .value = "A,B,...",
      .shown = "those of {\"text\", \"label\"} records",
      .help = "the answers are these labels: also measures how often the likeliest label is right, how "
@@ -208,7 +226,8 @@ const command cmd_eval = {
     .summary = "loss, perplexity and accuracy on data",
     .about =
         "Measures a model on data, over the tokens that fine-tuning would learn: the loss (mean negative "
-        "log-likelihood), its perplexity, and how often the likeliest token is the right one.",
+        "log-likelihood), its perplexity, and how often the likeliest token is the right one. Of a folder that `hone train` "
+        "wrote: the metrics that it ends with, on other data.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(eval_args),

@@ -1,5 +1,5 @@
 /* hone predict: the answers of what `hone train` made. */
-#include "cli.h"
+#include "task.h"
 
 #include <stdlib.h>
 
@@ -9,9 +9,10 @@ typedef struct predict_args {
 } predict_args;
 
 /* A field of a CSV line, quoted where it must be (RFC 4180). */
-static void put_field(const char *text)
+static void put_field(const char *before, const char *text)
 {
-    if (!strpbrk(text, ",\"\r\n")) {
+    fputs(before, stdout);
+    if (!text[strcspn(text, ",\"\r\n")]) {
         fputs(text, stdout);
         return;
     }
@@ -23,96 +24,84 @@ static void put_field(const char *text)
     putchar('"');
 }
 
-/* The class's text, or its number. */
-static const char *class_name(const hone_pipeline *pipeline, size_t i, char number[24])
+static int64_t largest(const hone_tensor *y, int64_t row, int64_t n)
 {
-    const char *name = hone_pipeline_class(pipeline, i);
-    snprintf(number, 24, "%zu", i);
-    return name ? name : number;
-}
-
-static size_t largest(const hone_tensor *y, int64_t row, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (hone_tensor_get(y, row * (int64_t)n + (int64_t)i) > hone_tensor_get(y, row * (int64_t)n + (int64_t)best)) best = i;
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (hone_tensor_get(y, row * n + i) > hone_tensor_get(y, row * n + best)) best = i;
     return best;
 }
 
-static void print(const predict_args *args, const hone_pipeline *pipeline, const hone_tensor *y)
+static void print_head(const task *t)
 {
-    hone_shape shape = hone_tensor_shape(y);
-    size_t n = (size_t)shape.dim[1];
-    char number[24];
-    if (!args->common.json) {
-        fputs("row,prediction", stdout);
-        for (size_t i = 0; i < n && n > 1; i++) {
-            char name[256];
-            snprintf(name, sizeof name, "probability_%s", class_name(pipeline, i, number));
-            putchar(',');
-            put_field(name);
-        }
-        putchar('\n');
+    fputs(t->kind->name_of ? "row,file,prediction" : "row,prediction", stdout);
+    for (int64_t i = 0; i < t->classes; i++) {
+        char *name = cli_alloc(strlen(t->names[i]) + 16);
+        sprintf(name, "probability_%s", t->names[i]);
+        put_field(",", name);
+        free(name);
     }
-    for (int64_t row = 0; row < shape.dim[0]; row++) {
-        const char *answer = n > 1 ? class_name(pipeline, largest(y, row, n), number) : NULL;
-        double value = hone_tensor_get(y, row * (int64_t)n);
-        if (args->common.json) {
-            json_t *o = json_pack("{s:I, s:o}", "row", (json_int_t)row, "prediction",
-                                  answer ? cli_json_text(answer, strlen(answer)) : cli_json_real(value));
-            for (size_t i = 0; i < n && n > 1; i++) {
-                char name[256];
-                snprintf(name, sizeof name, "probability_%s", class_name(pipeline, i, number));
-                json_object_set_new(o, name, cli_json_real(hone_tensor_get(y, row * (int64_t)n + (int64_t)i)));
-            }
-            cli_print_json(o);
+    putchar('\n');
+}
+
+static void print_object(const task *t, int64_t row, const char *file, const hone_tensor *y, int64_t i)
+{
+    json_t *o = json_pack("{s:I}", "row", (json_int_t)row);
+    if (file) json_object_set_new(o, "file", cli_json_text(file, strlen(file)));
+    const char *answer = t->classes ? t->names[largest(y, i, t->classes)] : NULL;
+    json_object_set_new(o, "prediction", answer ? cli_json_text(answer, strlen(answer)) : cli_json_real(hone_tensor_get(y, i)));
+    for (int64_t k = 0; k < t->classes; k++) {
+        char *name = cli_alloc(strlen(t->names[k]) + 16);
+        sprintf(name, "probability_%s", t->names[k]);
+        json_object_set_new(o, name, cli_json_real(hone_tensor_get(y, i * t->classes + k)));
+        free(name);
+    }
+    cli_print_json(o);
+}
+
+static bool print(void *user, int64_t from, int64_t count, const hone_tensor *y)
+{
+    const task *t = user;
+    if (!from && !t->args->json) print_head(t); /* not before something can be answered */
+    for (int64_t i = 0; i < count; i++) {
+        const char *file = t->kind->name_of ? t->kind->name_of(t, from + i) : NULL;
+        if (t->args->json) {
+            print_object(t, from + i, file, y, i);
             continue;
         }
-        printf("%lld,", (long long)row);
-        if (answer)
-            put_field(answer);
+        printf("%lld", (long long)(from + i));
+        if (file) put_field(",", file);
+        if (t->classes)
+            put_field(",", t->names[largest(y, i, t->classes)]);
         else
-            printf("%.9g", value);
-        for (size_t i = 0; i < n && n > 1; i++) printf(",%.6f", hone_tensor_get(y, row * (int64_t)n + (int64_t)i));
+            printf(",%.9g", hone_tensor_get(y, i));
+        for (int64_t k = 0; k < t->classes; k++) printf(",%.6f", hone_tensor_get(y, i * t->classes + k));
         putchar('\n');
     }
+    return true;
 }
 
 static int run(void *memory)
 {
     predict_args *args = memory;
-    char *steps = cli_join(args->model, "pipeline.json"), *weights = cli_join(args->model, "model.safetensors");
     hone_ctx *ctx = cli_ctx(&args->common);
-    hone_pipeline *pipeline = ctx ? hone_pipeline_load(ctx, steps) : NULL;
-    hone_model *model = pipeline ? hone_model_load(ctx, weights) : NULL;
-    hone_frame *frame = model ? hone_frame_load(ctx, args->data) : NULL;
-    hone_tensor *x = NULL, *y = NULL;
-    if (frame && hone_pipeline_apply(pipeline, frame, &x, NULL) == HONE_OK) y = hone_predict(model, x, 256);
-    int status = EXIT_DONE;
-    if (y)
-        print(args, pipeline, y);
-    else
-        status = ctx ? cli_fail_ctx(&args->common, ctx) : EXIT_FAILED;
-    hone_tensor_free(x), hone_tensor_free(y);
-    hone_frame_free(frame);
-    hone_model_release(model);
-    hone_pipeline_free(pipeline);
+    task *t = ctx ? task_open(&args->common, ctx, args->model) : NULL;
+    bool ok = t && t->kind->read(t, args->data, false) && task_answer(t, 0, NULL, print, t);
+    task_free(t);
     hone_ctx_release(ctx);
-    free(steps);
-    free(weights);
-    return status;
+    return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 static const option options[] = {
     {.name = "model", .kind = OPTION_STRING, .offset = offsetof(predict_args, model), .value = "DIR", .required = true,
      .help = "the folder that `hone train` wrote"},
-    {.name = "data", .kind = OPTION_STRING, .offset = offsetof(predict_args, data), .value = "FILE", .required = true,
-     .help = "a table with the columns of the training data; the target may be missing"},
+    {.name = "data", .kind = OPTION_STRING, .offset = offsetof(predict_args, data), .value = "DATA", .required = true,
+     .help = "a table with the columns of the training data, of which the target may be missing; a picture, or a folder of some"},
 };
 const command cmd_predict = {
     .name = "predict",
     .summary = "the answers of what `hone train` made, as CSV",
-    .about = "Prints a line a row: its number from 0, the prediction, and for classes the probability of each.",
+    .about = "Prints a line a row: its number from 0, of a picture its file, the prediction, and for classes the probability of each.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(predict_args),

@@ -1,4 +1,4 @@
-/* Any bytes as a JSONL file: an error or records whose every text can be read. */
+/* Any bytes as a JSONL file: an error or records whose every text can be read; an error or a frame. */
 #include "data/data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,6 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             sum += touch(r->messages[m].role) + touch(r->messages[m].content);
     }
     hone_records_free(records);
+    hone_clear_error(ctx);
+    hone_frame *frame = hone__frame_read_jsonl(ctx, "fuzz", (const char *)data, size, NULL);
+    if (!frame != (hone_ctx_status(ctx) != HONE_OK)) __builtin_trap();
+    for (size_t i = 0; frame && i < frame->n_columns; i++)
+        for (int64_t r = 0; r < frame->rows; r++)
+            if (frame->columns[i].codes && frame->columns[i].codes[r] >= (int64_t)frame->columns[i].n_categories) __builtin_trap();
+    hone_frame_free(frame);
     if (ctx->bytes) __builtin_trap(); /* something leaked */
     hone_ctx_release(ctx);
     return sum == 42 ? -1 : 0; /* keeps the sum alive */

@@ -1,4 +1,4 @@
-/* Any bytes as a saved pipeline: an error, or a pipeline that takes a frame or refuses it. */
+/* Any bytes as a saved pipeline: an error, or a pipeline that takes a frame or refuses it; the same as a saved vocabulary. */
 #include "data/data.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,6 +23,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         hone_frame_free(f);
     }
     hone_pipeline_free(p);
+    hone_clear_error(ctx);
+    hone_vocabulary *v = hone__vocabulary_read(ctx, "fuzz", (const char *)data, size);
+    if (!v != (hone_ctx_status(ctx) != HONE_OK)) __builtin_trap();
+    for (int64_t i = 2; i < hone_vocabulary_size(v); i++)
+        if (hone_vocabulary_find(v, hone_vocabulary_word(v, i)) != i) __builtin_trap();
+    hone_vocabulary_free(v);
     if (ctx->bytes) __builtin_trap(); /* something leaked */
     hone_ctx_release(ctx);
     return sum == 42 ? -1 : 0; /* keeps the sum alive */

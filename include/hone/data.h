@@ -94,7 +94,8 @@ typedef struct hone_frame_opts {
                                    <NA>, NULL, null, None; NaN and nan always do */
     const char *const *text;    /* HONE_COLUMNS that are text whatever they look like (codes, phone numbers) */
 } hone_frame_opts;
-/* Reads a CSV or TSV file (as hone_csv_load does). A column whose values are all numbers is one of numbers (INTEGER when
+/* Reads a CSV or TSV file (as hone_csv_load does), or, when the name ends in .jsonl, JSON lines: an object a row, a key a column;
+   of the options `text` alone counts; null and a key that a row lacks are missing; lists and objects in it are refused. A column whose values are all numbers is one of numbers (INTEGER when
    all are whole; REAL when there are none at all), any other is text. NULL on error (sticky): IO; FORMAT with line and
    column, also for two columns of one name; NOT_FOUND when `text` names a column that is not there; INVALID for a delimiter
    that is a quote or a line break; MEMORY. The frame is the caller's. */
@@ -279,6 +280,39 @@ HONE_API hone_tensor *hone_spectrogram_opt(const hone_tensor *x, int sample_rate
 HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length, int64_t horizon, int64_t stride,
                                        hone_tensor **x, hone_tensor **y);
 
+/* ---- words as numbers: Keras's TextVectorization ---------------------------------------------------------------- */
+
+typedef struct hone_vocabulary_opts {
+    size_t struct_size;
+    int64_t min_count; /* words that occur less often are unknown; default 2, or 1 with fewer than 1000 texts */
+    int64_t max_words; /* the most frequent ones are kept; default 20000 */
+    int64_t length;    /* numbers a text; default what 95 % of the texts have room in, at most 256 */
+} hone_vocabulary_opts;
+enum { HONE_WORD_PADDING = 0, HONE_WORD_UNKNOWN = 1 }; /* numbers of no words; the words' begin with 2 */
+/* The words of texts, the most frequent first. A word is a run of letters, digits and characters beyond ASCII, with ' between them,
+   in small letters (those of ASCII); a Chinese or Japanese character is a word by itself. */
+typedef struct hone_vocabulary hone_vocabulary;
+/* Of n texts, in UTF-8; NULL ones are empty. Owned by the caller. NULL on error (sticky): INVALID for options out of range, and
+   when no word is left; MEMORY. */
+HONE_API hone_vocabulary *hone_vocabulary_new_opt(hone_ctx *ctx, int64_t n, const char *const *texts, const hone_vocabulary_opts *opts);
+#define hone_vocabulary_new(...)                                                                             \
+    HONE_OPTS3(hone_vocabulary_new_opt, hone_vocabulary_opts, __VA_ARGS__, .struct_size = sizeof(hone_vocabulary_opts))
+HONE_API void hone_vocabulary_free(hone_vocabulary *vocabulary); /* NULL is allowed */
+/* Numbers that a text can have: words and the two; 0 for NULL. What an embedding needs. */
+HONE_API int64_t hone_vocabulary_size(const hone_vocabulary *vocabulary);
+HONE_API int64_t hone_vocabulary_length(const hone_vocabulary *vocabulary);
+/* The word of a number; NULL for the two that are none and out of range. */
+HONE_API const char *hone_vocabulary_word(const hone_vocabulary *vocabulary, int64_t number);
+/* The number of a word as it stands; HONE_WORD_UNKNOWN when it is not there. */
+HONE_API int32_t hone_vocabulary_find(const hone_vocabulary *vocabulary, const char *word);
+/* i32 [n, length]: the last `length` words of each text, padding ahead of them, so that a recurrent layer ends where the text
+   does. The tensor is the caller's. NULL on error (does not stick, but MEMORY): INVALID. */
+HONE_API hone_tensor *hone_vocabulary_encode(const hone_vocabulary *vocabulary, int64_t n, const char *const *texts);
+/* Writes it as JSON; the file appears whole or not at all. IO; errors do not stick. */
+HONE_API hone_status hone_vocabulary_save(const hone_vocabulary *vocabulary, const char *path);
+/* Reads it again, owned by the caller. Untrusted. NULL on error (sticky): IO, FORMAT, MEMORY. */
+HONE_API hone_vocabulary *hone_vocabulary_load(hone_ctx *ctx, const char *path);
+
 /* ---- parts of a dataset, by rows ---------------------------------------------------------------------------- */
 /* All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has (as
    near as whole rows allow); NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
@@ -353,7 +387,8 @@ HONE_API hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype 
    and [rows, height, width] as [rows, 1, height, width]; y in u8 as i32. NULL on error (sticky): SHAPE, DTYPE, MEMORY. */
 HONE_API hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y);
 /* Pictures (.png, .jpg, .jpeg) in a folder for each class, in sorted order: x f32 [channels, height, width], y i32, the number of
-   the folder. They are read when they are needed. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
+   the folder. Without such folders, those of `folder` itself, or the one picture that it is: y is -1, for data to predict on.
+   They are read when they are needed. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
    there is no picture, INVALID, MEMORY. */
 HONE_API hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts);
 #define hone_dataset_images(...)                                                                             \
@@ -363,6 +398,10 @@ HONE_API int64_t hone_dataset_rows(const hone_dataset *dataset); /* 0 for NULL *
 /* The classes' folders; 0 and NULL for other datasets. */
 HONE_API size_t hone_dataset_classes(const hone_dataset *dataset);
 HONE_API const char *hone_dataset_class(const hone_dataset *dataset, size_t index);
+
+/* Of pictures: the class of a row without reading it, -1: none; and its file, NULL: out of range or another dataset. */
+HONE_API int hone_dataset_label(const hone_dataset *dataset, int64_t row);
+HONE_API const char *hone_dataset_file(const hone_dataset *dataset, int64_t row);
 
 typedef struct hone_loader_opts {
     size_t struct_size;

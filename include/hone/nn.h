@@ -80,6 +80,16 @@ HONE_API hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *
     hone_sequential_n((ctx), (int)(sizeof((hone_layer *[]){__VA_ARGS__}) / sizeof(hone_layer *)),           \
                       (hone_layer *[]){__VA_ARGS__})
 
+/* A Sequential from text, one layer after the other, with commas between:
+     "conv2d 32 3 same relu, batch_norm, max_pool2d 2, flatten, dense 64 relu, dropout 0.2"
+   A layer is its name and its options by the names that files of models have for them: name=value ("conv2d 32 3 stride=2",
+   "max_pool2d 3 stride=2x1"). Without a name, a number is the next of those a layer begins with (a convolution's filters, then
+   its kernel; a dense layer's units), a word is a value (relu, same, he_uniform) or a switch (no_bias, bidirectional). A number in
+   the place of a layer is a dense layer of so many units with relu. Layers are those that hone_model_save knows.
+   NULL on error (sticky): INVALID, with the layer's number and what is known there, and what the
+   layers' constructors refuse. */
+HONE_API hone_layer *hone_sequential_from_text(hone_ctx *ctx, const char *text);
+
 /* ---- parameters ------------------------------------------------------------------------------------------------- */
 
 typedef enum hone_initializer {

@@ -383,6 +383,7 @@ typedef struct hone_plot_series {
     size_t count;     /* may be 0; one point is drawn as a dot */
     const double *x, *y;
     bool faint; /* thin and pale, in the colour of the next series: raw values beneath their smoothed line */
+    bool points; /* a dot for each, and no line between: answers over targets */
 } hone_plot_series;
 /* Draws n series over one pair of axes, 900 x 540 pixels, as .svg or .png by the path's end, with PLplot
    (loaded when first called). Texts are UTF-8 and may be NULL. The file appears whole or not at all. Errors

@@ -10,6 +10,9 @@ hone_table *hone__csv_read(hone_ctx *ctx, const char *path, const char *data, si
                            const hone_csv_opts *opts);
 hone_frame *hone__frame_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
                              const hone_frame_opts *opts);
+hone_frame *hone__frame_read_jsonl(hone_ctx *ctx, const char *path, const char *data, size_t size,
+                                   const hone_frame_opts *opts);
+hone_vocabulary *hone__vocabulary_read(hone_ctx *ctx, const char *path, const char *data, size_t size);
 hone_pipeline *hone__pipeline_read(hone_ctx *ctx, const char *path, const char *data, size_t size);
 hone_npz *hone__npz_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
 hone_tensor *hone__idx_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);

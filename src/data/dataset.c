@@ -29,6 +29,14 @@ void hone_dataset_free(hone_dataset *d)
 
 int64_t hone_dataset_rows(const hone_dataset *d) { return d ? d->rows : 0; }
 size_t hone_dataset_classes(const hone_dataset *d) { return d ? d->n_classes : 0; }
+int hone_dataset_label(const hone_dataset *d, int64_t row)
+{
+    return d && d->n_classes && row >= 0 && row < d->rows ? d->labels[row] : -1;
+}
+const char *hone_dataset_file(const hone_dataset *d, int64_t row)
+{
+    return d && d->files && row >= 0 && row < d->rows ? d->files[row] : NULL;
+}
 const char *hone_dataset_class(const hone_dataset *d, size_t i) { return i < hone_dataset_classes(d) ? d->classes[i] : NULL; }
 
 /* ---- a function ---- */
@@ -142,46 +150,52 @@ static bool is_picture(const char *name)
     return false;
 }
 
-/* Appends the pictures of a class's folder. */
-static bool add_class(hone_dataset *d, const char *folder, int32_t label, size_t *files_room, size_t *labels_room)
+/* Room for paths and labels. */
+typedef struct room {
+    size_t files, labels;
+} room;
+
+static bool add_picture(hone_dataset *d, const char *path, int32_t label, room *r)
+{
+    size_t count = (size_t)d->rows + 1;
+    bool ok = hone__grow(d->ctx, (void **)&d->files, &r->files, count, sizeof *d->files) &&
+              hone__grow(d->ctx, (void **)&d->labels, &r->labels, count, sizeof *d->labels) &&
+              (d->files[d->rows] = hone__arena_strdup(&d->arena, path));
+    if (ok) d->labels[d->rows++] = label;
+    return ok;
+}
+
+/* Goes through a folder: of classes, each a folder, or with pictures of one class. */
+static bool add_folder(hone_dataset *d, const char *folder, bool of_classes, room *r)
 {
     hone_ctx *ctx = d->ctx;
     char **names;
     size_t n;
     bool ok = hone__list_folder(ctx, folder, &names, &n) == HONE_OK;
+    if (ok && of_classes) ok = (d->classes = hone__arena_alloc(&d->arena, HONE_MAX(n, 1) * sizeof *d->classes)) != NULL;
     for (size_t i = 0; ok && i < n; i++) {
-        if (!is_picture(names[i])) continue;
-        size_t room = (size_t)d->rows + 1;
         char *path = hone__join_path(ctx, folder, names[i]);
-        ok = path && hone__grow(ctx, (void **)&d->files, files_room, room, sizeof *d->files) &&
-             hone__grow(ctx, (void **)&d->labels, labels_room, room, sizeof *d->labels) &&
-             (d->files[d->rows] = hone__arena_strdup(&d->arena, path));
-        if (ok) d->labels[d->rows++] = label;
+        ok = path != NULL;
+        if (ok && of_classes && names[i][0] != '.' && hone__is_folder(path))
+            ok = (d->classes[d->n_classes++] = hone__arena_strdup(&d->arena, names[i])) && add_folder(d, path, false, r);
+        else if (ok && !of_classes && is_picture(names[i]))
+            ok = add_picture(d, path, (int32_t)d->n_classes - 1, r);
         hone__free(ctx, path);
     }
     hone__free(ctx, names);
     return ok;
 }
 
-static bool add_classes(hone_dataset *d, const char *folder)
+static bool add_pictures(hone_dataset *d, const char *path)
 {
-    hone_ctx *ctx = d->ctx;
-    char **names;
-    size_t n, files_room = 0, labels_room = 0;
-    bool ok = hone__list_folder(ctx, folder, &names, &n) == HONE_OK;
-    if (ok) ok = (d->classes = hone__arena_alloc(&d->arena, n * sizeof *d->classes)) != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
-        char *path = hone__join_path(ctx, folder, names[i]);
-        ok = path != NULL;
-        if (ok && names[i][0] != '.' && hone__is_folder(path))
-            ok = (d->classes[d->n_classes++] = hone__arena_strdup(&d->arena, names[i])) &&
-                 add_class(d, path, (int32_t)d->n_classes - 1, &files_room, &labels_room);
-        hone__free(ctx, path);
-    }
-    hone__free(ctx, names);
-    if (ok && !d->rows)
-        hone__fail(ctx, HONE_NOT_FOUND, "%s: no .png, .jpg or .jpeg in a folder of it; a folder for each class is expected", folder);
-    return hone__ok(ctx);
+    room r = {0};
+    if (is_picture(path) && !hone__is_folder(path)) return add_picture(d, path, -1, &r);
+    if (!add_folder(d, path, true, &r)) return false;
+    if (d->rows) return true;
+    d->n_classes = 0; /* folders without pictures */
+    if (!add_folder(d, path, false, &r)) return false;
+    if (!d->rows) hone__fail(d->ctx, HONE_NOT_FOUND, "%s: no .png, .jpg or .jpeg in it or in a folder of it", path);
+    return hone__ok(d->ctx);
 }
 
 hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts)
@@ -198,7 +212,7 @@ hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const h
     d->x_dtype = HONE_F32, d->x_shape = HONE_SHAPE(o.channels, o.height, o.width);
     d->y_dtype = HONE_I32, d->y_shape = HONE_SCALAR;
     d->read = read_picture, d->user = d;
-    if (add_classes(d, folder)) return d;
+    if (add_pictures(d, folder)) return d;
     hone_dataset_free(d);
     return NULL;
 }

@@ -439,7 +439,9 @@ hone_frame *hone_frame_load_opt(hone_ctx *ctx, const char *path, const hone_fram
 {
     hone__map map;
     if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
-    hone_frame *f = hone__frame_read(ctx, path, (const char *)map.data, map.size, opts);
+    size_t length = strlen(path);
+    bool jsonl = length > 6 && !strcmp(path + length - 6, ".jsonl");
+    hone_frame *f = (jsonl ? hone__frame_read_jsonl : hone__frame_read)(ctx, path, (const char *)map.data, map.size, opts);
     hone__map_close(&map);
     return f;
 }

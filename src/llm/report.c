@@ -98,7 +98,8 @@ static hone_status draw(hone_finetune *run)
         if (isfinite(run->losses[i])) mean = keep * mean + (1 - keep) * run->losses[i], weight = keep * weight + (1 - keep);
         smooth[i] = weight > 0 ? mean / weight : NAN;
     }
-    hone_plot_series series[2] = {{"loss", n, x, run->losses, true}, {"smoothed", n, x, smooth, false}};
+    hone_plot_series series[2] = {{.name = "loss", .count = n, .x = x, .y = run->losses, .faint = true},
+                                  {.name = "smoothed", .count = n, .x = x, .y = smooth}};
     static const char *const files[] = {"loss.svg", "loss.png"};
     for (int i = 0; i < 2 && status == HONE_OK; i++) {
         char *path = hone__join_path(ctx, run->output_dir, files[i]);

@@ -107,15 +107,16 @@ hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_group_norm_op
 static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
 {
     const channel_norm *l = (const channel_norm *)(const void *)like;
-    double momentum = l->momentum == 0 ? (double)HONE_ZERO : l->momentum;
     hone_group_norm_opts opts = {.struct_size = sizeof opts, .epsilon = l->epsilon, .no_affine = l->no_affine};
     if (!strcmp(like->type, "group_norm")) return hone_group_norm_layer_opt(ctx, l->groups, &opts);
     if (!strcmp(like->type, "instance_norm")) return hone_instance_norm_layer_opt(ctx, &opts);
-    return hone_batch_norm_layer(ctx, .epsilon = l->epsilon, .momentum = momentum, .no_affine = l->no_affine);
+    return hone_batch_norm_layer(ctx, .epsilon = l->epsilon, .momentum = l->momentum, .no_affine = l->no_affine);
 }
-static const hone__field fields[] = {HONE__FIELD(channel_norm, "groups", groups, I64), HONE__FIELD(channel_norm, "epsilon", epsilon, F64),
-                                     HONE__FIELD(channel_norm, "momentum", momentum, F64),
-                                     HONE__FIELD(channel_norm, "no_affine", no_affine, BOOL), {0}};
-const hone__layer_kind hone__batch_norm_kind = {"batch_norm", batch_forward, sizeof(channel_norm), fields, again};
-const hone__layer_kind hone__group_norm_kind = {"group_norm", group_forward, sizeof(channel_norm), fields, again};
-const hone__layer_kind hone__instance_norm_kind = {"instance_norm", group_forward, sizeof(channel_norm), fields, again};
+static const hone__field batch_fields[] = {HONE__FIELD(channel_norm, "epsilon", epsilon, F64),
+                                           HONE__FIELD(channel_norm, "momentum", momentum, F64_ZERO),
+                                           HONE__FIELD(channel_norm, "no_affine", no_affine, BOOL), {0}};
+static const hone__field group_fields[] = {HONE__FIELD(channel_norm, "groups", groups, I64), HONE__FIELD(channel_norm, "epsilon", epsilon, F64),
+                                           HONE__FIELD(channel_norm, "no_affine", no_affine, BOOL), {0}};
+const hone__layer_kind hone__batch_norm_kind = {"batch_norm", batch_forward, sizeof(channel_norm), batch_fields, again};
+const hone__layer_kind hone__group_norm_kind = {"group_norm", group_forward, sizeof(channel_norm), group_fields, again};
+const hone__layer_kind hone__instance_norm_kind = {"instance_norm", group_forward, sizeof(channel_norm), group_fields, again};

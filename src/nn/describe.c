@@ -16,7 +16,9 @@ static const hone__layer_kind *const kinds[] = {
 #undef HONE_LAYER
 };
 
-static const hone__layer_kind *find_kind(const char *type)
+const hone__layer_kind *const *hone__layer_kinds(size_t *count) { return *count = HONE_ARRAY_LEN(kinds), kinds; }
+
+const hone__layer_kind *hone__find_layer_kind(const char *type)
 {
     for (size_t i = 0; type && i < HONE_ARRAY_LEN(kinds); i++)
         if (!strcmp(kinds[i]->type, type)) return kinds[i];
@@ -41,7 +43,7 @@ _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fa
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
 _Static_assert(HONE_SAME + 1 == HONE_ARRAY_LEN(paddings), "a name for each padding");
 
-static const char *const *names_of(hone__field_type type, int *count)
+const char *const *hone__field_values(hone__field_type type, int *count)
 {
     switch (type) {
     case HONE__FIELD_ACTIVATION: return *count = HONE_ARRAY_LEN(activations), activations;
@@ -84,7 +86,7 @@ static json_t *field_to_json(const hone__field *field, const void *from, bool *f
     const void *at = (const char *)from + field->offset;
     const int64_t *i = at;
     int count, value;
-    const char *const *names = names_of(field->type, &count);
+    const char *const *names = hone__field_values(field->type, &count);
     json_t *json = NULL;
     switch (field->type) {
     case HONE__FIELD_I64:
@@ -108,6 +110,7 @@ static json_t *field_to_json(const hone__field *field, const void *from, bool *f
         if (*(const double *)at == 0) return NULL;
         json = json_real(*(const double *)at);
         break;
+    case HONE__FIELD_F64_ZERO: json = json_real(*(const double *)at); break;
     case HONE__FIELD_BOOL:
         if (!*(const bool *)at) return NULL;
         json = json_true();
@@ -149,7 +152,7 @@ static hone_layer *const *children(const hone_layer *layer) { return (hone_layer
 json_t *hone__layer_to_json(const hone_layer *layer)
 {
     hone_ctx *ctx = layer->ctx;
-    const hone__layer_kind *kind = find_kind(layer->type);
+    const hone__layer_kind *kind = hone__find_layer_kind(layer->type);
     if (!kind || kind->forward != layer->forward) {
         char *path = hone__layer_path(layer, "");
         hone__fail_run(ctx, HONE_UNSUPPORTED, "layer '%s' is a %s, which cannot be described in a file: only its weights can be saved "
@@ -207,7 +210,7 @@ static bool field_from_json(const hone__field *field, const json_t *json, void *
     void *at = (char *)to + field->offset;
     int64_t *i = at;
     int count;
-    const char *const *names = names_of(field->type, &count);
+    const char *const *names = hone__field_values(field->type, &count);
     switch (field->type) {
     case HONE__FIELD_I64: return integer_from_json(json, i);
     case HONE__FIELD_INT: {
@@ -221,6 +224,9 @@ static bool field_from_json(const hone__field *field, const json_t *json, void *
     case HONE__FIELD_SHAPE:
     case HONE__FIELD_AXES: return list_from_json(field, json, at);
     case HONE__FIELD_F64: return *(double *)at = json_number_value(json), json_is_number(json);
+    case HONE__FIELD_F64_ZERO:
+        *(double *)at = json_number_value(json) == 0 ? (double)HONE_ZERO : json_number_value(json);
+        return json_is_number(json);
     case HONE__FIELD_BOOL: return *(bool *)at = json_is_true(json), json_is_boolean(json);
     default:
         for (int k = 0; k < count && json_is_string(json); k++)
@@ -287,7 +293,7 @@ static bool fill(hone_layer *layer, const json_t *json)
         const char *name = json_string_value(json_object_get(child, "name"));
         if (!name || !name[0] || strchr(name, '.')) return refuse(layer->ctx, layer->type, "a child's name is missing or wrong");
         hone_layer *there = hone__layer_find(layer, name), *made; /* there: its parent's constructor made it */
-        if (there && find_kind(json_string_value(json_object_get(child, "type"))) != find_kind(there->type))
+        if (there && hone__find_layer_kind(json_string_value(json_object_get(child, "type"))) != hone__find_layer_kind(there->type))
             return refuse(layer->ctx, layer->type, "a child is of another type than such a layer has");
         if (there && !fill(there, child)) return false;
         if (!there && (!(made = hone__layer_from_json(layer->ctx, child)) || !hone_layer_add(layer, name, made))) return false;
@@ -298,7 +304,7 @@ static bool fill(hone_layer *layer, const json_t *json)
 hone_layer *hone__layer_from_json(hone_ctx *ctx, const json_t *json)
 {
     const char *type = json_string_value(json_object_get(json, "type"));
-    const hone__layer_kind *kind = find_kind(type);
+    const hone__layer_kind *kind = hone__find_layer_kind(type);
     if (!kind) return refuse(ctx, type, "this version has no such layer"), NULL;
     hone_layer *layer = make(ctx, kind, json_object_get(json, "options"));
     if (layer && fill(layer, json)) return layer;

@@ -114,6 +114,7 @@ typedef enum hone__field_type {
     HONE__FIELD_SHAPE,
     HONE__FIELD_AXES,
     HONE__FIELD_F64,
+    HONE__FIELD_F64_ZERO, /* a double that is 0 only when one says so: always written; read, 0 becomes HONE_ZERO */
     HONE__FIELD_BOOL,
     HONE__FIELD_ACTIVATION,
     HONE__FIELD_INITIALIZER,
@@ -138,6 +139,12 @@ typedef struct hone__layer_kind {
     /* A new layer with the options of `like`, checked; `like` has its type and nothing beside the fields. */
     hone_layer *(*again)(hone_ctx *ctx, const hone_layer *like);
 } hone__layer_kind;
+
+/* The layers of layers.def, and the one of that type; NULL: none. */
+const hone__layer_kind *const *hone__layer_kinds(size_t *count);
+const hone__layer_kind *hone__find_layer_kind(const char *type);
+/* The values of an enumeration by name; NULL and 0 for other types. */
+const char *const *hone__field_values(hone__field_type type, int *count);
 
 struct json_t;
 /* A new reference; NULL (not sticky but for MEMORY): UNSUPPORTED, by name, for layers that are not the library's. */

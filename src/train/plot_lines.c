@@ -177,9 +177,22 @@ static int flush_points(picture *p, int n)
     return 1;
 }
 
+static void draw_points(picture *p, size_t s)
+{
+    const hone_plot_series *series = &p->series[s];
+    p->pl->plcol0(colour(p, s));
+    for (size_t i = 0; i < series->count; i++)
+        if (fabs(series->x[i]) < FAR && fabs(series->y[i]) < FAR)
+            draw_dot(p, pixel(&p->x, series->x[i]), pixel(&p->y, series->y[i]), 2.5);
+}
+
 static void draw_series(picture *p, size_t s)
 {
     const hone_plot_series *series = &p->series[s];
+    if (series->points) {
+        draw_points(p, s);
+        return;
+    }
     size_t seen = 0;
     int n = 0;
     run r = {0};

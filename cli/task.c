@@ -1,0 +1,175 @@
+/* Tasks: looking at data, saving and opening the folder of a model, answering. */
+#include "task.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static const task_kind *const kinds[] = {&task_table, &task_images, &task_text};
+enum { N_KINDS = sizeof kinds / sizeof *kinds, CHUNK = 1024 };
+
+bool task_failed(const task *t)
+{
+    cli_fail_ctx(t->args, t->ctx);
+    return false;
+}
+
+void task_fact(task *t, const char *name, const char *what, const char *becomes)
+{
+    if (!t->facts) t->facts = json_array();
+    json_t *fact = json_array();
+    for (int i = 0; i < 3; i++) {
+        const char *text = (const char *[]){name, what, becomes}[i];
+        json_array_append_new(fact, cli_json_text(text, strlen(text)));
+    }
+    json_array_append_new(t->facts, fact);
+}
+
+task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        if (!target) return task_look_at_images(args, ctx, path, wishes);
+        cli_fail(args, "%s is a folder, of pictures by class: --target is for tables and texts", path);
+        return NULL;
+    }
+    if (target) return task_look_at_frame(args, ctx, path, target, wishes);
+    cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
+    return NULL;
+}
+
+void task_free(task *t)
+{
+    if (!t) return;
+    if (t->kind->free) t->kind->free(t);
+    for (int64_t i = 0; t->names && i < t->classes; i++) free(t->names[i]);
+    free(t->names);
+    free(t->target);
+    free(t->labels);
+    free(t->values);
+    json_decref(t->facts);
+    hone_frame_free(t->frame);
+    hone_model_release(t->model);
+    free(t);
+}
+
+/* ---- the folder: model.safetensors, task.json and what the kind has beside them ---- */
+
+bool task_exists(const char *folder)
+{
+    char *path = cli_join(folder, "task.json");
+    struct stat info;
+    bool exists = stat(path, &info) == 0;
+    free(path);
+    return exists;
+}
+
+static bool write_json(const task *t, const char *folder, const json_t *o)
+{
+    char *path = cli_join(folder, "task.json");
+    bool ok = json_dump_file(o, path, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) == 0;
+    if (!ok) cli_fail(t->args, "%s: %s", path, cli_system_error());
+    free(path);
+    return ok;
+}
+
+bool task_save(task *t, const char *folder)
+{
+    json_t *o = json_pack("{s:s, s:i, s:s, s:s?}", "format", "hone-task", "version", 1, "kind", t->kind->name, "target", t->target);
+    if (!o) return cli_fail(t->args, "'%s' is no text in UTF-8", t->target), false;
+    if (t->classes) {
+        json_t *names = json_array();
+        for (int64_t i = 0; i < t->classes; i++) json_array_append_new(names, cli_json_text(t->names[i], strlen(t->names[i])));
+        json_object_set_new(o, "classes", names);
+    }
+    char *model = cli_join(folder, "model.safetensors");
+    bool ok = hone_model_save(t->model, model) == HONE_OK || task_failed(t);
+    ok = ok && t->kind->save(t, folder, o) && write_json(t, folder, o);
+    free(model);
+    json_decref(o);
+    return ok;
+}
+
+static bool take_names(task *t, const json_t *names)
+{
+    t->classes = (int64_t)json_array_size(names);
+    t->names = cli_alloc((size_t)t->classes * sizeof *t->names);
+    for (int64_t i = 0; i < t->classes; i++) {
+        const char *name = json_string_value(json_array_get(names, (size_t)i));
+        if (!name) return false;
+        t->names[i] = cli_copy(name);
+    }
+    return true;
+}
+
+/* A new task with what task.json says. */
+static task *read_task(const common_args *args, hone_ctx *ctx, const json_t *o)
+{
+    const char *format = json_string_value(json_object_get(o, "format")), *kind = json_string_value(json_object_get(o, "kind"));
+    const char *target = json_string_value(json_object_get(o, "target"));
+    if (!format || strcmp(format, "hone-task") != 0 || json_integer_value(json_object_get(o, "version")) != 1) return NULL;
+    for (size_t i = 0; kind && i < N_KINDS; i++) {
+        if (strcmp(kinds[i]->name, kind) != 0) continue;
+        task *t = cli_alloc(kinds[i]->size);
+        t->kind = kinds[i], t->args = args, t->ctx = ctx;
+        t->target = target ? cli_copy(target) : NULL;
+        if (take_names(t, json_object_get(o, "classes")) && (target || kinds[i] == &task_images)) return t;
+        task_free(t);
+    }
+    return NULL;
+}
+
+/* Does the network answer with as many numbers as there are classes, or with one? */
+static bool fits(const task *t)
+{
+    const hone_param *last = hone_model_param(t->model, hone_model_param_count(t->model) - 1);
+    return last && hone_shape_count(hone_param_shape(last)) == (t->classes ? t->classes : 1);
+}
+
+task *task_open(const common_args *args, hone_ctx *ctx, const char *folder)
+{
+    char *path = cli_join(folder, "task.json"), *weights = cli_join(folder, "model.safetensors");
+    json_error_t error;
+    json_t *o = json_load_file(path, 0, &error);
+    task *t = o ? read_task(args, ctx, o) : NULL;
+    if (!t) cli_fail(args, "%s: %s", path, o ? "not what `hone train` of this version wrote" : error.text);
+    bool ok = t && (((t->model = hone_model_load(ctx, weights)) != NULL) || task_failed(t));
+    if (ok && !fits(t)) ok = (cli_fail(args, "%s: the network does not answer what %s says", weights, path), false);
+    ok = ok && t->kind->load(t, folder, o);
+    json_decref(o);
+    free(path);
+    free(weights);
+    if (ok) return t;
+    task_free(t);
+    return NULL;
+}
+
+/* ---- answering ---- */
+
+hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows)
+{
+    hone_tensor *y = t->classes ? hone_tensor_new(t->ctx, HONE_I32, HONE_SHAPE(n)) : hone_tensor_new(t->ctx, HONE_F32, HONE_SHAPE(n, 1));
+    for (int64_t i = 0; y && i < n; i++) {
+        if (t->classes)
+            ((int32_t *)hone_tensor_data(y))[i] = t->labels[rows[i]];
+        else
+            ((float *)hone_tensor_data(y))[i] = (float)t->values[rows[i]];
+    }
+    return y;
+}
+
+bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *user, int64_t from, int64_t count, const hone_tensor *y),
+                 void *user)
+{
+    int64_t some[CHUNK];
+    bool ok = true;
+    if (!rows) n = t->rows;
+    for (int64_t from = 0; ok && from < n; from += CHUNK) {
+        int64_t count = n - from < CHUNK ? n - from : CHUNK;
+        for (int64_t i = 0; i < count; i++) some[i] = rows ? rows[from + i] : from + i;
+        hone_tensor *x = t->kind->take(t, count, some), *y = x ? hone_predict(t->model, x, 256) : NULL;
+        ok = y ? each(user, from, count, y) : task_failed(t);
+        hone_tensor_free(x);
+        hone_tensor_free(y);
+    }
+    return ok;
+}

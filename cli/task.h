@@ -1,0 +1,114 @@
+/* What `hone train` learns and `hone predict` and `hone eval` answer: a column of a table, the class of a picture or of a text.
+   The kinds differ in how data become tensors; all else is shared. */
+#ifndef HONE_CLI_TASK_H
+#define HONE_CLI_TASK_H
+
+#include "cli.h"
+
+typedef struct task task;
+
+/* What --options of train say about the data. */
+typedef struct task_wishes {
+    const char *text; /* the column of texts; NULL: find it */
+    int64_t image_size; /* of the longer side; 0: propose */
+    int augment;
+} task_wishes;
+enum { AUGMENT_SHIFT = 1, AUGMENT_FLIP, AUGMENT_NONE };
+
+typedef struct task_kind {
+    const char *name;   /* in task.json */
+    const char *plural; /* what its rows are called */
+    size_t size;        /* of its struct, which begins with a task */
+    int64_t epochs, patience, batch_size; /* proposed */
+    /* Learns from these rows how the data become tensors, and tells it in facts. */
+    bool (*learn)(task *t, int64_t n, const int64_t *rows);
+    /* The layers before the last one, as --arch takes them; in `first` those that must be there, ending in ", ". */
+    void (*propose)(task *t, char first[64], char arch[512]);
+    /* Rows as x, the caller's. NULL: the context has the error. */
+    hone_tensor *(*take)(task *t, int64_t n, const int64_t *rows);
+    hone_dataset *(*dataset)(task *t); /* all rows, read when they are needed; NULL: take them */
+    /* For data to answer on: sets rows, and with `targets` labels or values. False: it has been said. */
+    bool (*read)(task *t, const char *path, bool targets);
+    const char *(*name_of)(const task *t, int64_t row); /* a picture's file; NULL: rows have numbers alone */
+    bool (*save)(const task *t, const char *folder, json_t *into);
+    bool (*load)(task *t, const char *folder, const json_t *from);
+    void (*free)(task *t); /* what is its own; may be NULL */
+} task_kind;
+extern const task_kind task_table, task_images, task_text;
+
+struct task {
+    const task_kind *kind;
+    const common_args *args;
+    hone_ctx *ctx;
+    hone_model *model;
+    char *target;    /* the column; NULL: pictures, whose folder is their class */
+    int64_t classes; /* 0: the target is a quantity */
+    char **names;    /* [classes] */
+    int64_t rows;    /* of the data at hand */
+    int32_t *labels; /* [rows] classes; NULL: they are not known */
+    double *values;  /* [rows] quantities; the same */
+    hone_frame *frame; /* tables and texts */
+    const hone_transform *transforms; /* of what is learnt from */
+    size_t n_transforms;
+    json_t *facts; /* [[name, what it is, what becomes of it], ...] */
+};
+
+/* ---- making and opening (task.c); what returns NULL or false has said why, or its context has (then `failed` says it) ---- */
+
+/* Looks at a file or folder: what kind of data is there, and what is to be learnt? */
+task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
+/* The folder that train wrote, model and all. */
+task *task_open(const common_args *args, hone_ctx *ctx, const char *folder);
+bool task_exists(const char *folder); /* is it such a folder? */
+bool task_save(task *t, const char *folder);
+void task_free(task *t);
+/* False; says the context's error. */
+bool task_failed(const task *t);
+void task_fact(task *t, const char *name, const char *what, const char *becomes);
+
+/* y of these rows: i32 [n] classes or f32 [n, 1] quantities. */
+hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows);
+/* Predicts rows (NULL: all of them, n is not read), many at a time; `each` gets the outputs f32 [count, outputs] of
+   rows[from..from + count). */
+bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *user, int64_t from, int64_t count, const hone_tensor *y),
+                 void *user);
+
+/* ---- tables from files (task_frame.c): for task_table and task_text ---- */
+
+/* A task of one of the two, its frame read, labels or values set. */
+task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
+bool task_read_frame(task *t, const char *path, bool targets);
+task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
+void task_use_text(task *t, const char *column); /* task_text.c */
+
+/* ---- how good are answers (task_score.c) ---- */
+
+typedef struct task_score {
+    const task *t;
+    int64_t rows;
+    hone_metric *metrics[4];
+    size_t n_metrics;
+    hone_confusion *confusion; /* classes */
+    double *targets, *answers; /* [rows] quantities */
+} task_score;
+/* Of these rows of the task (NULL: all). Free it in either case. */
+bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score);
+/* The metrics on stdout, as a table and a report by classes, or with --json as an object. */
+bool task_score_print(const task_score *score);
+void task_score_free(task_score *score);
+
+/* ---- report.html (report_html.c) ---- */
+
+typedef struct task_report {
+    task *t;
+    const char *data, *folder, *arch, *summary;
+    int64_t learnt, watched, tested; /* rows: to learn from, to stop by, held out */
+    const hone_history *history;
+    int best_epoch; /* from 1 */
+    double seconds;
+    const task_score *score;
+} task_report;
+/* Writes folder/report.html, and the pictures that it shows beside it. */
+bool task_write_report(const task_report *r);
+
+#endif

@@ -1,0 +1,74 @@
+/* How good a task's answers are. */
+#include "task.h"
+
+#include <stdlib.h>
+
+static const char *const of_classes[] = {"accuracy", "precision", "recall", "f1", NULL};
+static const char *const of_quantities[] = {"mae", "rmse", "r2", NULL};
+
+typedef struct measuring {
+    task *t;
+    const int64_t *rows;
+    task_score *score;
+} measuring;
+
+static bool add(void *user, int64_t from, int64_t count, const hone_tensor *answers)
+{
+    measuring *m = user;
+    task_score *s = m->score;
+    int64_t *rows = cli_alloc((size_t)count * sizeof *rows);
+    for (int64_t i = 0; i < count; i++) rows[i] = m->rows ? m->rows[from + i] : from + i;
+    hone_tensor *targets = task_targets(m->t, count, rows);
+    free(rows);
+    bool ok = targets && (!s->confusion || hone_confusion_update(s->confusion, answers, targets) == HONE_OK);
+    for (size_t i = 0; ok && i < s->n_metrics; i++) ok = hone_metric_update(s->metrics[i], answers, targets) == HONE_OK;
+    for (int64_t i = 0; ok && s->answers && i < count; i++) {
+        s->targets[from + i] = hone_tensor_get(targets, i);
+        s->answers[from + i] = hone_tensor_get(answers, i);
+    }
+    hone_tensor_free(targets);
+    return ok || task_failed(m->t);
+}
+
+bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score)
+{
+    *score = (task_score){.t = t, .rows = rows ? n : t->rows};
+    if (t->classes && !(score->confusion = hone_confusion_new(t->ctx, t->classes))) return task_failed(t);
+    if (!t->classes) {
+        score->targets = cli_alloc((size_t)score->rows * sizeof *score->targets);
+        score->answers = cli_alloc((size_t)score->rows * sizeof *score->answers);
+    }
+    for (const char *const *name = t->classes ? of_classes : of_quantities; *name; name++)
+        if (!(score->metrics[score->n_metrics++] = hone_metric_new(t->ctx, *name, .average = HONE_AVERAGE_MACRO))) return task_failed(t);
+    return task_answer(t, score->rows, rows, add, &(measuring){t, rows, score});
+}
+
+bool task_score_print(const task_score *s)
+{
+    const task *t = s->t;
+    json_t *o = json_pack("{s:I}", "rows", (json_int_t)s->rows);
+    for (size_t i = 0; i < s->n_metrics; i++) {
+        double value = hone_metric_result(s->metrics[i]);
+        json_object_set_new(o, hone_metric_name(s->metrics[i]), cli_json_real(value));
+        if (!t->args->json) printf("%-10s %.4f\n", hone_metric_name(s->metrics[i]), value);
+    }
+    if (t->args->json) {
+        cli_print_json(o);
+        return true;
+    }
+    json_decref(o);
+    if (!s->confusion) return true;
+    char *text = hone_classification_report(s->confusion, (const char *const *)t->names, 4);
+    if (!text) return task_failed(t);
+    printf("\n%s", text);
+    hone_free_text(t->ctx, text);
+    return true;
+}
+
+void task_score_free(task_score *s)
+{
+    for (size_t i = 0; i < s->n_metrics; i++) hone_metric_free(s->metrics[i]);
+    hone_confusion_free(s->confusion);
+    free(s->targets);
+    free(s->answers);
+}

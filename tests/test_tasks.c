@@ -1,0 +1,244 @@
+/* hone train, predict and eval on folders of pictures and on texts, as a user would run them. */
+#include "png.h"
+#include "program.h"
+
+#include <sys/stat.h>
+
+static json_t *last; /* the last object that was printed */
+static void keep(const json_t *object, size_t line)
+{
+    (void)line;
+    json_decref(last);
+    last = json_deep_copy(object);
+}
+static double number(const char *name) { return json_number_value(json_object_get(last, name)); }
+static const char *said(const char *name) { return json_string_value(json_object_get(last, name)); }
+
+/* The same numbers everywhere. */
+static uint32_t drawn = 1;
+static int draw(int below)
+{
+    drawn = drawn * 1664525u + 1013904223u;
+    return (int)((drawn >> 8) % (uint32_t)below);
+}
+
+/* ---- pictures ---- */
+
+enum { SIDE = 16, PICTURES = 40 };
+static const char *const shapes[] = {"cross", "flat", "tall"};
+
+static void write_picture(const char *path, int shape, int channels)
+{
+    uint8_t pixels[SIDE * SIDE * 3];
+    int y = 4 + draw(8), x = 4 + draw(8);
+    for (int i = 0; i < SIDE * SIDE; i++)
+        for (int c = 0; c < channels; c++) {
+            bool in = (shape != 2 && abs(i / SIDE - y) < 2) || (shape != 1 && abs(i % SIDE - x) < 2);
+            pixels[i * channels + c] = (uint8_t)(draw(60) + (in ? 120 + 40 * c : 0));
+        }
+    assert_int_equal(png_write(path, pixels, SIDE, SIDE, (uint32_t)channels), 0);
+}
+
+static void make_pictures(const char *folder, int n, int channels)
+{
+    char path[400];
+    mkdir(place(folder), 0700);
+    for (int shape = 0; shape < 3; shape++) {
+        snprintf(path, sizeof path, "%s/%s", place(folder), shapes[shape]);
+        mkdir(path, 0700);
+        for (int i = 0; i < n; i++) {
+            snprintf(path, sizeof path, "%s/%s/%03d.png", place(folder), shapes[shape], i);
+            write_picture(path, shape, channels);
+        }
+    }
+}
+
+static void skip_without_png(result r)
+{
+    if (!strstr(r.err, "made without libpng") && !strstr(r.err, "install libpng")) return;
+    release(r);
+    skip();
+}
+
+static void test_pictures_are_learnt_and_told(void **unused)
+{
+    (void)unused;
+    make_pictures("shapes", PICTURES, 1);
+    result r = HONE_RUN(NULL, "train", "--data", place("shapes"), "--output-dir", place("eye"), "--epochs", "12", "--batch-size", "16", "--json");
+    skip_without_png(r);
+    check(r, 0, "120 pictures of 3 classes");
+    assert_non_null(strstr(r.err, "pictures are grey, mostly 16 x 16 pixels; 16 x 16 are read"));
+    assert_non_null(strstr(r.err, "network: conv2d 32 3 same no_bias, batch_norm, activation relu, max_pool2d 2, flatten"));
+    json_lines(r.out, keep);
+    assert_int_equal((int)number("rows"), 24);
+    if (number("accuracy") < 0.85) fail_msg("accuracy %g: %s", number("accuracy"), r.err);
+    release(r);
+    char *report = read_all(place("eye/report.html"));
+    assert_non_null(strstr(report, "<td>cross</td><td>40 pictures</td>"));
+    free(report);
+
+    make_pictures("more", 10, 1);
+    r = HONE_RUN(NULL, "eval", "--model", place("eye"), "--data", place("more"), "--json");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 30 && number("accuracy") > 0.8);
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("eye"), "--data", place("more/flat"), "--json");
+    check(r, 0, NULL);
+    assert_int_equal(json_lines(r.out, keep), 10);
+    assert_string_equal(said("prediction"), "flat");
+    assert_non_null(strstr(said("file"), "more/flat/009.png"));
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("eye"), "--data", place("more/tall/000.png"));
+    check(r, 0, NULL);
+    assert_memory_equal(r.out, "row,file,prediction,probability_cross,probability_flat,probability_tall\n0,", 74);
+    assert_non_null(strstr(r.out, "000.png,tall,"));
+    release(r);
+}
+
+static void test_pictures_in_colour_of_a_size_and_an_arch(void **unused)
+{
+    (void)unused;
+    make_pictures("colours", 8, 3);
+    result r = HONE_RUN(NULL, "train", "--data", place("colours"), "--output-dir", place("colour"), "--epochs", "1", "--image-size", "12",
+                        "--augment", "flip", "--arch", "conv2d 4 3 relu, global_average_pool");
+    skip_without_png(r);
+    check(r, 0, "pictures are in colour, mostly 16 x 16 pixels; 12 x 12 are read");
+    assert_non_null(strstr(r.err, "network: conv2d 4 3 relu, global_average_pool, dense 3 softmax"));
+    release(r);
+    REFUSES(1, "--arch: its last layer must give a row of features for each of the pictures", "train", "--quiet", "--data", place("colours"),
+            "--output-dir", place("none"), "--arch", "conv2d 4 3 relu");
+    REFUSES(1, "--arch: ", "train", "--quiet", "--data", place("colours"), "--output-dir", place("none"), "--arch", "gru 8");
+}
+
+static void test_pictures_that_cannot_be_learnt_are_refused(void **unused)
+{
+    (void)unused;
+    make_pictures("three", 1, 1);
+    result r = HONE_RUN(NULL, "predict", "--model", place("eye"), "--data", place("three"));
+    skip_without_png(r);
+    check(r, 0, NULL);
+    release(r);
+    REFUSES(1, "at least 2, and 10 pictures; there are 3 and 3", "train", "--data", place("three"), "--output-dir", place("none"));
+    REFUSES(1, "there are 0 and 1", "train", "--data", place("three/flat"), "--output-dir", place("none"));
+    REFUSES(1, "--target is for tables and texts", "train", "--data", place("three"), "--target", "x", "--output-dir", place("none"));
+    REFUSES(1, "which says what its pictures are", "eval", "--model", place("eye"), "--data", place("three/flat"));
+    mkdir(place("none-here"), 0700);
+    REFUSES(1, "no .png, .jpg or .jpeg in it", "predict", "--model", place("eye"), "--data", place("none-here"));
+    REFUSES(1, "nowhere.png: ", "predict", "--model", place("eye"), "--data", place("nowhere.png"));
+    rename(place("three/flat"), place("three/round"));
+    REFUSES(1, "'round' is none of the classes that were learnt", "eval", "--model", place("eye"), "--data", place("three"));
+    write_all(place("three/round/bad.png"), "no picture");
+    REFUSES(1, "bad.png: is neither PNG nor JPEG", "predict", "--model", place("eye"), "--data", place("three/round/bad.png"));
+    write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"images\", \"classes\": [\"a\", \"b\", \"c\"]}");
+    REFUSES(1, "what it says of pictures is not whole", "predict", "--model", place("eye"), "--data", place("three"));
+    write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"images\", \"classes\": [\"a\", \"b\"]}");
+    REFUSES(1, "the network does not answer what", "predict", "--model", place("eye"), "--data", place("three"));
+    write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"sounds\"}");
+    REFUSES(1, "task.json: not what `hone train` of this version wrote", "predict", "--model", place("eye"), "--data", place("three"));
+}
+
+/* ---- texts ---- */
+
+static const char *const good[] = {"lovely", "brilliant", "moving", "funny", "superb"};
+static const char *const bad[] = {"dull", "awful", "clumsy", "tedious", "poor"};
+static const char *const filler[] = {"the", "film", "a", "story", "with", "actors", "and", "music", "of", "it"};
+
+static void write_text(char text[256], bool positive)
+{
+    int n = 6 + draw(8), at = draw(n);
+    text[0] = 0;
+    for (int i = 0; i < n; i++) {
+        strcat(text, i ? " " : "");
+        strcat(text, i == at ? (positive ? good : bad)[draw(5)] : filler[draw(10)]);
+    }
+}
+
+static void make_texts(const char *name, int n, bool with_stars)
+{
+    char text[256];
+    FILE *file = fopen(place(name), "w");
+    bool jsonl = strstr(name, ".jsonl");
+    if (!jsonl) fprintf(file, "id\treview\tlabel%s\n", with_stars ? "\tstars" : "");
+    for (int i = 0; i < n; i++) {
+        bool positive = draw(2);
+        write_text(text, positive);
+        if (jsonl)
+            fprintf(file, "{\"review\": \"%s\", \"label\": \"%s\"}\n", text, positive ? "good" : "bad");
+        else
+            fprintf(file, "%d\t%s\t%s%s\n", i, text, positive ? "good" : "bad", with_stars ? i % 2 ? "\t4" : "\t5" : "");
+    }
+    fclose(file);
+}
+
+static void test_texts_are_learnt_and_told(void **unused)
+{
+    (void)unused;
+    make_texts("reviews.tsv", 500, false);
+    result r = HONE_RUN(NULL, "train", "--data", place("reviews.tsv"), "--target", "label", "--output-dir", place("critic"), "--epochs", "8",
+                        "--batch-size", "16", "--json");
+    check(r, 0, "'id' is left out: only 'review' is read");
+    assert_non_null(strstr(r.err, "'review' is read: 20 words are known"));
+    assert_non_null(strstr(r.err, "network: embedding 22 64 padding, dropout 0.5, gru 64 bidirectional, dropout 0.5, dense 2 softmax"));
+    json_lines(r.out, keep);
+    if (number("accuracy") < 0.9) fail_msg("accuracy %g: %s", number("accuracy"), r.err);
+    release(r);
+    make_texts("more.jsonl", 60, false);
+    r = HONE_RUN(NULL, "eval", "--model", place("critic"), "--data", place("more.jsonl"), "--json");
+    check(r, 0, "60 rows, 2 columns; 0 rows have no label");
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 60 && number("accuracy") > 0.9);
+    release(r);
+    write_all(place("one.csv"), "review\na superb story and music\n\"dull, DULL film\"\n");
+    r = HONE_RUN(NULL, "predict", "--model", place("critic"), "--data", place("one.csv"));
+    check(r, 0, NULL);
+    const char *first = "row,prediction,probability_bad,probability_good\n0,good,";
+    assert_memory_equal(r.out, first, strlen(first));
+    assert_non_null(strstr(r.out, "\n1,bad,"));
+    release(r);
+    write_all(place("other.csv"), "text\nx\n");
+    REFUSES(1, "column 'review' is missing", "predict", "--model", place("critic"), "--data", place("other.csv"));
+    write_all(place("numbers.csv"), "review\n1\n");
+    REFUSES(1, "column 'review' is of numbers", "predict", "--model", place("critic"), "--data", place("numbers.csv"));
+    write_all(place("critic/vocabulary.json"), "{}");
+    REFUSES(1, "is no vocabulary of version 1", "predict", "--model", place("critic"), "--data", place("one.csv"));
+}
+
+/* A column beside the texts that may say something makes it a table, unless one asks. */
+static void test_the_column_of_texts_is_found_or_named(void **unused)
+{
+    (void)unused;
+    make_texts("stars.tsv", 60, true);
+    result r = HONE_RUN(NULL, "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("stars"), "--epochs", "1");
+    check(r, 0, "'review' holds texts, and there are columns beside it: `--text review` would learn from the texts alone");
+    assert_non_null(strstr(r.err, "network: dense 64 relu"));
+    release(r);
+    r = HONE_RUN(NULL, "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("stars"), "--epochs", "1", "--text",
+                 "review", "--arch", "permute 2x1, global_max_pool");
+    check(r, 0, " 64 padding, permute 2x1, global_max_pool, dense 2 softmax");
+    release(r);
+    REFUSES(1, "--text: there is no column 'revue'", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("none"),
+            "--text", "revue", "--quiet");
+    REFUSES(1, "--text: column 'id' is numbers", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("none"),
+            "--text", "id", "--quiet");
+    REFUSES(1, "--text: column 'label' is the target", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir",
+            place("none"), "--text", "label", "--quiet");
+}
+
+static int clean_up(void **unused)
+{
+    json_decref(last);
+    return scratch_remove(unused);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pictures_are_learnt_and_told),
+        cmocka_unit_test(test_pictures_in_colour_of_a_size_and_an_arch),
+        cmocka_unit_test(test_pictures_that_cannot_be_learnt_are_refused),
+        cmocka_unit_test(test_texts_are_learnt_and_told),
+        cmocka_unit_test(test_the_column_of_texts_is_found_or_named),
+    };
+    return cmocka_run_group_tests(tests, make_folder, clean_up);
+}
