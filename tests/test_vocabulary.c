@@ -1,7 +1,6 @@
 /* Words as numbers; tables from JSON lines; which pictures a dataset has. */
-#include "graph_tools.h"
-
 #include "data_tools.h"
+#include "graph_tools.h"
 #include "hone/nn.h"
 
 static void is_encoded(const hone_vocabulary *v, const char *text, const int32_t *want)

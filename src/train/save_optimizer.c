@@ -81,11 +81,11 @@ static json_t *groups_to_json(const hone_optimizer *o)
         ok = json_array_append_new(list, group) == 0;
         for (size_t i = 0; i < HONE_ARRAY_LEN(group_members) && ok; i++) {
             const member *m = &group_members[i];
-            hone_group_opts opts = o->groups[g].opts;
-            if (is_zero(m, &opts)) continue;
-            double *at = (double *)(void *)((char *)&opts + m->offset);
-            if (m->type == NUMBER) *at = hone__choose(*at, 0);
-            ok = json_object_set_new(group, m->name, member_to_json(m, &opts)) == 0;
+            const hone_group_opts *opts = &o->groups[g].opts;
+            if (is_zero(m, opts)) continue;
+            const double *number = (const double *)(const void *)((const char *)opts + m->offset);
+            json_t *value = m->type == NUMBER ? json_real(hone__choose(*number, 0)) : member_to_json(m, opts);
+            ok = json_object_set_new(group, m->name, value) == 0;
         }
     }
     return ok ? list : (json_decref(list), NULL);
