@@ -31,10 +31,13 @@ typedef struct hone__channel_norm {
     hone_dtype xt, dyt;
     void *y; /* backward: dx; NULL: not wanted */
     hone_dtype yt;
+    bool relu;     /* y is relu of it; backward: of dy counts what the forward pass left above 0 */
+    const void *z; /* forward: added ahead of relu; NULL: nothing */
+    hone_dtype zt;
     const void *gain, *bias;    /* reals (n); NULL: 1 and 0 */
     void *mean, *variance;      /* reals (segments, groups): written, or read when given and backward */
     void *parts;                /* reals (segments, pieces, 2, n): sums of the pieces */
-    void *coefficients;         /* reals (segments, 4, n): what `apply` multiplies with */
+    void *coefficients;         /* reals (segments, 5, n): what `apply` multiplies with */
     void *dgain, *dbias;        /* backward, reals (n), added to; NULL: not wanted */
     void *dmean, *dvariance;    /* the same, when given */
 } hone__channel_norm;
