@@ -46,17 +46,17 @@ static void test_norms_of_layers_are_what_can_be_read(void **state)
 {
     (void)state;
     hone_tensor *x, *y;
-    float values[24], bias[8], gradients[24], of_bias[8];
+    float values[64], bias[8], gradients[64], of_bias[8];
     seen s = {0};
     make_points(ctx, &x, &y);
     hone_model *model = two_layers(), *plain = two_layers();
     hone_callback *monitor = hone_layer_monitor(ctx, .steps = 2, .tell = tell, .user = &s, .path = scratch("layers.csv"));
-    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .batch_size = 30, .epochs = 2, .validation_split = 1.0 / 3, HONE_CALLBACKS(monitor)));
+    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .batch_size = 30, .epochs = 2, .validation_split = 0.34, HONE_CALLBACKS(monitor)));
     assert_true(s.calls == 2 && s.step == 2 && s.n == 3); /* steps 0 and 2 of 4; layers 0, 1 and the loss */
-    assert_true(isnan(layer(&s, "")->weights) && layer(&s, "")->output > 0);
-    assert_hone_ok(ctx, hone_fit(plain, x, y, NULL, .batch_size = 30, .epochs = 2, .validation_split = 1.0 / 3));
+    assert_true(isnan(layer(&s, "")->weights) && layer(&s, "")->output >= 0);
+    assert_hone_ok(ctx, hone_fit(plain, x, y, NULL, .batch_size = 30, .epochs = 2, .validation_split = 0.34));
     read_params(model, values), read_params(plain, gradients);
-    assert_memory_equal(values, gradients, 24 * sizeof(float)); /* looking changes nothing */
+    assert_memory_equal(values, gradients, 51 * sizeof(float)); /* looking changes nothing */
     /* the output of a step's batch, before the step */
     hone_tensor *p = hone_predict(model, x, ROWS);
     assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .batch_size = ROWS, .no_shuffle = true, HONE_CALLBACKS(monitor)));
@@ -68,7 +68,8 @@ static void test_norms_of_layers_are_what_can_be_read(void **state)
     assert_true(fabs(layer(&s, "1")->weights - hypot(norm(values, 24), norm(bias, 3))) < 1e-6);
     assert_true(fabs(layer(&s, "1")->gradients - hypot(norm(gradients, 24), norm(of_bias, 3))) < 1e-6);
     char *text = hone__read_file(ctx, scratch("layers.csv"), 1 << 16, NULL);
-    assert_memory_equal(text, "step,layer,output,weights,gradients\n4,0,", 40);
+    assert_memory_equal(text, "step,layer,output,weights,gradients\n4,", 38);
+    assert_true(strstr(text, "\n4,0,") && strstr(text, "\n4,1,"));
     hone__free(ctx, text);
     hone_callback_free(monitor);
     hone_tensor_free(p), hone_tensor_free(x), hone_tensor_free(y);
