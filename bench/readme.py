@@ -25,6 +25,10 @@ TITLES = {
     "cnn_bf16": ("training a small convolutional network, bf16", "训练小型卷积网络，bf16"),
     "lstm_f32": ("training an LSTM, 2 x 512 units, f32, 32 x 128", "训练 LSTM，2 层 x 512 单元，f32，32 x 128"),
     "lstm_bf16": ("training an LSTM, 2 x 512 units, bf16, 32 x 128", "训练 LSTM，2 层 x 512 单元，bf16，32 x 128"),
+    "resnet_f32": ("training ResNet-20 on 32 x 32 pictures, f32, 64 a step", "训练 ResNet-20，32 x 32 图像，f32，每步 64 张"),
+    "resnet_bf16": ("training ResNet-20 on 32 x 32 pictures, bf16, 64 a step", "训练 ResNet-20，32 x 32 图像，bf16，每步 64 张"),
+    "bert_f32": ("training a BERT classifier, 6 x 384, f32, 32 x 128", "训练 BERT 分类器，6 层 x 384，f32，32 x 128"),
+    "bert_bf16": ("training a BERT classifier, 6 x 384, bf16, 32 x 128", "训练 BERT 分类器，6 层 x 384，bf16，32 x 128"),
     "full_f32@avx2": ("full fine-tuning, f32, 4 x 256, everyone limited to AVX2", "全参数微调，f32，4 x 256，双方都限于 AVX2"),
     "mlp@avx2": ("training 784-512-512-10, f32, limited to AVX2", "训练 784-512-512-10，f32，限于 AVX2"),
     "iris": ("iris: start, 100 epochs, test", "iris：启动、100 轮训练、测试"),
@@ -40,7 +44,7 @@ WORDS = [
      "without_amx": "llama.cpp is built without AMX, because its AMX code crashes on this machine; with every other instruction "
                     "set that the CPU has (`scripts/peers/environment`)."},
     {"file": "README.zh-CN.md", "head": ["任务", "Hone", "对手", "", "比值", "内存（GB）：Hone，对手"],
-     "said": {"images/s": "张/s", "llama.cpp without AMX": "llama.cpp（未启用 AMX）", "Hone, one sequence": "Hone，一个序列",
+     "said": {"images/s": "张/s", "texts/s": "篇/s", "llama.cpp without AMX": "llama.cpp（未启用 AMX）", "Hone, one sequence": "Hone，一个序列",
               "PyTorch eager, fused AdamW": "PyTorch eager，fused AdamW", "PyTorch compiled, fused AdamW": "PyTorch compiled，fused AdamW",
               "PyTorch eager, fused Adam": "PyTorch eager，fused Adam", "PyTorch compiled, fused Adam": "PyTorch compiled，fused Adam"},
      "where": "双方各 2 线程，轮流运行（{pairs}，各取中位数）；未注明的任务使用 SmolLM2-135M。机器：{cpu}，{cpus} 核（{instructions}），"

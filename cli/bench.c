@@ -8,6 +8,8 @@
 #define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64, .prompt_length = 16
 #define CNN .run = bench_cnn, SMALL, .unit = "images/s", .batch = 128
 #define LSTM .run = bench_lstm, SMALL, .unit = "tok/s", .batch = 32, .length = 128
+#define RESNET .run = bench_resnet, SMALL, .unit = "images/s", .batch = 64
+#define BERT .run = bench_bert, SMALL, .unit = "texts/s", .batch = 32, .length = 128
 #define GPT2 .run = bench_gpt2, SMALL, .unit = "tok/s", .batch = 4, .length = 64
 static const bench_workload
     full_f32 = {"full_f32", FULL, .about = "full fine-tuning in f32, 4 x 256 tokens a step", .dtype = HONE_F32, .batch = 4,
@@ -45,6 +47,11 @@ static const bench_workload
     cnn_bf16 = {"cnn_bf16", CNN, .about = "the same in bf16", .dtype = HONE_BF16},
     lstm_f32 = {"lstm_f32", LSTM, .about = "training two LSTM layers of 512 units on 32 x 128 letters in f32", .dtype = HONE_F32},
     lstm_bf16 = {"lstm_bf16", LSTM, .about = "the same in bf16", .dtype = HONE_BF16},
+    resnet_f32 = {"resnet_f32", RESNET, .about = "training ResNet-20 on pictures of 3 x 32 x 32 in f32, 64 a step", .dtype = HONE_F32},
+    resnet_bf16 = {"resnet_bf16", RESNET, .about = "the same in bf16", .dtype = HONE_BF16},
+    bert_f32 = {"bert_f32", BERT, .about = "training a classifier of texts, BERT of 6 layers of 384, in f32, 32 x 128 tokens",
+                .dtype = HONE_F32},
+    bert_bf16 = {"bert_bf16", BERT, .about = "the same in bf16", .dtype = HONE_BF16},
     iris = {"iris", "s", "a process that trains dense layers 4-10-3 for 100 epochs on 96 rows", SMALL, .less_is_better = true,
             .whole_process = true, .run = bench_iris},
     nodes = {"nodes", "ns", "a node of a graph of 1,000, each of 4 numbers", SMALL, .less_is_better = true,
@@ -52,7 +59,7 @@ static const bench_workload
 const bench_workload *const bench_workloads[] = {
     &full_f32, &full_bf16, &full_bf16_8x512, &full_bf16_8bit, &lora_bf16, &lora_checkpointing, &prompt_bf16, &prompt,
     &prompt_q8_0, &generate, &generate_8, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &lstm_f32, &lstm_bf16,
-    &iris, &nodes};
+    &resnet_f32, &resnet_bf16, &bert_f32, &bert_bf16, &iris, &nodes};
 const size_t bench_count = sizeof bench_workloads / sizeof *bench_workloads;
 
 /* ---- measuring ---- */

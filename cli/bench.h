@@ -66,5 +66,14 @@ bool bench_lstm(bench_run *run);
 bool bench_gpt2(bench_run *run);
 bool bench_iris(bench_run *run);
 bool bench_nodes(bench_run *run);
+bool bench_resnet(bench_run *run); /* bench_deep.c */
+bool bench_bert(bench_run *run);
+
+/* ---- what they share (bench_net.c) ---- */
+
+/* Standard normal values, or whole numbers below `classes`. */
+hone_tensor *bench_noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int32_t classes);
+/* hone_fit of a compiled model; an epoch, which is `count` of what the unit counts, is a repeat. Takes model, x and y over. */
+bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count);
 
 #endif

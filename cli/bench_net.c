@@ -23,8 +23,7 @@ static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epo
     return !bench_enough(f->run) || bench_begin_limit(f->run);
 }
 
-/* Standard normal values, or whole numbers below `classes`. */
-static hone_tensor *noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int32_t classes)
+hone_tensor *bench_noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int32_t classes)
 {
     hone_tensor *t = hone_tensor_new(ctx, dtype, shape);
     uint64_t state = 1;
@@ -44,8 +43,7 @@ static hone_tensor *noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int
     return t;
 }
 
-/* Takes model, x and y over. */
-static bool fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count)
+bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count)
 {
     fitting f = {run, count, false};
     if (hone_ctx_status(run->ctx) == HONE_OK) {
@@ -66,8 +64,8 @@ bool bench_mlp(bench_run *run)
     hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 512, .activation = HONE_RELU),
                                                       hone_dense(ctx, 512, .activation = HONE_RELU), hone_dense(ctx, 10)));
     if (model) hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS);
-    hone_tensor *x = noise(ctx, HONE_F32, HONE_SHAPE(rows, 784), 0), *y = noise(ctx, HONE_I32, HONE_SHAPE(rows), 10);
-    return fit(run, model, x, y, (double)rows);
+    hone_tensor *x = bench_noise(ctx, HONE_F32, HONE_SHAPE(rows, 784), 0), *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(rows), 10);
+    return bench_fit(run, model, x, y, (double)rows);
 }
 
 /* The network of examples/simple_cnn.c with ten classes. */
@@ -82,9 +80,9 @@ bool bench_cnn(bench_run *run)
     if (model)
         hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
                      .compute = run->work->dtype);
-    hone_tensor *x = noise(ctx, HONE_F32, HONE_SHAPE(pictures, 3, 32, 32), 0);
-    hone_tensor *y = noise(ctx, HONE_I32, HONE_SHAPE(pictures), 10);
-    return fit(run, model, x, y, (double)pictures);
+    hone_tensor *x = bench_noise(ctx, HONE_F32, HONE_SHAPE(pictures, 3, 32, 32), 0);
+    hone_tensor *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(pictures), 10);
+    return bench_fit(run, model, x, y, (double)pictures);
 }
 
 static hone_node *letters_loss(void *user, hone_node *logits, hone_node *target)
@@ -105,8 +103,8 @@ bool bench_lstm(bench_run *run)
         hone_compile(model, .optimizer = hone_adam(ctx), .custom_loss = letters_loss,
                      .compute = w->dtype);
     int64_t rows = w->batch * 4; /* an epoch of 4 steps is a repeat */
-    hone_tensor *x = noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96), *y = noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96);
-    return fit(run, model, x, y, (double)(rows * w->length));
+    hone_tensor *x = bench_noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96), *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(rows, w->length), 96);
+    return bench_fit(run, model, x, y, (double)(rows * w->length));
 }
 
 /* ---- GPT-2: Radford et al. 2019; 124M parameters, the embedding is the output layer too ---- */
@@ -190,9 +188,9 @@ bool bench_gpt2(bench_run *run)
     hone_model *model = g ? hone_model_of(&g->base) : NULL;
     if (!model) return false;
     hone_compile(model, .optimizer = hone_adamw(ctx), .custom_loss = gpt2_loss, .custom_user = g, .compute = w->dtype);
-    hone_tensor *x = noise(ctx, HONE_I32, HONE_SHAPE(w->batch, w->length), GPT2_VOCABULARY);
-    hone_tensor *y = noise(ctx, HONE_I32, HONE_SHAPE(w->batch, w->length), GPT2_VOCABULARY);
-    return fit(run, model, x, y, (double)(w->batch * w->length));
+    hone_tensor *x = bench_noise(ctx, HONE_I32, HONE_SHAPE(w->batch, w->length), GPT2_VOCABULARY);
+    hone_tensor *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(w->batch, w->length), GPT2_VOCABULARY);
+    return bench_fit(run, model, x, y, (double)(w->batch * w->length));
 }
 
 /* ---- small things ---- */
@@ -203,7 +201,7 @@ bool bench_iris(bench_run *run)
     hone_ctx *ctx = run->ctx;
     hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 10, .activation = HONE_RELU),
                                                       hone_dense(ctx, 3, .activation = HONE_SOFTMAX)));
-    hone_tensor *x = noise(ctx, HONE_F32, HONE_SHAPE(120, 4), 0), *y = noise(ctx, HONE_I32, HONE_SHAPE(120), 3);
+    hone_tensor *x = bench_noise(ctx, HONE_F32, HONE_SHAPE(120, 4), 0), *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(120), 3);
     bool ok = model && hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY) == HONE_OK &&
               hone_fit(model, x, y, NULL, .epochs = 100, .batch_size = 32, .validation_split = 0.2) == HONE_OK;
     bench_sample(run, 1, cli_now() - run->began);

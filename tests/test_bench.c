@@ -55,7 +55,9 @@ static void sizes_can_be_set(void **state)
     static const char *const resized[][5] = {{"full_f32", "--batch", "3", "--length", "17"}, {"lora_bf16", "--length", "2"},
                                              {"prompt", "--length", "1"}, {"generate", "--length", "7", "--prompt-length", "33"},
                                              {"mlp", "--batch", "1"}, {"cnn_f32", "--batch", "2"}, {"cnn_bf16", "--batch", "3"},
-                                             {"lstm_f32", "--batch", "2", "--length", "5"}, {"lstm_bf16", "--batch", "1", "--length", "3"}};
+                                             {"lstm_f32", "--batch", "2", "--length", "5"}, {"lstm_bf16", "--batch", "1", "--length", "3"},
+                                             {"resnet_f32", "--batch", "2"}, {"resnet_bf16", "--batch", "1"},
+                                             {"bert_f32", "--batch", "1", "--length", "3"}, {"bert_bf16", "--batch", "2", "--length", "5"}};
     for (size_t i = 0; i < sizeof resized / sizeof *resized; i++) {
         const char *const *w = resized[i];
         result r = HONE_RUN(NULL, "bench", "--model", TINY, "--json", "--repeats", "2", "--quiet", w[0], w[1], w[2], w[3], w[4]);
@@ -72,6 +74,7 @@ static void sizes_can_be_set(void **state)
         {"this model reads no more than 256 tokens, not 264", "generate", "--prompt-length", "200"},
         {"this model reads no more than 256 tokens, not 300", "full_f32", "--length", "300"},
         {"GPT-2 reads no more than 1024 tokens, not 1025", "gpt2_f32", "--length", "1025"},
+        {"BERT reads no more than 512 tokens, not 513", "bert_f32", "--length", "513"},
         {"max_seq_length must be 2 to 256", "lora_bf16", "--length", "1"}};
     for (size_t i = 0; i < sizeof too_long / sizeof *too_long; i++) {
         result r = HONE_RUN(NULL, "bench", too_long[i][1], too_long[i][2], too_long[i][3], "--model", TINY);

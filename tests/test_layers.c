@@ -324,9 +324,51 @@ static void test_refusals_say_what_does_not_fit(void **state)
     hone_model_release(model);
 }
 
+/* ---- relu of a norm ---- */
+
+static hone_node *normal(hone_graph *graph, hone_shape shape, uint64_t salt)
+{
+    hone_tensor *t = hone_tensor_new(ctx, HONE_F32, shape);
+    for (int64_t i = 0; i < hone_shape_count(shape); i++) ((float *)hone_tensor_data(t))[i] = (float)hone__random_normal(salt, (uint64_t)i);
+    hone_node *node = hone_constant(graph, t);
+    hone_tensor_free(t);
+    return node;
+}
+
+/* Relu of a norm, and of a sum with one, is one pass with it; a leaky relu of slope 0 is not: results and gradients are the same. */
+static void test_relu_of_a_norm_is_relu(void **state)
+{
+    (void)state;
+    enum { ALONE, LEFT, RIGHT, ALONE_GROUPS, RIGHT_GROUPS, KINDS, RESULTS = 5 };
+    for (int kind = 0; kind < KINDS; kind++) {
+        hone_graph *graph = hone_graph_new(ctx);
+        hone_node *in[4] = {normal(graph, HONE_SHAPE(3, 6, 5, 4), 1), normal(graph, HONE_SHAPE(6), 2), normal(graph, HONE_SHAPE(6), 3),
+                            normal(graph, HONE_SHAPE(3, 6, 5, 4), 4)};
+        hone_node *weights = normal(graph, HONE_SHAPE(3, 6, 5, 4), 5), *results[2][RESULTS], *off[RESULTS];
+        bool added = kind != ALONE && kind != ALONE_GROUPS;
+        for (int leaky = 0; leaky < 2; leaky++) {
+            hone_node *y = kind >= ALONE_GROUPS ? hone_group_norm(in[0], 2, in[1], in[2], 1e-5)
+                                                : hone_batch_norm(in[0], in[1], in[2], NULL, NULL, 1e-5);
+            if (added) y = kind == LEFT ? hone_add(y, in[3]) : hone_add(in[3], y);
+            y = results[leaky][0] = leaky ? hone_leaky_relu(y, 0) : hone_relu(y);
+            hone_node *loss = hone_sum(hone_mul(hone_square(y), weights), HONE_ALL_AXES, false);
+            assert_hone_ok(ctx, hone_grad(loss, added ? 4 : 3, in, results[leaky] + 1));
+        }
+        int n = added ? RESULTS : RESULTS - 1;
+        for (int i = 0; i < n; i++)
+            off[i] = hone_max(hone_abs(hone_sub(results[0][i], results[1][i])), HONE_ALL_AXES, false);
+        double v[RESULTS];
+        assert_hone_ok(ctx, run_scalars(graph, n, off, v));
+        for (int i = 0; i < n; i++)
+            if (!(v[i] < 2e-5)) fail_msg("kind %d: result %d is off by %g", kind, i, v[i]);
+        hone_graph_release(graph);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_states_are_never_trained_and_may_be_written),
+    const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_relu_of_a_norm_is_relu),
+                                       TEST(test_states_are_never_trained_and_may_be_written),
                                        TEST(test_transposed_convolution_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_layers_of_several_inputs_and_of_a_users_function),

@@ -148,9 +148,10 @@ static void test_damaged_optimizers_are_refused(void **state)
         {"{\"name\":\"adam\",\"steps\":-1}", HONE_FORMAT, "negative", 0, {0}},
         {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "f64 tensor 'optimizer/lbfgs/numbers'", 0, {0}},
         {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "damaged", 2, {1, 1}},
-        {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "damaged", 6, {1, 1, 1, 1, 1, 1}},
+        {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "asks for more", 6, {1, 1, 1, 1, 1, 1}},
         {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "damaged", 3, {-1, 1, 1}},
         {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "damaged", 4, {1, 1, 1, INFINITY}},
+        {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":1}", HONE_FORMAT, "damaged", 5, {1, 1, 1, 1, 1}},
         {"{\"name\":\"lbfgs\",\"steps\":1,\"history\":2}", HONE_FORMAT, "no tensor 'optimizer/lbfgs/gradient'", 4, {1, 1, 1, 1}},
         {"{\"name\":\"lbfgs\",\"history\":-2}", HONE_INVALID, "history must be at least 1", 0, {0}},
     };

@@ -261,12 +261,11 @@ typedef struct hone_attention_opts {
                          default b. Has no gradient; a row that does not exist is an error of the run */
     hone_node *mask;  /* broadcast to [B, H, Tq, Tk]. u8: 0 hides the key; as real as q: added to the scaled scores, -inf (all
                          of -1e30 and less) hides the key. With the other limits: a key is seen where all let it be seen */
-    double dropout;   /* rate in [0, 1): hone_dropout on the weights, the softmax's results */
+    double dropout;   /* rate in [0, 1): hone_dropout on the weights, the softmax's results; without a mask it is rounded to 16 bits */
 } hone_attention_opts;
 /* softmax(scale q k^T) v a head: q [B, Tq, H, D], k and v [B, Tk, Hkv, D] -> [B, Tq, H, D]. H is a multiple
    of Hkv: head h reads key head h / (H / Hkv). A query that sees no key gives 0. Never a whole Tq x Tk matrix
-   (Dao, "FlashAttention-2", 2023), but with a mask, and in training with dropout: lengths and causality are faster
-   said by end and causal. */
+   (Dao, "FlashAttention-2", 2023), but with a mask: lengths and causality are faster said by end and causal. */
 HONE_API hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const hone_attention_opts *opts);
 #define hone_attention(...)                                                                                  \
     HONE_OPTS3(hone_attention_opt, hone_attention_opts, __VA_ARGS__, .struct_size = sizeof(hone_attention_opts))

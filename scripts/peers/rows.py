@@ -42,6 +42,12 @@ ROWS = [
     *(Row(case, [torch(EAGER_ADAM, case, 2.0, "--batch", "128", model=None),
                  torch(COMPILED_ADAM, case, 2.0, "--batch", "128", "--compile", model=None)]) for case in ("cnn_f32", "cnn_bf16")),
     *(Row(case, [torch(EAGER_ADAM, case, 1.3, "--batch", "32", "--length", "128", model=None)]) for case in ("lstm_f32", "lstm_bf16")),
+    *(Row(case, [torch(EAGER_ADAM, case, bar, "--batch", "64", model=None),
+                 torch(COMPILED_ADAM, case, bar, "--batch", "64", "--compile", model=None)])
+      for case, bar in (("resnet_f32", None), ("resnet_bf16", 2.0))),
+    *(Row(case, [torch(EAGER_ADAM, case, bar, "--batch", "32", "--length", "128", model=None),
+                 torch(COMPILED_ADAM, case, bar, "--batch", "32", "--length", "128", "--compile", model=None)])
+      for case, bar in (("bert_f32", None), ("bert_bf16", 3.0))),
     Row("full_f32@avx2", [torch(EAGER, "full_f32", 1.0)]),
     Row("mlp@avx2", [torch(EAGER_ADAM, "mlp", 1.0, "--batch", "128", model=None)]),
     Row("iris", [torch("PyTorch", "iris", None, model=None)], most=0.020),

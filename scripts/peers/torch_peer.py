@@ -4,7 +4,8 @@ tokens or images a second), "peak_memory_bytes", "build" (what it is and what it
     torch_peer.py CASE [MODEL] [--batch N --length N] [--compile] [--checkpointing] [--repeats N]
 
 CASE: full_f32 full_bf16 lora_bf16 prompt_bf16 generate_bf16 load (MODEL: a Hugging Face folder), llama_prompt llama_generate
-(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 lstm_f32 lstm_bf16 iris
+(MODEL: a GGUF file), gpt2_f32 gpt2_bf16 mlp cnn_f32 cnn_bf16 lstm_f32 lstm_bf16 resnet_f32 resnet_bf16
+bert_f32 bert_bf16 iris
 """
 import argparse, json, re, statistics, time
 
@@ -192,6 +193,52 @@ def lstm(args):
     return classifier(torch, args, Letters(), torch.randint(0, 96, (args.batch, args.length)), 4, 96, (args.length,)) * args.length
 
 
+def resnet(args):
+    """ResNet-20 as cli/bench_deep.c has it, channels last."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, before, filters, stride):
+            super().__init__()
+            self.conv1, self.norm1 = nn.Conv2d(before, filters, 3, stride, 1, bias=False), nn.BatchNorm2d(filters)
+            self.conv2, self.norm2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters)
+            self.shortcut = nn.Identity()
+            if stride > 1:
+                self.shortcut = nn.Sequential(nn.Conv2d(before, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+
+        def forward(self, x):
+            y = self.norm1(self.conv1(x)).relu()
+            return (self.norm2(self.conv2(y)) + self.shortcut(x)).relu()
+
+    torch.set_num_threads(2)
+    sizes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *(Block(*size) for size in sizes),
+                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    x = torch.randn(args.batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    return classifier(torch, args, model.to(memory_format=torch.channels_last), x, 8)
+
+
+def bert(args):
+    """A classifier of texts with the sizes of cli/bench_deep.c; the rates of dropout are BERT's own, 0.1 everywhere."""
+    import torch
+    from common import quiet
+    from transformers import BertConfig, BertForSequenceClassification
+
+    class Scores(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bert = BertForSequenceClassification(BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
+                                                                 intermediate_size=1536, vocab_size=30522, num_labels=2))
+
+        def forward(self, ids):
+            return self.bert(ids).logits.float()
+
+    quiet()
+    torch.set_num_threads(2)
+    return classifier(torch, args, Scores().train(), torch.randint(0, 30522, (args.batch, args.length)), 2, 2)
+
+
 def iris(_):
     """The recipe of examples/iris.c on numbers of its shape; what counts is the whole process."""
     import torch
@@ -228,7 +275,7 @@ def build(case):
 CASES = {"full_f32": finetune, "full_bf16": finetune, "lora_bf16": finetune, "prompt_bf16": prompt, "generate_bf16": generate,
          "load": load, "llama_prompt": llama, "llama_generate": llama, "gpt2_f32": gpt2, "gpt2_bf16": gpt2, "mlp": mlp,
          "cnn_f32": cnn, "cnn_bf16": cnn, "lstm_f32": lstm, "lstm_bf16": lstm,
-         "iris": iris}
+         "resnet_f32": resnet, "resnet_bf16": resnet, "bert_f32": bert, "bert_bf16": bert, "iris": iris}
 
 
 def main():

@@ -31,10 +31,13 @@ typedef struct hone__channel_norm {
     hone_dtype xt, dyt;
     void *y; /* backward: dx; NULL: not wanted */
     hone_dtype yt;
+    bool relu;     /* y is relu of it; backward: of dy counts what the forward pass left above 0 */
+    const void *z; /* forward: added ahead of relu; NULL: nothing */
+    hone_dtype zt;
     const void *gain, *bias;    /* reals (n); NULL: 1 and 0 */
     void *mean, *variance;      /* reals (segments, groups): written, or read when given and backward */
     void *parts;                /* reals (segments, pieces, 2, n): sums of the pieces */
-    void *coefficients;         /* reals (segments, 4, n): what `apply` multiplies with */
+    void *coefficients;         /* reals (segments, 5, n): what `apply` multiplies with */
     void *dgain, *dbias;        /* backward, reals (n), added to; NULL: not wanted */
     void *dmean, *dvariance;    /* the same, when given */
 } hone__channel_norm;
@@ -73,9 +76,24 @@ typedef struct hone__attention {
     hone__attention_side dout, dq, dk, dv; /* backward alone; dq, dk, dv with data NULL are not wanted */
     const int32_t *begin, *end;            /* (b, tq); NULL: 0 and tk */
     int64_t begin_stride[2], end_stride[2];
+    double dropout; /* rate, of which 16 bits count: hone__drop_below */
+    uint64_t key;
     void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
     int64_t lse_stride[3];
 } hone__attention;
+/* The weight of query i of head h and key j is dropped where 16 bits are below this: those of word j / 2 mod 4, the lower ones of
+   even keys, of philox(key, hone__drop_index + j / 8). */
+static inline uint32_t hone__drop_below(const hone__attention *a)
+{
+    uint32_t below = (uint32_t)(a->dropout * 65536 + 0.5);
+    return below < 65536 ? below : 65535;
+}
+static inline uint64_t hone__drop_index(const hone__attention *a, int64_t b, int64_t h, int64_t i)
+{
+    return (uint64_t)((b * a->h + h) * a->tq + i) * (uint64_t)((a->tk + 7) / 8);
+}
+/* What those that stay are multiplied by, so that the mean remains. */
+static inline double hone__drop_scale(const hone__attention *a) { return 65536.0 / (65536.0 - (double)hone__drop_below(a)); }
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
 /* One step of a recurrent layer and its backward pass (kernel/ref/recurrent.c). Gates lie in PyTorch's order, `units` of each. */

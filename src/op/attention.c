@@ -8,9 +8,12 @@
 struct attention_attr {
     double scale; /* 0: 1 / sqrt(D) */
     bool causal;
+    double dropout; /* of the weights */
+    int64_t stream; /* 0: the call's own */
 };
-static const hone__attr attrs[] = {HONE__ATTR(struct attention_attr, scale, F64),
-                                   HONE__ATTR(struct attention_attr, causal, BOOL), {0}};
+static const hone__attr attrs[] = {HONE__ATTR(struct attention_attr, scale, F64), HONE__ATTR(struct attention_attr, causal, BOOL),
+                                   HONE__ATTR(struct attention_attr, dropout, F64), HONE__ATTR(struct attention_attr, stream, I64),
+                                   {0}};
 
 bool hone__attention_check(hone__call *call, int limits)
 {
@@ -50,6 +53,9 @@ static hone_shape lse_shape(const hone__call *call)
 
 static bool shape(hone__call *call)
 {
+    const struct attention_attr *t = call->attr;
+    if (!(t->dropout >= 0 && t->dropout < 1))
+        return hone__refuse(call, HONE_INVALID, "the rate must be in [0, 1), it is %g", t->dropout);
     return hone__attention_check(call, 3) && hone__set_out(call, 0, call->in[0]->dtype, call->in[0]->shape) &&
            hone__set_out(call, 1, call->in[0]->dtype, lse_shape(call));
 }
@@ -71,6 +77,7 @@ static hone__attention describe(const hone__exec *e, int limits)
                          .d = q.dim[3],
                          .scale = t->scale != 0 ? t->scale : 1 / sqrt((double)q.dim[3]),
                          .causal = t->causal,
+                         .dropout = t->dropout,
                          .q = side(&e->in[0]),
                          .k = side(&e->in[1]),
                          .v = side(&e->in[2])};
@@ -81,6 +88,14 @@ static hone__attention describe(const hone__exec *e, int limits)
         if (a.end) a.end_stride[i] = e->in[limits + 1].stride[i];
     }
     return a;
+}
+
+/* Which weights are dropped is a function of the run, as in dropout.c. */
+static void choose_dropped(const hone__exec *e, hone__attention *a)
+{
+    const struct attention_attr *t = e->attr;
+    uint64_t stream = t->stream ? (uint64_t)t->stream : e->call->stream;
+    if (t->dropout > 0) a->key = hone__key(hone__key(hone__key(e->info->seed, e->info->step), e->info->micro_batch), stream);
 }
 
 /* Inputs whose last axis is not contiguous are copied ahead of the work. */
@@ -162,7 +177,7 @@ static const hone__attention *of_task(const job *j, int64_t task, hone__attentio
 }
 
 /* One query a row, as in generation: keys and values are streamed once, and cut over threads. */
-static bool decodes(const hone__attention *a) { return a->tq == 1; }
+static bool decodes(const hone__attention *a) { return a->tq == 1 && a->dropout == 0; }
 /* Tasks worth a thread: about HONE__GRAIN * 4 multiply-adds. */
 static int64_t grain(const hone__attention *a, int64_t tasks)
 {
@@ -210,6 +225,7 @@ static hone_status run(hone__exec *e)
     gather_side(e, 0, &a.q, &scratch);
     gather_side(e, 1, &a.k, &scratch);
     gather_side(e, 2, &a.v, &scratch);
+    choose_dropped(e, &a);
     a.out = side(&e->out[0]);
     a.lse = e->out[1].data;
     for (int i = 0; i < 3; i++) a.lse_stride[i] = e->out[1].stride[i];
@@ -236,11 +252,13 @@ static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, h
     if (hone__has(call, ROWS)) return hone__refuse(call, HONE_UNSUPPORTED, "chosen rows of keys have no gradient");
     hone_node *in[8] = {call->in[0], call->in[1], call->in[2], &call->out[0], &call->out[1], d_out[0],
                         hone__has(call, 3) ? call->in[3] : NULL, hone__has(call, 4) ? call->in[4] : NULL};
+    struct attention_attr t = *(const struct attention_attr *)call->attr;
+    if (t.dropout > 0 && !t.stream) t.stream = (int64_t)call->stream;
     hone_node *g = hone__record(call->graph, &hone__op_attention_grad,
                                 in[7]   ? 8
                                 : in[6] ? 7
                                         : 6,
-                                in, call->attr);
+                                in, &t);
     for (int i = 0; i < 3; i++)
         if (wanted[i]) d[i] = hone__output(g, i);
     return g != NULL;
@@ -282,6 +300,7 @@ static hone_status grad_run(hone__exec *e)
 {
     hone__attention a = describe(e, 6);
     char *scratch = e->scratch;
+    choose_dropped(e, &a);
     a.out = side(&e->in[3]);
     a.dout = side(&e->in[5]);
     hone__attention_side *sides[] = {&a.q, &a.k, &a.v, &a.out, &a.dout};
@@ -304,7 +323,8 @@ static hone_status grad_run(hone__exec *e)
         .dtype = HONE_I32, .shape = {2, {__VA_ARGS__}}, .fill = HONE__FILL_INDEX, .low = low_, .high = high_ \
     }
 #define ROW_NUMBERS(high_, n) {.dtype = HONE_I32, .shape = {1, {n}}, .fill = HONE__FILL_INDEX, .low = 0, .high = high_}
-#define ATTENTION(...) .attr = &(struct attention_attr){__VA_ARGS__}
+#define ATTENTION(...) .attr = &(struct attention_attr){__VA_ARGS__, 0, 0}
+#define DROPPING(...) .attr = &(struct attention_attr){__VA_ARGS__, 0}
 static const hone__sample samples[] = {
     {.name = "plain", .n_in = 3, .in = {X(2, 3, 2, 4), X(2, 5, 2, 4), X(2, 5, 2, 4)}, ATTENTION(0, false)},
     {.name = "causal", .n_in = 3, .in = {X(1, 5, 2, 3), X(1, 5, 2, 3), X(1, 5, 2, 3)}, ATTENTION(0, true)},
@@ -390,6 +410,16 @@ static const hone__sample grad_samples[] = {
             X(1, 150, 4, 20)},
      ATTENTION(0, false),
      .tolerance = 1e-4},
+    {.name = "dropout",
+     .n_in = 6,
+     .in = {X(2, 133, 4, 32),
+            X(2, 201, 2, 32),
+            X(2, 201, 2, 32),
+            X(2, 133, 4, 32),
+            {.shape = {3, {2, 4, 133}}, .fill = HONE__FILL_UNIFORM, .low = 5, .high = 6},
+            X(2, 133, 4, 32)},
+     .attr = &(struct attention_attr){0, true, 0.3, 7},
+     .tolerance = 1e-4},
     {.name = "misfit",
      .n_in = 6,
      .in = {X(1, 5, 2, 3),
@@ -402,22 +432,31 @@ static const hone__sample grad_samples[] = {
      .refused = "the log sum must be [1, 2, 5]"},
     {0}};
 
+/* Widths whose weights are no multiple of four; what several blocks of keys and slices of rows drop. */
+static const hone__sample dropout_samples[] = {
+    {.name = "half", .n_in = 3, .in = {X(2, 3, 2, 4), X(2, 5, 2, 4), X(2, 5, 2, 4)}, DROPPING(0, false, 0.5)},
+    {.name = "grouped", .n_in = 3, .in = {X(2, 3, 6, 5), X(2, 4, 2, 5), X(2, 4, 2, 5)}, DROPPING(0.3, true, 0.25)},
+    {.name = "limits", .n_in = 5,
+     .in = {X(2, 4, 2, 3), X(2, 9, 1, 3), X(2, 9, 1, 3), LIMIT(0, 4, 2, 4), LIMIT(3, 12, 2, 4)}, DROPPING(0, false, 0.1)},
+    {.name = "one_query", .n_in = 3, .in = {X(2, 1, 6, 4), X(2, 9, 2, 4), X(2, 9, 2, 4)}, DROPPING(0, false, 0.5)},
+    {.name = "blocks", .n_in = 3, .in = {X(2, 133, 4, 32), X(2, 201, 2, 32), X(2, 201, 2, 32)}, .no_grad = true,
+     DROPPING(0, true, 0.3), .tolerance = 1e-4},
+    {.name = "empty", .n_in = 3, .in = {X(0, 2, 1, 4), X(0, 3, 1, 4), X(0, 3, 1, 4)}, DROPPING(0, false, 0.1)},
+    {.name = "all", .n_in = 3, .in = {X(1, 2, 1, 4), X(1, 3, 1, 4), X(1, 3, 1, 4)}, DROPPING(0, false, 1),
+     .refused = "the rate must be in [0, 1)"},
+    {0}};
+
+#define FORWARD                                                                                                               \
+    .n_in = 6, .n_required = 3, .n_out = 2, .keep_out = 2, .aux_out = 2, .attr_size = sizeof(struct attention_attr),          \
+    .attrs = attrs, .shape = shape, .prepare = prepare, .run = run, .vjp = vjp
 const hone_op hone__op_attention = {
     .name = "attention",
     .doc = "softmax(scale q k^T) v over the keys that a query sees; the logarithm of the sum of exponentials",
-    .n_in = 6,
-    .n_required = 3,
-    .n_out = 2,
-    .flags = HONE__STRIDED | HONE__COMPUTE,
-    .keep_out = 2,
-    .aux_out = 2,
-    .attr_size = sizeof(struct attention_attr),
-    .attrs = attrs,
-    .shape = shape,
-    .prepare = prepare,
-    .run = run,
-    .vjp = vjp,
-    .samples = samples};
+    .flags = HONE__STRIDED | HONE__COMPUTE, .samples = samples, FORWARD};
+const hone_op hone__op_attention_dropout = {
+    .name = "attention_dropout",
+    .doc = "attention that drops weights, and scales the others by 1 / (1 - rate)",
+    .flags = HONE__STRIDED | HONE__COMPUTE | HONE__RANDOM, .samples = dropout_samples, FORWARD};
 const hone_op hone__op_attention_grad = {.name = "attention_grad",
                                          .doc = "dq, dk, dv of attention",
                                          .n_in = 8,
@@ -437,8 +476,9 @@ hone_node *hone_attention_opt(hone_node *q, hone_node *k, hone_node *v, const ho
     if (!q || !k || !v) return NULL;
     hone_attention_opts o = opts ? *opts : (hone_attention_opts){0};
     bool drops = o.dropout != 0 && (hone_graph_mode(q->call->graph) == HONE_TRAIN || !(o.dropout > 0 && o.dropout < 1));
-    if (o.mask || drops) return hone__attention_masked(q, k, v, &o);
+    if (o.mask || (drops && o.rows)) return hone__attention_masked(q, k, v, &o);
     hone_node *in[6] = {q, k, v, o.begin, o.end, o.rows};
-    return hone__record(q->call->graph, &hone__op_attention, o.rows ? 6 : o.end ? 5 : o.begin ? 4 : 3, in,
-                        &(struct attention_attr){o.scale, o.causal});
+    return hone__record(q->call->graph, drops ? &hone__op_attention_dropout : &hone__op_attention,
+                        o.rows ? 6 : o.end ? 5 : o.begin ? 4 : 3, in,
+                        &(struct attention_attr){o.scale, o.causal, drops ? o.dropout : 0, 0});
 }

@@ -1,5 +1,5 @@
 /* Attention with the whole matrix of scores, made of other ops: for what the fused op cannot leave out, an arbitrary mask
-   and dropout on the weights. All its inputs may have gradients. */
+   (dropout on the weights then, too). All its inputs may have gradients. */
 #include "op/nn.h"
 
 #include <math.h>

@@ -12,7 +12,8 @@ static const hone__attr attrs[] = {HONE__ATTR(struct channel_norm_attr, eps, F64
                                    HONE__ATTR(struct channel_norm_attr, per_sample, BOOL), {0}};
 
 enum { X, GAIN, BIAS, MEAN, VARIANCE, INPUTS }; /* mean and variance [C]: given, not x's own */
-enum { G_X, G_MEAN, G_VARIANCE, G_DY, G_GAIN, G_INPUTS };
+enum { ADDED = INPUTS, RELU_INPUTS };           /* of relu: mean and variance are x's own, and what is added to the norm */
+enum { G_X, G_MEAN, G_VARIANCE, G_DY, G_GAIN, G_INPUTS, G_BIAS = G_INPUTS, G_RELU_INPUTS };
 enum { D_GAIN, D_X, D_BIAS, D_MEAN, D_VARIANCE, G_OUTPUTS }; /* the last two: when mean and variance were given */
 
 /* ---- shapes ---- */
@@ -71,7 +72,7 @@ static hone__channel_norm describe(const hone__exec *e)
     a.pieces = HONE_MAX(HONE_MIN(a.rows * n / PIECE, most), (int64_t)1);
     char *at = e->scratch;
     a.parts = hone__take(&at, hone__dtype_bytes(e->k->real, a.segments * a.pieces * 2 * n));
-    a.coefficients = hone__take(&at, hone__dtype_bytes(e->k->real, a.segments * 4 * n));
+    a.coefficients = hone__take(&at, hone__dtype_bytes(e->k->real, a.segments * 5 * n));
     /* what has no output to lie in */
     a.mean = hone__take(&at, hone__dtype_bytes(e->k->real, a.segments * n));
     a.variance = hone__take(&at, hone__dtype_bytes(e->k->real, a.segments * n));
@@ -124,7 +125,54 @@ static hone_status run(hone__exec *e)
     return HONE_OK;
 }
 
+/* relu(norm(x) + what is added), where another call has x's mean and variance. */
+static bool relu_shape(hone__call *call)
+{
+    hone_shape statistics;
+    if (!check(call, &statistics)) return false;
+    if (!hone__has(call, MEAN) || !hone__has(call, VARIANCE)) return hone__refuse(call, HONE_INVALID, "mean and variance are missing");
+    hone_shape x = call->in[X]->shape, channels = HONE_SHAPE(x.dim[1]);
+    return want_channels(call, GAIN, channels, "gain") && want_channels(call, BIAS, channels, "bias") &&
+           want_channels(call, MEAN, statistics, "mean") && want_channels(call, VARIANCE, statistics, "variance") &&
+           want_channels(call, ADDED, x, "added value") && hone__set_out(call, 0, call->in[X]->dtype, x);
+}
+
+static hone_status relu_run(hone__exec *e)
+{
+    hone__channel_norm a = describe(e);
+    if (a.n == 0 || !e->out[0].data) return HONE_OK;
+    a.given = a.relu = true;
+    a.y = e->out[0].data;
+    a.yt = e->out[0].dtype;
+    a.gain = hone__data(e, GAIN);
+    a.bias = hone__data(e, BIAS);
+    a.mean = e->in[MEAN].data;
+    a.variance = e->in[VARIANCE].data;
+    a.z = hone__data(e, ADDED);
+    if (a.z) a.zt = e->in[ADDED].dtype;
+    e->k->channel_norm_finish(&a, 0, a.segments);
+    each_piece(e, &a, e->k->channel_norm_apply);
+    return HONE_OK;
+}
+
 /* ---- gradients ---- */
+
+/* With what is added, its gradient is the norm's: what relu lets pass is needed anyway. */
+static bool relu_vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone_node **d)
+{
+    bool added = hone__has(call, ADDED), gain = hone__has(call, GAIN), bias = hone__has(call, BIAS);
+    hone_node *g = added ? hone__relu_grad(&call->out[0], dy[0]) : dy[0];
+    hone_node *in[G_RELU_INPUTS] = {[G_X] = call->in[X], [G_MEAN] = call->in[MEAN], [G_VARIANCE] = call->in[VARIANCE], [G_DY] = g,
+                                    [G_GAIN] = gain ? call->in[GAIN] : NULL, [G_BIAS] = bias ? call->in[BIAS] : NULL};
+    if (!g) return false;
+    if (added && wanted[ADDED]) d[ADDED] = g;
+    hone_node *of = added ? hone__record(call->graph, &hone__op_channel_norm_grad, G_INPUTS, in, call->attr)
+                          : hone__record(call->graph, &hone__op_channel_norm_relu_grad, G_RELU_INPUTS, in, call->attr);
+    d[X] = hone__output(of, D_X);
+    if (gain && wanted[GAIN]) d[GAIN] = of;
+    if (bias && wanted[BIAS]) d[BIAS] = hone__output(of, D_BIAS);
+    return of != NULL;
+}
 
 static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone_node **d)
 {
@@ -148,7 +196,8 @@ static bool grad_shape(hone__call *call)
     if (!check(call, &statistics) || !hone__want_same_real(call, G_X, G_DY)) return false;
     hone_shape x = call->in[G_X]->shape, channels = HONE_SHAPE(x.dim[1]);
     if (!want_channels(call, G_MEAN, statistics, "mean") || !want_channels(call, G_VARIANCE, statistics, "variance") ||
-        !want_channels(call, G_DY, x, "gradient") || !want_channels(call, G_GAIN, channels, "gain"))
+        !want_channels(call, G_DY, x, "gradient") || !want_channels(call, G_GAIN, channels, "gain") ||
+        !want_channels(call, G_BIAS, channels, "bias"))
         return false;
     hone_dtype real = call->in[G_X]->dtype;
     return hone__set_out(call, D_GAIN, real, channels) && hone__set_out(call, D_X, real, x) &&
@@ -162,11 +211,12 @@ static void *zeroed(const hone__exec *e, int o, bool keep)
     return e->out[o].data;
 }
 
-static hone_status grad(hone__exec *e, bool given)
+static hone_status grad(hone__exec *e, bool given, bool relu)
 {
     hone__channel_norm a = describe(e);
     if (a.n == 0) return HONE_OK;
     a.given = given;
+    a.relu = relu;
     a.mean = e->in[G_MEAN].data;
     a.variance = e->in[G_VARIANCE].data;
     a.dy = e->in[G_DY].data;
@@ -178,13 +228,20 @@ static hone_status grad(hone__exec *e, bool given)
     a.dbias = zeroed(e, D_BIAS, false);
     void *dmean = zeroed(e, D_MEAN, false), *dvariance = zeroed(e, D_VARIANCE, false);
     if (given) a.dmean = dmean, a.dvariance = dvariance;
+    if (relu) {
+        hone__channel_norm forward = a;
+        forward.given = true;
+        forward.bias = hone__data(e, G_BIAS);
+        e->k->channel_norm_finish(&forward, 0, a.segments);
+    }
     each_piece(e, &a, e->k->channel_norm_grad_sums);
     e->k->channel_norm_grad_finish(&a, 0, a.segments);
     if (a.y) each_piece(e, &a, e->k->channel_norm_apply);
     return HONE_OK;
 }
-static hone_status grad_run(hone__exec *e) { return grad(e, false); }
-static hone_status given_grad_run(hone__exec *e) { return grad(e, true); }
+static hone_status grad_run(hone__exec *e) { return grad(e, false, false); }
+static hone_status given_grad_run(hone__exec *e) { return grad(e, true, false); }
+static hone_status relu_grad_run(hone__exec *e) { return grad(e, false, true); }
 
 #define X_(...) {.shape = {__VA_ARGS__}}
 #define SPREAD(...) {.shape = {__VA_ARGS__}, .fill = HONE__FILL_UNIFORM, .low = 0.5, .high = 2}
@@ -223,6 +280,25 @@ static const hone__sample grad_samples[] = {
     {.name = "misfit", .n_in = 4, .in = {X_(3, {3, 6, 4}), X_(1, {6}), SPREAD(1, {6}), X_(3, {3, 6, 5})}, OF(1e-5, 0, false),
      .refused = "the gradient must be"},
     {0}};
+/* Without finite differences: x moves its mean and variance, too. tests/test_layers.c compares with relu of the norm. */
+static const hone__sample relu_samples[] = {
+    {.name = "batch", .n_in = 5, .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), X_(1, {5}), X_(1, {5}), SPREAD(1, {5})},
+     OF(1e-5, 0, false), .no_grad = true},
+    {.name = "added", .n_in = 6,
+     .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), X_(1, {5}), X_(1, {5}), SPREAD(1, {5}), X_(4, {3, 5, 2, 3})},
+     OF(1e-5, 0, false), .no_grad = true},
+    {.name = "group", .n_in = 6, .in = {X_(3, {3, 6, 4}), NO, NO, X_(2, {3, 2}), SPREAD(2, {3, 2}), X_(3, {3, 6, 4})},
+     OF(1e-5, 2, true), .no_grad = true},
+    {.name = "empty", .n_in = 5, .in = {X_(4, {0, 3, 2, 4}), NO, NO, X_(1, {3}), X_(1, {3})}, OF(1e-5, 0, false), .no_grad = true},
+    {.name = "added_size", .n_in = 6,
+     .in = {X_(3, {2, 5, 4}), NO, NO, X_(1, {5}), SPREAD(1, {5}), X_(3, {2, 5, 3})}, OF(1e-5, 0, false),
+     .refused = "the added value must be [2, 5, 4]"},
+    {0}};
+static const hone__sample relu_grad_samples[] = {
+    {.name = "batch", .n_in = 6,
+     .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), SPREAD(1, {5}), X_(4, {3, 5, 2, 3}), X_(1, {5}), X_(1, {5})}, OF(1e-5, 0, false)},
+    {.name = "group", .n_in = 4, .in = {X_(3, {3, 6, 4}), X_(2, {3, 2}), SPREAD(2, {3, 2}), X_(3, {3, 6, 4})}, OF(1e-5, 2, true)},
+    {0}};
 static const hone__sample given_grad_samples[] = {
     {.name = "batch", .n_in = 5, .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), SPREAD(1, {5}), X_(4, {3, 5, 2, 3}), X_(1, {5})},
      OF(1e-5, 0, false)},
@@ -234,15 +310,23 @@ const hone_op hone__op_channel_norm = {
     .n_in = INPUTS, .n_required = 1, .n_out = 3, .flags = HONE__FLEX, .keep_in = 30, .keep_out = 6, .aux_out = 6, .last_in = 1,
     .last_out = 1, .attr_size = sizeof(struct channel_norm_attr), .attrs = attrs, .shape = shape, .prepare = prepare, .run = run,
     .vjp = vjp, .samples = samples};
-#define GRAD                                                                                                                    \
-    .n_in = G_INPUTS, .n_required = 4, .n_out = G_OUTPUTS, .flags = HONE__FLEX | HONE__ACCUMULATE,                              \
-    .keep_in = 1u << G_MEAN | 1u << G_VARIANCE | 1u << G_GAIN, .keep_out = 1u << D_GAIN | 1u << D_BIAS | 1u << D_MEAN | 1u << D_VARIANCE, \
+const hone_op hone__op_channel_norm_relu = {
+    .name = "channel_norm_relu", .doc = "relu(channel_norm(x) + z), of x's own mean and var", .n_in = RELU_INPUTS, .n_required = 1,
+    .n_out = 1, .flags = HONE__FLEX, .keep_in = 30, .last_in = 1 | 1u << ADDED, .last_out = 1,
+    .attr_size = sizeof(struct channel_norm_attr), .attrs = attrs, .shape = relu_shape, .prepare = prepare, .run = relu_run,
+    .vjp = relu_vjp, .samples = relu_samples};
+#define GRAD(inputs, more_kept)                                                                                                \
+    .n_in = inputs, .n_required = 4, .n_out = G_OUTPUTS, .flags = HONE__FLEX | HONE__ACCUMULATE,                              \
+    .keep_in = 1u << G_MEAN | 1u << G_VARIANCE | 1u << G_GAIN | (more_kept), .keep_out = 1u << D_GAIN | 1u << D_BIAS | 1u << D_MEAN | 1u << D_VARIANCE, \
     .last_in = 1u << G_X | 1u << G_DY, .last_out = 1u << D_X, .attr_size = sizeof(struct channel_norm_attr), .attrs = attrs,    \
     .shape = grad_shape, .prepare = prepare
-const hone_op hone__op_channel_norm_grad = {.name = "channel_norm_grad", .doc = "dgain, dx, dbias of channel_norm", GRAD,
+const hone_op hone__op_channel_norm_grad = {.name = "channel_norm_grad", .doc = "dgain, dx, dbias of channel_norm", GRAD(G_INPUTS, 0),
                                             .run = grad_run, .samples = grad_samples};
+const hone_op hone__op_channel_norm_relu_grad = {
+    .name = "channel_norm_relu_grad", .doc = "dgain, dx, dbias of channel_norm_relu without z", GRAD(G_RELU_INPUTS, 1u << G_BIAS),
+    .run = relu_grad_run, .samples = relu_grad_samples};
 const hone_op hone__op_channel_norm_given_grad = {.name = "channel_norm_given_grad",
-                                                  .doc = "the same where mean and variance were given, and their gradients", GRAD,
+                                                  .doc = "the same where mean and variance were given, and their gradients", GRAD(G_INPUTS, 0),
                                                   .run = given_grad_run, .samples = given_grad_samples};
 
 static hone_node *record(hone_node *x, hone_node *gain, hone_node *bias, hone_node *mean, hone_node *variance,
@@ -251,6 +335,24 @@ static hone_node *record(hone_node *x, hone_node *gain, hone_node *bias, hone_no
     if (!x) return NULL;
     hone_node *in[INPUTS] = {[X] = x, [GAIN] = gain, [BIAS] = bias, [MEAN] = mean, [VARIANCE] = variance};
     return hone__record(x->call->graph, &hone__op_channel_norm, INPUTS, in, &attr);
+}
+
+/* Where a norm of x's own statistics, plain or with something added, made x, one pass for all: the calls before are then read for
+   mean and variance alone, or not at all. */
+hone_node *hone__channel_norm_relu(hone_node *x)
+{
+    hone__call *call = x->call, *norm = NULL;
+    hone_node *added = NULL, *of = x;
+    if (call->graph->eager || x->out != 0) return NULL;
+    for (int i = 0; i < 2 && call->op == &hone__op_add && !added; i++)
+        if (call->in[i]->call->op == &hone__op_channel_norm && hone_shape_equal(call->in[0]->shape, call->in[1]->shape))
+            of = call->in[i], added = call->in[1 - i];
+    norm = of->call;
+    if (norm->op != &hone__op_channel_norm || of->out != 0 || hone__has(norm, MEAN)) return NULL;
+    hone_node *in[RELU_INPUTS] = {[X] = norm->in[X], [GAIN] = hone__has(norm, GAIN) ? norm->in[GAIN] : NULL,
+                                  [BIAS] = hone__has(norm, BIAS) ? norm->in[BIAS] : NULL, [MEAN] = &norm->out[1],
+                                  [VARIANCE] = &norm->out[2], [ADDED] = added};
+    return hone__record(call->graph, &hone__op_channel_norm_relu, added ? RELU_INPUTS : INPUTS, in, norm->attr);
 }
 
 hone_node *hone_batch_norm(hone_node *x, hone_node *gain, hone_node *bias, hone_node *mean, hone_node *variance, double eps)

@@ -120,5 +120,7 @@ hone_node *hone__linear_low_rank(hone_node *x, hone_node *w, hone_node *bias, ho
 hone_node *hone__unary_grad(hone_node *x, hone_node *dy, hone__unary kind, double a, double b);
 /* dy masked with y > 0, y = relu(...). Where a max pooling of y alone made dy, it masks in its own pass. */
 hone_node *hone__relu_grad(hone_node *y, hone_node *dy);
+/* hone_relu of what a norm of channels made, or a sum with that; NULL: x is no such thing. */
+hone_node *hone__channel_norm_relu(hone_node *x);
 
 #endif

@@ -134,7 +134,11 @@ hone_node *hone_square(hone_node *x) { return unary(x, HONE__SQUARE, 0, 0); }
 hone_node *hone_reciprocal(hone_node *x) { return unary(x, HONE__RECIPROCAL, 0, 0); }
 hone_node *hone_sigmoid(hone_node *x) { return unary(x, HONE__SIGMOID, 0, 0); }
 hone_node *hone_tanh(hone_node *x) { return unary(x, HONE__TANH, 0, 0); }
-hone_node *hone_relu(hone_node *x) { return unary(x, HONE__RELU, 0, 0); }
+hone_node *hone_relu(hone_node *x)
+{
+    hone_node *y = x ? hone__channel_norm_relu(x) : NULL;
+    return y ? y : unary(x, HONE__RELU, 0, 0);
+}
 hone_node *hone_leaky_relu(hone_node *x, double slope) { return unary(x, HONE__LEAKY_RELU, slope, 0); }
 hone_node *hone_gelu(hone_node *x) { return unary(x, HONE__GELU, 0, 0); }
 hone_node *hone_gelu_tanh(hone_node *x) { return unary(x, HONE__GELU_TANH, 0, 0); }

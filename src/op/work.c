@@ -48,7 +48,7 @@ static double weight_bytes(const hone__exec *e, int i)
 static void count_bytes(const hone__exec *e, hone__work *work, double seen)
 {
     const hone_op *op = e->call ? e->call->op : &hone__op_copy;
-    bool attends = op == &hone__op_attention || op == &hone__op_attention_grad;
+    bool attends = op == &hone__op_attention || op == &hone__op_attention_dropout || op == &hone__op_attention_grad;
     double results = 0;
     for (int o = 0; o < e->n_out; o++) results += view_bytes(&e->out[o]);
     for (int i = 0; i < e->n_in; i++) {
@@ -163,7 +163,7 @@ void hone__exec_work(const hone__exec *e, hone__work *work)
         linear(e, work);
     else if (op == &hone__op_matmul)
         matmul(e, work);
-    else if (op == &hone__op_attention || op == &hone__op_attention_grad)
+    else if (op == &hone__op_attention || op == &hone__op_attention_dropout || op == &hone__op_attention_grad)
         seen = attention(e, work, op == &hone__op_attention_grad);
     else if (op == &hone__op_linear_cross_entropy || op == &hone__op_linear_cross_entropy_grad)
         linear_cross_entropy(e, work, op == &hone__op_linear_cross_entropy_grad);

@@ -30,8 +30,8 @@ hone_ema *hone_ema_new_opt(hone_model *model, const hone_ema_opts *opts)
     }
     hone_ema *e = hone__calloc(ctx, 1, sizeof *e);
     if (!e) return NULL;
-    *e = (hone_ema){.ctx = ctx, .model = hone_model_retain(model), .decay = decay, .equal = opts && opts->equal, .buffers = opts && opts->buffers,
-                    .k = hone__kernels_for(HONE_F32)};
+    *e = (hone_ema){.ctx = ctx, .model = hone_model_retain(model), .decay = decay, .k = hone__kernels_for(HONE_F32)};
+    if (opts) e->equal = opts->equal, e->buffers = opts->buffers;
     return e;
 }
 
@@ -59,7 +59,8 @@ static hone_status need_average(hone_ema *e, float *of, int64_t count, hone_para
 static hone_status need_averages(hone_ema *e)
 {
     hone_status status = HONE_OK;
-    for (const hone__segment *s = e->model->segments; s && status == HONE_OK; s = s->next) status = need_average(e, s->values, s->count, NULL);
+    for (const hone__segment *s = e->model->segments; s && status == HONE_OK; s = s->next)
+        status = need_average(e, s->values, s->count, NULL);
     for (size_t i = 0; e->buffers && i < e->model->n_params && status == HONE_OK; i++) {
         hone_param *p = e->model->params[i];
         bool averaged = p->state && p->sealed && p->own && p->v.stored == HONE_F32;

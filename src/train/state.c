@@ -76,9 +76,12 @@ static hone_status make_room(hone_optimizer *o, const char *prefix, const hone_s
     hone_status status = name ? HONE_OK : o->ctx->status;
     if (name && (!info || info->dtype != HONE_F64 || !(numbers = hone__alloc(o->ctx, HONE_MAX(info->bytes, (size_t)1)))))
         status = hone__ok(o->ctx) ? hone__fail(o->ctx, HONE_FORMAT, "%s: there is no f64 tensor '%s'", path, name) : o->ctx->status;
-    if (numbers) {
+    size_t n = numbers ? info->bytes / sizeof *numbers : 0;
+    if (numbers && (int64_t)n > hone_safetensors_count(file) + 3) { /* a few scalars, and one for each vector or more */
+        status = hone__fail(o->ctx, HONE_FORMAT, "%s: '%s' asks for more than the file has", path, name);
+    } else if (numbers) {
         memcpy(numbers, info->data, info->bytes);
-        status = o->rule->make_room(o, numbers, info->bytes / sizeof *numbers);
+        status = o->rule->make_room(o, numbers, n);
     }
     hone__free(o->ctx, numbers);
     hone__free(o->ctx, name);

@@ -2,6 +2,7 @@
    kv head are worked on together: row r of a block is query r / g, head r % g of the group of g, so that a
    block of keys is read and unpacked once for all of them. Everything is computed in reals, whatever the
    inputs' types. */
+#include "kernel/ref/philox.h"
 #include "kernel/ref/rows.h"
 
 #if defined(__AVX512F__)
@@ -183,6 +184,14 @@ static void mask(real *s, int64_t lo, int64_t hi, int64_t width)
     for (int64_t j = hi; j < width; j++) s[j] = -(real)INFINITY;
 }
 
+/* Those of a row's weights (or gradients) of keys [j0, j0 + width) that stay, times scale; the others 0. */
+static void drop(const hone__attention *a, int64_t b, int64_t h, int64_t t, int64_t j0, int64_t width, real scale, real *s)
+{
+    uint32_t words[BK / 2], below = hone__drop_below(a);
+    philox_words(words, a->key, hone__drop_index(a, b, h, t) + (uint64_t)j0 / 8, (width + 7) / 8);
+    SIMD for (int64_t j = 0; j < width; j++) s[j] = (words[j / 2] >> j % 2 * 16 & 0xFFFF) < below ? 0 : s[j] * scale;
+}
+
 static real *lse_at(const hone__attention *a, int64_t b, int64_t h, int64_t t)
 {
     return (real *)a->lse + b * a->lse_stride[0] + h * a->lse_stride[1] + t * a->lse_stride[2];
@@ -214,7 +223,7 @@ static void softmax_block(real *restrict s, int64_t width, real *max, real *sum,
 static void finish_row(const hone__attention *a, int64_t b, int64_t t, int64_t h, real max, real sum, real *o)
 {
     bool none = sum == 0;
-    put_row(a, &a->out, b, t, h, none ? 0 : 1 / sum, o);
+    put_row(a, &a->out, b, t, h, none ? 0 : (real)hone__drop_scale(a) / sum, o);
     if (a->lse) *lse_at(a, b, h, t) = none ? 0 : max + (real)log((double)sum);
 }
 
@@ -256,6 +265,7 @@ void HONE_K(attention)(const hone__attention *a, int64_t task, void *scratch)
                 real *row = s + (r - r0) * BK;
                 mask(row, lo, hi, width);
                 softmax_block(row, width, &max[r], &sum[r], o + r * dp, dp);
+                if (a->dropout > 0) drop(a, b, kv * g + r % g, t0 + r / g, j0, width, 1, row);
             }
             product(r1 - r0, dp, width, s, BK, 1, v, dp, o + r0 * dp, dp, true);
         }
@@ -342,7 +352,8 @@ void HONE_K(attention_decode_merge)(const hone__attention *a, const void *parts)
 
 /* ---- backward ---- */
 
-/* With P = e^(S - lse): dV = P^T dO, dS = P (dO V^T - sum(dO O)), dQ = scale dS K, dK = scale dS^T Q. */
+/* With P = e^(S - lse): dV = P^T dO, dS = P (dO V^T - sum(dO O)), dQ = scale dS K, dK = scale dS^T Q; with M, 0 for what was
+   dropped, else 1 / (1 - rate): dV = (M P)^T dO, dS = P (M dO V^T - sum(dO O)). */
 
 size_t HONE_K(attention_grad_scratch)(const hone__attention *a)
 {
@@ -353,6 +364,7 @@ size_t HONE_K(attention_grad_scratch)(const hone__attention *a)
 void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratch)
 {
     int64_t g = group(a), dp = padded(a), kv = task % a->hkv, b = task / a->hkv, all = a->tq * g;
+    const real kept = (real)hone__drop_scale(a);
     real *q = scratch, *dout = q + all * dp, *dq = dout + all * dp, *lse = dq + all * dp,
          *delta = lse + all;                                                            /* (all, ...) */
     real *s = delta + all, *ds = s + SLICE * BK;                                        /* (SLICE, BK) */
@@ -386,12 +398,14 @@ void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratc
                                c = delta[r];
                 sees_of(a, b, r / g, j0, width, &lo, &hi);
                 mask(sr, lo, hi, width);
+                if (a->dropout > 0) drop(a, b, kv * g + r % g, r / g, j0, width, kept, dr);
                 SIMD for (int64_t j = 0; j < width; j++)
                 {
                     real p = real_exp(sr[j] - l);
                     sr[j] = p;
                     dr[j] = p * (dr[j] - c);
                 }
+                if (a->dropout > 0) drop(a, b, kv * g + r % g, r / g, j0, width, kept, sr);
             }
             if (a->dv.data) product(width, dp, rows, s, 1, BK, dout + r0 * dp, dp, dv, dp, true);
             if (a->dk.data) product(width, dp, rows, ds, 1, BK, q + r0 * dp, dp, dk, dp, true);

@@ -42,7 +42,7 @@ static real *part(const hone__channel_norm *a, int64_t segment, int64_t piece, i
 }
 static real *coefficient(const hone__channel_norm *a, int64_t segment, int which)
 {
-    return (real *)a->coefficients + (segment * 4 + which) * a->n;
+    return (real *)a->coefficients + (segment * 5 + which) * a->n;
 }
 
 /* ---- forward ---- */
@@ -95,8 +95,9 @@ static void put_together(const hone__channel_norm *a, int64_t segment, int64_t g
     *variance = count > 0 ? squares / count : 0;
 }
 
-/* y = (x - mean) scale + bias */
-enum { MEAN, SCALE, BIAS };
+/* y = (x - mean) scale + bias. Backward: dx = dy scale + (x - mean) slope + offset, which lies where the forward pass has the
+   bias; what relu let pass is known from the shift, the forward pass's bias. */
+enum { MEAN, SCALE, BIAS, SLOPE, SHIFT, COEFFICIENTS };
 void HONE_K(channel_norm_finish)(const hone__channel_norm *a, int64_t begin, int64_t end)
 {
     int64_t wide = a->n / a->groups;
@@ -114,30 +115,49 @@ void HONE_K(channel_norm_finish)(const hone__channel_norm *a, int64_t begin, int
             for (int64_t c = g * wide; c < (g + 1) * wide; c++) {
                 coefficient(a, s, MEAN)[c] = (real)m;
                 coefficient(a, s, SCALE)[c] = (real)(rstd * (gain ? (double)gain[c] : 1));
-                coefficient(a, s, BIAS)[c] = bias ? bias[c] : 0;
+                coefficient(a, s, BIAS)[c] = coefficient(a, s, SHIFT)[c] = bias ? bias[c] : 0;
             }
         }
 }
 
-/* Backward: dx = dy scale + (x - mean) slope + offset, which lies where the forward pass has the bias. */
-enum { SLOPE = 3 };
+/* dy where relu let x pass, else 0; k: coefficients from the strip's first column on. */
+static const real *let_pass(const real *dy, const real *x, const real *const k[COEFFICIENTS], int64_t c, real *to, int64_t n)
+{
+    const real *mean = k[MEAN] + c, *scale = k[SCALE] + c, *shift = k[SHIFT] + c;
+    SIMD for (int64_t i = 0; i < n; i++) to[i] = (x[i] - mean[i]) * scale[i] + shift[i] > 0 ? dy[i] : 0;
+    return to;
+}
+
+/* y = relu(y + z) */
+static void add_relu(const hone__channel_norm *a, int64_t at, real *y, int64_t n)
+{
+    real tmp[CHUNK];
+    if (a->z) {
+        const real *z = load(a->z, a->zt, at, tmp, n);
+        SIMD for (int64_t i = 0; i < n; i++) y[i] += z[i];
+    }
+    SIMD for (int64_t i = 0; i < n; i++) y[i] = y[i] < 0 ? 0 : y[i];
+}
+
 void HONE_K(channel_norm_apply)(const hone__channel_norm *a, int64_t begin, int64_t end)
 {
-    real xs[CHUNK], ds[CHUNK], ys[CHUNK], few[4][WIDE];
+    real xs[CHUNK], ds[CHUNK], passed[CHUNK], ys[CHUNK], few[COEFFICIENTS][WIDE];
     for (int64_t t = begin; t < end; t++) {
         int64_t segment = t / a->pieces;
         walk w = walk_of(a, segment, t % a->pieces);
-        const real *k[4];
-        for (int i = 0; i < 4; i++) k[i] = spread(&w, coefficient(a, segment, i), few[i]);
+        const real *k[COEFFICIENTS];
+        for (int i = 0; i < COEFFICIENTS; i++) k[i] = spread(&w, coefficient(a, segment, i), few[i]);
         for (int64_t at = 0, m, c; at < w.count; at += m) {
             m = strip(&w, at, &c);
             const real *x = load(a->x, a->xt, w.first + at, xs, m), *mean = k[MEAN] + c, *scale = k[SCALE] + c, *bias = k[BIAS] + c;
             real *y = stage(a->y, a->yt, w.first + at, ys);
             if (a->dy) {
                 const real *dy = load(a->dy, a->dyt, w.first + at, ds, m), *slope = k[SLOPE] + c;
+                if (a->relu) dy = let_pass(dy, x, k, c, passed, m);
                 SIMD for (int64_t i = 0; i < m; i++) y[i] = dy[i] * scale[i] + (x[i] - mean[i]) * slope[i] + bias[i];
             } else {
                 SIMD for (int64_t i = 0; i < m; i++) y[i] = (x[i] - mean[i]) * scale[i] + bias[i];
+                if (a->relu) add_relu(a, w.first + at, y, m);
             }
             store(a->y, a->yt, w.first + at, y, m);
         }
@@ -147,10 +167,10 @@ void HONE_K(channel_norm_apply)(const hone__channel_norm *a, int64_t begin, int6
 /* ---- backward: with h = (x - mean) rstd and g = dy gain, dx = rstd (g - mean(g) - h mean(g h)), means over a group; without
    the means where mean and variance are given ---- */
 
-/* Of each channel: sums of dy and of dy (x - mean). */
+/* Of each channel: sums of dy and of dy (x - mean). With relu, after `finish`, as what it let pass hangs on the coefficients. */
 void HONE_K(channel_norm_grad_sums)(const hone__channel_norm *a, int64_t begin, int64_t end)
 {
-    real xs[CHUNK], ds[CHUNK], sums[WIDE], products[WIDE], means[WIDE], few[WIDE];
+    real xs[CHUNK], ds[CHUNK], passed[CHUNK], sums[WIDE], products[WIDE], means[WIDE], few[WIDE], spreads[COEFFICIENTS][WIDE];
     int64_t wide = a->n / a->groups;
     for (int64_t t = begin; t < end; t++) {
         int64_t segment = t / a->pieces;
@@ -161,11 +181,13 @@ void HONE_K(channel_norm_grad_sums)(const hone__channel_norm *a, int64_t begin, 
         memset(sums, 0, sizeof sums);
         memset(products, 0, sizeof products);
         for (int64_t i = 0; i < a->n && w.wide; i++) few[i] = mean[i / wide];
-        const real *about = w.wide ? spread(&w, few, means) : NULL;
+        const real *about = w.wide ? spread(&w, few, means) : NULL, *k[COEFFICIENTS] = {0};
+        for (int i = 0; i < COEFFICIENTS && a->relu; i++) k[i] = spread(&w, coefficient(a, segment, i), spreads[i]);
         real *to = w.wide ? sums : sum, *to_product = w.wide ? products : product, each[CHUNK];
         for (int64_t at = 0, m, c; at < w.count; at += m) {
             m = strip(&w, at, &c);
             const real *x = load(a->x, a->xt, w.first + at, xs, m), *dy = load(a->dy, a->dyt, w.first + at, ds, m), *from = each;
+            if (a->relu) dy = let_pass(dy, x, k, c, passed, m);
             if (about)
                 from = about + c;
             else if (wide == 1)

@@ -205,6 +205,62 @@ static void put_turned(const band *w, const hone__attention_side *y, int64_t r, 
     }
 }
 
+/* ---- dropout ---- */
+
+/* Which weights of slice r and the keys [j0, j0 + width) stay: a bit a row for each key. */
+static void draw(const band *w, int64_t r, int64_t j0, int64_t width, uint32_t *keep)
+{
+    const __m512i below = _mm512_set1_epi32((int)hone__drop_below(w->a)), lower = _mm512_set1_epi32(0xFFFF);
+    const __m512i above = _mm512_slli_epi32(below, 16);
+    uint64_t first[4][8]; /* of the even and the odd rows of both halves */
+    for (int i = 0; i < SLICE; i++)
+        first[i / 16 * 2 + i % 2][i % 16 / 2] = hone__drop_index(w->a, w->b, w->head[r + i], w->time[r + i]);
+    for (int64_t j = 0; j < width; j += 8) {
+        __m512i c[4][4]; /* [rows as above][pair of keys] */
+        for (int i = 0; i < 4; i++) c[i][0] = _mm512_add_epi64(_mm512_loadu_si512(first[i]), _mm512_set1_epi64((j0 + j) / 8));
+        philox(w->a->key, c);
+        for (int pair = 0; pair < 4; pair++) {
+            uint32_t even[2], odd[2];
+            for (int h = 0; h < 2; h++) {
+                __m512i words = lower_halves(c[2 * h][pair], c[2 * h + 1][pair]);
+                even[h] = _mm512_cmpge_epu32_mask(_mm512_and_si512(words, lower), below);
+                odd[h] = _mm512_cmpge_epu32_mask(words, above);
+            }
+            keep[j + 2 * pair] = even[0] | even[1] << 16;
+            keep[j + 2 * pair + 1] = odd[0] | odd[1] << 16;
+        }
+    }
+}
+
+/* Weights (width / 2, SLICE) in pairs of keys. */
+static void drop_pairs(uint32_t *p, int64_t width, const uint32_t *keep)
+{
+    for (int64_t j = 0; j < width; j += 2)
+        for (int h = 0; h < 2; h++) {
+            uint32_t *at = p + j / 2 * SLICE + 16 * h;
+            __m512i even = _mm512_maskz_set1_epi32((__mmask16)(keep[j] >> 16 * h), 0xFFFF);
+            __m512i odd = _mm512_maskz_set1_epi32((__mmask16)(keep[j + 1] >> 16 * h), (int)0xFFFF0000u);
+            _mm512_storeu_si512(at, _mm512_and_si512(_mm512_loadu_si512(at), _mm512_or_si512(even, odd)));
+        }
+}
+
+/* Gradients (width, SLICE), those that stay times scale. */
+static void drop_gradients(float *dp, int64_t width, const uint32_t *keep, float scale)
+{
+    for (int64_t j = 0; j < width; j++)
+        for (int h = 0; h < 2; h++) {
+            float *at = dp + j * SLICE + 16 * h;
+            __m512 x = _mm512_maskz_loadu_ps((__mmask16)(keep[j] >> 16 * h), at);
+            _mm512_storeu_ps(at, _mm512_mul_ps(x, _mm512_set1_ps(scale)));
+        }
+}
+
+/* Weights of a slice, (width, BAND). */
+static void drop_columns(uint16_t *p, int64_t width, const uint32_t *keep)
+{
+    for (int64_t j = 0; j < width; j++) _mm512_storeu_si512(p + j * BAND, _mm512_maskz_loadu_epi16(keep[j], p + j * BAND));
+}
+
 /* A piece of scratch, in whole cache lines. A number, so that a layout can be measured from 0. */
 static void *take(uintptr_t *scratch, int64_t bytes)
 {
@@ -227,6 +283,7 @@ typedef struct forward_scratch {
     uint16_t *vt;
     float *s;      /* (KEYS, SLICE) */
     uint32_t *p;   /* (KEYS / 2, SLICE): pairs of keys */
+    uint32_t *keep; /* (KEYS) */
 } forward_scratch;
 
 static size_t forward_layout(const hone__attention *a, void *base, forward_scratch *f)
@@ -248,6 +305,7 @@ static size_t forward_layout(const hone__attention *a, void *base, forward_scrat
     f->vt = take(&at, KEYS * d * 2);
     f->s = take(&at, KEYS * SLICE * 4);
     f->p = take(&at, KEYS * SLICE * 2);
+    f->keep = take(&at, KEYS * 4);
     return (size_t)(at - (uintptr_t)base);
 }
 
@@ -333,7 +391,7 @@ static void finish_slice(const band *w, int64_t r, bool begun, const float *max,
     for (int64_t h = 0; h < SLICE && r + h < w->rows; h += 16) {
         __m512 total = begun ? _mm512_loadu_ps(sum + h) : _mm512_setzero_ps();
         __mmask16 some = _mm512_cmp_ps_mask(total, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-        __m512 share = _mm512_maskz_div_ps(some, _mm512_set1_ps(1), total);
+        __m512 share = _mm512_maskz_div_ps(some, _mm512_set1_ps((float)hone__drop_scale(a)), total);
         if (a->out.data) put_turned(w, &a->out, r + h, out + h, share);
     }
     for (int64_t i = 0; a->lse && i < HONE_MIN(w->rows - r, SLICE); i++)
@@ -362,6 +420,10 @@ static void forward(const band *w, const forward_scratch *f)
             product(width, SLICE, d, f->k, d, f->q + r * (d / 2), SLICE, f->s, SLICE, false);
             if (!sees_all(&f->sights[i], j0, width)) mask_scores(f->s, width, j0, f->lo + r, f->hi + r);
             softmax_block(f->s, width, (float)a->scale * HONE__LOG2_E, f->p, f->begun[i], f->max + r, f->sum + r, out, d);
+            if (a->dropout > 0) {
+                draw(w, r, j0, width, f->keep);
+                drop_pairs(f->p, width, f->keep);
+            }
             product(d, SLICE, width, f->vt, KEYS, f->p, SLICE, out, SLICE, f->begun[i]);
             f->begun[i] = true;
         }
@@ -401,6 +463,7 @@ typedef struct backward_scratch {
     float *s, *dp;                  /* (KEYS, SLICE) */
     uint16_t *p_rows, *ds_rows;     /* (KEYS, BAND) */
     uint32_t *ds;                   /* (KEYS / 2, SLICE): pairs of keys */
+    uint32_t *keep;                 /* (KEYS) */
 } backward_scratch;
 
 static size_t backward_layout(const hone__attention *a, void *base, backward_scratch *f)
@@ -429,6 +492,7 @@ static size_t backward_layout(const hone__attention *a, void *base, backward_scr
     f->p_rows = take(&at, KEYS * BAND * 2);
     f->ds_rows = take(&at, KEYS * BAND * 2);
     f->ds = take(&at, KEYS * SLICE * 2);
+    f->keep = take(&at, KEYS * 4);
     return (size_t)(at - (uintptr_t)base);
 }
 
@@ -509,7 +573,12 @@ static void backward_band(const band *w, const backward_scratch *f, int64_t r0, 
         if (own) {
             product(own, SLICE, d, f->k, d, f->q + r * (d / 2), SLICE, f->s, SLICE, false);
             product(own, SLICE, d, f->v, d, f->dout + r * (d / 2), SLICE, f->dp, SLICE, false);
+            if (a->dropout > 0) {
+                draw(w, r, j0, own, f->keep);
+                drop_gradients(f->dp, own, f->keep, (float)hone__drop_scale(a));
+            }
             slope_block(f, r, r - r0, j0, own, sees_all(&f->sights[r / SLICE], j0, own), (float)a->scale * HONE__LOG2_E);
+            if (a->dropout > 0) drop_columns(f->p_rows + r - r0, own, f->keep);
             if (a->dq.data) product(d, SLICE, own, f->kt, KEYS, f->ds, SLICE, f->dq + r * d, SLICE, true);
         }
         clear_columns(f->p_rows, r - r0, own, width);
@@ -548,7 +617,7 @@ static void backward(const band *w, const backward_scratch *f)
         memset(f->dv, 0, (size_t)(KEYS * d) * sizeof *f->dv);
         for (int64_t r = 0; r < rows; r += BAND) backward_band(w, f, r, HONE_MIN(r + BAND, rows), j0);
         put_keys(w, &a->dk, j0, f->dk, (float)a->scale);
-        put_keys(w, &a->dv, j0, f->dv, 1);
+        put_keys(w, &a->dv, j0, f->dv, (float)hone__drop_scale(a));
     }
     for (int64_t r = 0; r < w->rows && a->dq.data; r += 16)
         put_turned(w, &a->dq, r, f->dq + r / SLICE * (SLICE * d) + r % SLICE, _mm512_set1_ps((float)a->scale));

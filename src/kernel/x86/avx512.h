@@ -68,6 +68,34 @@ static inline __m512 sigmoid(__m512 x)
     return _mm512_mul_ps(y, _mm512_fnmadd_ps(d, y, _mm512_set1_ps(2)));
 }
 
+/* The words of hone__philox(key, index), c[i][k] word k, for 8 indices each in c[i][0]; of each 64 bits the lower half counts. */
+static inline void philox(uint64_t key, __m512i c[4][4])
+{
+    const __m512i m0 = _mm512_set1_epi64(0xD2511F53), m1 = _mm512_set1_epi64(0xCD9E8D57);
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        c[i][1] = _mm512_srli_epi64(c[i][0], 32);
+        c[i][2] = c[i][3] = _mm512_setzero_si512();
+    }
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        const __m512i a = _mm512_set1_epi64(k0), b = _mm512_set1_epi64(k1);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            __m512i p0 = _mm512_mul_epu32(c[i][0], m0), p1 = _mm512_mul_epu32(c[i][2], m1);
+            c[i][0] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), c[i][1], a, 0x96); /* exclusive or */
+            c[i][2] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), c[i][3], b, 0x96);
+            c[i][1] = p1;
+            c[i][3] = p0;
+        }
+    }
+}
+/* Of 64 bits each the lower half: even[0] odd[0] even[1] ... */
+static inline __m512i lower_halves(__m512i even, __m512i odd)
+{
+    return _mm512_mask_mov_epi32(even, 0xAAAA, _mm512_slli_epi64(odd, 32));
+}
+
 /* Two rows of 32 words become pairs of words, one of each row: first[0] second[0] first[1] ... */
 static inline void pair_rows(__m512i first, __m512i second, __m512i *low, __m512i *high)
 {

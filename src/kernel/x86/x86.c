@@ -11,6 +11,7 @@ void hone__x86_override(hone__kernels *table)
     table->cross_entropy_grad = bf16 ? hone__cross_entropy_grad_x86_avx512bf16 : hone__cross_entropy_grad_x86_avx512;
     table->unary = bf16 ? hone__unary_x86_avx512bf16 : hone__unary_x86_avx512;
     table->unary_grad = bf16 ? hone__unary_grad_x86_avx512bf16 : hone__unary_grad_x86_avx512;
+    table->dropout = hone__dropout_x86_avx512;
     table->adam8 = hone__adam8_x86_avx512;
 #define ATTENTION(isa)                                                          \
     table->attention_tasks = hone__attention_tasks_x86_##isa;                   \
