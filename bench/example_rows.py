@@ -9,6 +9,7 @@ Figure = collections.namedtuple("Figure", "name pattern bar most", defaults=(Fal
 Example = collections.namedtuple("Example", "name figures seconds arguments sets", defaults=((), ()))
 
 ACCURACY = r"Accuracy: ([\d.]+)"
+FASHION = "/usr/share/datasets/fashion-mnist"
 DIGITS = "{data}/mnist_5k.csv"
 EXAMPLES = [
     Example("iris", [Figure("accuracy", ACCURACY, 0.85)], 2),
@@ -18,6 +19,10 @@ EXAMPLES = [
                                Figure("regression, loss", r"Regression: loss ([\d.]+)", 0.02, most=True)], 10),
     Example("gradient_tape", [Figure("loss", r"loss ([\d.]+)", 0.3, most=True)], 5),
     Example("fashion_cnn", [Figure("accuracy", ACCURACY, 0.92)], 180),
+    Example("fashion_gan", [Figure("score", r"Score: ([\d.]+)", 4), Figure("discriminator, least loss", r"Discriminator: ([\d.]+)", 0.5),
+                            Figure("discriminator, loss", r"Discriminator: ([\d.]+)", 1.5, most=True)],
+            480, [FASHION, "10", "60000", "/tmp/fashion_gan.png"]),
+    Example("autoencoder", [Figure("error", r"Error: ([\d.]+)", 0.0151, most=True)], 240, [FASHION, "10", "60000", "0", "/tmp/autoencoder.png"]),
     Example("review_sentiment", [Figure("accuracy", r"accuracy ([\d.]+)", 0.72)], 20,
             ["{data}/movieReviewSnippets_GroundTruth.txt"], ["reviews"]),
     Example("translate_letters", [Figure("letters", r"Letters: ([\d.]+)", 0.95), Figure("words", r"Words: ([\d.]+)", 0.9)], 60),
