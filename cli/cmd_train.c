@@ -214,7 +214,7 @@ static bool finish(training *t)
     task_score score;
     bool ok = task_measure(t->task, t->task->rows - t->n_known, t->rows + t->n_known, &score) && task_score_print(&score);
     if (ok) {
-        const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->layers, .summary = t->summary,
+        const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
                                     .learnt = t->n_train, .watched = t->n_known - t->n_train, .tested = score.rows,
                                     .history = t->history, .best_epoch = t->best_epoch, .seconds = t->seconds, .score = &score};
         ok = task_save(t->task, folder) && task_write_report(&report);
