@@ -1,8 +1,22 @@
 /* Words as numbers; tables from JSON lines; which pictures a dataset has. */
-#include "graph_tools.h"
-
 #include "data_tools.h"
 #include "hone/nn.h"
+
+static hone_ctx *ctx;
+
+static int begin(void **state)
+{
+    (void)state;
+    return (ctx = hone_ctx_new(.threads = 1)) ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    hone_ctx_release(ctx);
+    return 0;
+}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 static void is_encoded(const hone_vocabulary *v, const char *text, const int32_t *want)
 {
