@@ -126,7 +126,8 @@ static bool build(training *t)
                                     "gru without return_sequences do", of->kind->plural);
         return false;
     }
-    if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = t->args->learning_rate),
+    if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = t->args->learning_rate > 0 ? t->args->learning_rate
+                                                                                                         : of->kind->learning_rate),
                      .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : HONE_MSE, .max_grad_norm = 1,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
         return failed(t);
@@ -214,7 +215,7 @@ static bool finish(training *t)
     task_score score;
     bool ok = task_measure(t->task, t->task->rows - t->n_known, t->rows + t->n_known, &score) && task_score_print(&score);
     if (ok) {
-        const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->layers, .summary = t->summary,
+        const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
                                     .learnt = t->n_train, .watched = t->n_known - t->n_train, .tested = score.rows,
                                     .history = t->history, .best_epoch = t->best_epoch, .seconds = t->seconds, .score = &score};
         ok = task_save(t->task, folder) && task_write_report(&report);
@@ -283,7 +284,7 @@ static const option options[] = {
     {.name = "batch-size", .kind = OPTION_INT, .offset = offsetof(train_args, batch_size), .value = "N",
      .shown = "32; pictures and texts 64", .min = 1, .max = 1000000, .help = "rows a step"},
     {.name = "learning-rate", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, learning_rate), .value = "X",
-     .initial = "0.002", .max = 10, .help = "of AdamW"},
+     .shown = "0.002; pictures and texts 0.001", .max = 10, .help = "of AdamW"},
     {.name = "test-share", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, test_share), .value = "X", .initial = "0.2",
      .max = 0.9, .help = "of the rows is held out and measured at the end; 15 % of the others say when to stop"},
 };

@@ -140,7 +140,7 @@ static void put_data(FILE *to, const task_report *r)
 
 static void put_network(FILE *to, const task_report *r)
 {
-    fputs("<h2>Network</h2>\n<p>As <code>--arch</code> takes it, without the last layer, which has an output for each answer:</p>\n", to);
+    fputs("<h2>Network</h2>\n<p>As <code>--arch</code> takes it; what the data ask for ahead of it, and the last layer, which has an output for each answer, are in the table:</p>\n", to);
     put_cell(to, "pre", r->arch);
     put_cell(to, "pre", r->summary);
 }

@@ -20,6 +20,7 @@ typedef struct task_kind {
     const char *plural; /* what its rows are called */
     size_t size;        /* of its struct, which begins with a task */
     int64_t epochs, patience, batch_size; /* proposed */
+    double learning_rate;                 /* the same */
     /* Learns from these rows how the data become tensors, and tells it in facts. */
     bool (*learn)(task *t, int64_t n, const int64_t *rows);
     /* The layers before the last one, as --arch takes them; in `first` those that must be there, ending in ", ". */

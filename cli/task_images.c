@@ -246,7 +246,7 @@ static bool load(task *t, const char *folder, const json_t *from)
 static void free_own(task *t) { hone_dataset_free(images_of(t)->set); }
 
 const task_kind task_images = {
-    .name = "images", .plural = "pictures", .size = sizeof(image_task), .epochs = 30, .patience = 5, .batch_size = 64,
+    .name = "images", .plural = "pictures", .size = sizeof(image_task), .epochs = 30, .patience = 5, .batch_size = 64, .learning_rate = 0.001,
     .learn = learn, .propose = propose, .take = take, .dataset = dataset, .read = read_images, .name_of = name_of, .save = save,
     .load = load, .free = free_own,
 };

@@ -101,6 +101,6 @@ static bool load(task *t, const char *folder, const json_t *from)
 static void free_own(task *t) { hone_pipeline_free(table_of(t)->pipeline); }
 
 const task_kind task_table = {
-    .name = "table", .plural = "rows", .size = sizeof(table_task), .epochs = 200, .patience = 20, .batch_size = 32,
+    .name = "table", .plural = "rows", .size = sizeof(table_task), .epochs = 200, .patience = 20, .batch_size = 32, .learning_rate = 0.002,
     .learn = learn, .propose = propose, .take = take, .read = task_read_frame, .save = save, .load = load, .free = free_own,
 };

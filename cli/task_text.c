@@ -1,4 +1,4 @@
-/* Texts: a column of words, numbered by a vocabulary, read from both ends by a GRU. */
+/* Texts: a column of words, numbered by a vocabulary, whose vectors are averaged or, with many texts, read by a GRU. */
 #include "task.h"
 
 #include <stdlib.h>
@@ -51,10 +51,14 @@ static bool learn(task *t, int64_t n, const int64_t *rows)
     return true;
 }
 
+/* On 8,500 movie reviews the mean of the words is right in 77.5 to 78.7 %, a GRU in 76.4 to 77.3 %: order takes more to learn. */
+enum { MANY = 20000 };
+
 static void propose(task *t, char first[64], char arch[512])
 {
     snprintf(first, 64, "embedding %lld 64 padding, ", (long long)hone_vocabulary_size(text_of(t)->vocabulary));
-    snprintf(arch, 512, "dropout 0.5, gru 64 bidirectional, dropout 0.5");
+    snprintf(arch, 512, t->rows < MANY ? "dropout 0.5, permute 2x1, global_average_pool, dropout 0.3"
+                                       : "dropout 0.5, gru 64 bidirectional, dropout 0.5");
 }
 
 static hone_tensor *take(task *t, int64_t n, const int64_t *rows)
@@ -101,6 +105,6 @@ static void free_own(task *t)
 }
 
 const task_kind task_text = {
-    .name = "text", .plural = "texts", .size = sizeof(text_task), .epochs = 20, .patience = 3, .batch_size = 64,
+    .name = "text", .plural = "texts", .size = sizeof(text_task), .epochs = 20, .patience = 3, .batch_size = 64, .learning_rate = 0.001,
     .learn = learn, .propose = propose, .take = take, .read = read_texts, .save = save, .load = load, .free = free_own,
 };

@@ -3,6 +3,22 @@
 #include "graph_tools.h"
 #include "hone/nn.h"
 
+static hone_ctx *ctx;
+
+static int begin(void **state)
+{
+    (void)state;
+    return (ctx = hone_ctx_new(.threads = 1)) ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    hone_ctx_release(ctx);
+    return 0;
+}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
 static void is_encoded(const hone_vocabulary *v, const char *text, const int32_t *want)
 {
     hone_tensor *x = hone_vocabulary_encode(v, 1, &text);
