@@ -1,6 +1,5 @@
 /* Words as numbers; tables from JSON lines; which pictures a dataset has. */
 #include "data_tools.h"
-#include "graph_tools.h"
 #include "hone/nn.h"
 
 static hone_ctx *ctx;
