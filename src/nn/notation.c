@@ -213,9 +213,7 @@ hone_layer *hone_sequential_from_text(hone_ctx *ctx, const char *text)
     if (!text) text = "";
     for (int number = 1; all; number++) {
         size_t size = strcspn(text, ",");
-        hone_layer *layer = read_layer(ctx, number, text, size);
-        if (!layer || !hone_layer_add(all, NULL, layer)) {
-            hone_layer_free(layer);
+        if (!hone_layer_add(all, NULL, read_layer(ctx, number, text, size))) {
             hone_layer_free(all);
             return NULL;
         }
