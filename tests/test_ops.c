@@ -502,6 +502,8 @@ static const struct {
     {"average_pool_grad", "runs in those of average_pool"},
     {"channel_norm_grad", "runs in those of channel_norm"},
     {"channel_norm_given_grad", "runs in those of channel_norm"},
+    {"channel_norm_relu", "in layers.golden.safetensors, behind what makes mean and variance, which here are inputs"},
+    {"channel_norm_relu_grad", "runs in those of channel_norm_relu"},
     {"recurrent_grad", "runs in those of recurrent"},
 };
 

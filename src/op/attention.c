@@ -419,6 +419,7 @@ static const hone__sample grad_samples[] = {
             {.shape = {3, {2, 4, 133}}, .fill = HONE__FILL_UNIFORM, .low = 5, .high = 6},
             X(2, 133, 4, 32)},
      .attr = &(struct attention_attr){0, true, 0.3, 7},
+     .rounds_within = true, /* weights, for their products */
      .tolerance = 1e-4},
     {.name = "misfit",
      .n_in = 6,
