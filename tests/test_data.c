@@ -223,6 +223,11 @@ static void columns_are_scaled_to_mean_zero_and_deviation_one(void **state)
                 *whole = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(4, 4));
     assert_int_equal(hone_scaler_apply(s, wide), HONE_SHAPE);
     assert_int_equal(hone_scaler_apply(s, whole), HONE_DTYPE);
+    assert_hone_ok(ctx, hone_scaler_invert(s, x));
+    for (int i = 0; i < 16; i++) assert_true(isnan(values[i]) ? isnan(z[i]) : fabs(z[i] - values[i]) < 1e-6 * fabs(values[i]));
+    assert_int_equal(hone_scaler_invert(s, wide), HONE_SHAPE);
+    assert_int_equal(hone_scaler_invert(s, whole), HONE_DTYPE);
+    assert_int_equal(hone_scaler_invert(NULL, x), HONE_INVALID);
     hone_scaler_free(s);
     hone_scaler_free(NULL);
     hone_tensor_write(x, 0, 1, HONE_F32, &(float){INFINITY});

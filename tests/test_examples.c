@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,6 +101,95 @@ static void test_review_sentiment(void **state)
     assert_true(accuracy > 0.95);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_review_sentiment' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "review_sentiment: no-such-file cannot be read"));
+}
+
+/* The path of a set that scripts/get-data has put into its default folder; false: it has not been fetched here. */
+static bool fetched(const char *name, char *path, size_t size)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    snprintf(path, size, "%s%s/hone/data/%s", cache ? cache : home ? home : "", cache ? "" : "/.cache", name);
+    return !access(path, R_OK);
+}
+
+/* Words of two topics, with and without an s: neighbours are of the same one. */
+static void test_word_vectors(void **state)
+{
+    (void)state;
+    char text[8000], path[500], line[1000];
+    double same, other, near, loss;
+    assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 80; i++) for (k = 0; k < 2000; k++) { r = (i * 7919 + k * k * 104729) % 1009; "
+                         "printf \"%s%c%s\\n\", i % 2 ? \"on\" : \"off\", 97 + r % 10, r % 3 ? \"\" : \"s\" } }' >'"
+                         HONE_BINARY_DIR "/topics.txt' && '" HONE_BINARY_DIR "/example_word_vectors' '" HONE_BINARY_DIR
+                         "/topics.txt' 8 0 ona offb", text, sizeof text), 0);
+    const char *nearest = strstr(text, "\nona:"), *forms = strstr(text, "20 words with and without -s");
+    assert_non_null(nearest);
+    assert_non_null(forms);
+    nearest += strlen("\nona:");
+    for (int k = 0; k < 8; k++, nearest += strcspn(nearest + 1, " \n") + 1) assert_memory_equal(nearest, " on", 3);
+    assert_int_equal(sscanf(forms, "20 words with and without -s: mean cosine %lf, of random pairs %lf", &same, &other), 2);
+    assert_true(same > other + 0.1 && same <= 1);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_word_vectors' no-such-file", text, sizeof text), 1);
+    assert_non_null(strstr(text, "word_vectors: no-such-file cannot be read"));
+
+    if (!fetched("austen.txt", path, sizeof path)) return;
+    snprintf(line, sizeof line, "head -c 1000000 '%s' >'" HONE_BINARY_DIR "/austen.txt' && '" HONE_BINARY_DIR "/example_word_vectors' '"
+             HONE_BINARY_DIR "/austen.txt' 3", path);
+    assert_int_equal(run(line, text, sizeof text), 0);
+    forms = strstr(text, " words with and without -s");
+    const char *epoch = strstr(text, "epoch 3: ");
+    assert_true(forms && epoch);
+    assert_int_equal(sscanf(epoch, "epoch 3: %*d pairs, loss %lf", &loss), 1);
+    assert_int_equal(sscanf(forms, " words with and without -s: mean cosine %lf, of random pairs %lf; among the 10 nearest of %*d: %lf",
+                            &same, &other, &near), 3);
+    assert_true(loss < 0.435 && same > other + 0.03 && near > 0);
+}
+
+/* Readers of whom a third likes what the others don't, which biases cannot say. */
+static void test_recommend(void **state)
+{
+    (void)state;
+    char text[8000], path[500], line[1000];
+    double review, biases, factors;
+    const char *all = "%*d ratings by %*d readers of %*d reviews\nThe mean of all: RMSE %*f\nThe review's mean: RMSE %lf\nBiases: RMSE %lf\n"
+                      "Factorization, epoch %*d: RMSE %lf\n";
+    assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 600; i++) { printf \"%d\\t0\\t0\\t[\", i; for (k = 0; k < 15; k++) "
+                         "printf \"%s%d\", k ? \", \" : \"\", 4.5 * sin(1.7 * i) * ((k * k + int(i / 30)) % 3 ? 1 : -1); print \"]\" } }' >'"
+                         HONE_BINARY_DIR "/ratings.txt' && ('" HONE_BINARY_DIR "/example_recommend' '" HONE_BINARY_DIR
+                         "/ratings.txt' 60 2>/dev/null)", text, sizeof text), 0);
+    assert_non_null(strstr(text, "9000 ratings by 300 readers of 600 reviews\n"));
+    assert_int_equal(sscanf(text, all, &review, &biases, &factors), 3);
+    assert_true(factors > 0 && factors < 0.5 * biases && factors < 0.5 * review);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_recommend' no-such-file", text, sizeof text), 1);
+    assert_non_null(strstr(text, "recommend: no-such-file cannot be read"));
+
+    if (!fetched("movieReviewSnippets_anonDataRatings.txt", path, sizeof path)) return;
+    snprintf(line, sizeof line, "('" HONE_BINARY_DIR "/example_recommend' '%s' 14 2>/dev/null)", path);
+    assert_int_equal(run(line, text, sizeof text), 0);
+    assert_int_equal(sscanf(text, all, &review, &biases, &factors), 3);
+    assert_true(factors > 0.7 && factors < biases && biases < review);
+}
+
+/* Steady growth and a season: a year ago is always too little. */
+static void test_forecast(void **state)
+{
+    (void)state;
+    char text[4000], path[500], line[1000];
+    double naive, naive_rms, error, rms;
+    const char *all = "%*d months to learn from, 36 held out\nAs a year ago: MAE %lf, RMSE %lf\nAnd grown as the year before: MAE %*f, RMSE "
+                      "%*f\nLSTM: MAE %lf, RMSE %lf\n";
+    assert_int_equal(run("awk 'BEGIN { print \"month,value\"; for (i = 0; i < 144; i++) printf \"%d,%.3f\\n\", i, 100 * exp(0.01 * i + 0.3 * "
+                         "sin(i * 0.5235988)) }' >'" HONE_BINARY_DIR "/series.csv' && '" HONE_BINARY_DIR "/example_forecast' '"
+                         HONE_BINARY_DIR "/series.csv'", text, sizeof text), 0);
+    assert_int_equal(sscanf(text, all, &naive, &naive_rms, &error, &rms), 4);
+    assert_true(error > 0 && error < 0.5 * naive && rms >= error && rms < 0.5 * naive_rms);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_forecast' no-such-file.csv", text, sizeof text), 1);
+    assert_non_null(strstr(text, "forecast: no-such-file.csv"));
+
+    if (!fetched("Airline.csv", path, sizeof path)) return;
+    snprintf(line, sizeof line, "'" HONE_BINARY_DIR "/example_forecast' '%s'", path);
+    assert_int_equal(run(line, text, sizeof text), 0);
+    assert_int_equal(sscanf(text, all, &naive, &naive_rms, &error, &rms), 4);
+    assert_true(error < 0.85 * naive && rms < 0.85 * naive_rms);
 }
 
 static void test_gradient_tape(void **state)
@@ -284,6 +375,9 @@ int main(void)
         cmocka_unit_test(test_fashion_gan),
         cmocka_unit_test(test_autoencoder),
         cmocka_unit_test(test_review_sentiment),
+        cmocka_unit_test(test_word_vectors),
+        cmocka_unit_test(test_recommend),
+        cmocka_unit_test(test_forecast),
         cmocka_unit_test(test_gradient_tape),
         cmocka_unit_test(test_translate_letters),
         cmocka_unit_test(test_digits),

@@ -54,11 +54,12 @@ HONE_API hone_status hone_train_test_split(const hone_tensor *x, const hone_tens
 /* (x - mean) / standard deviation by column (that of the population: over n, not n - 1), fitted on one f32
    table [rows, features] and applied to others. Columns that do not vary are only centred. NaN is left out
    when fitting and stays NaN. fit: NULL on error (sticky): SHAPE, DTYPE, NUMERIC for an infinite value,
-   MEMORY; the scaler is the caller's. apply: in place; SHAPE when the columns are not as many, DTYPE; errors
-   do not stick. */
+   MEMORY; the scaler is the caller's. apply, and invert, its inverse (scikit-learn's inverse_transform): in place; SHAPE
+   when the columns are not as many, DTYPE; errors do not stick. */
 typedef struct hone_scaler hone_scaler;
 HONE_API hone_scaler *hone_scaler_fit(const hone_tensor *x);
 HONE_API hone_status hone_scaler_apply(const hone_scaler *scaler, hone_tensor *x);
+HONE_API hone_status hone_scaler_invert(const hone_scaler *scaler, hone_tensor *x);
 HONE_API void hone_scaler_free(hone_scaler *scaler); /* NULL is allowed */
 
 /* ---- frames: columns of numbers and of text --------------------------------------------------------------- */

@@ -57,7 +57,8 @@ hone_scaler *hone_scaler_fit(const hone_tensor *x)
     return NULL;
 }
 
-hone_status hone_scaler_apply(const hone_scaler *s, hone_tensor *x)
+/* x scaled in place, or scaled back. */
+static hone_status scale(const hone_scaler *s, hone_tensor *x, bool back)
 {
     if (!s || !x) return HONE_INVALID;
     if (x->dtype != HONE_F32)
@@ -70,9 +71,12 @@ hone_status hone_scaler_apply(const hone_scaler *s, hone_tensor *x)
     float *values = x->data;
     for (int64_t r = 0; r < x->shape.dim[0]; r++)
         for (int64_t c = 0; c < s->features; c++, values++)
-            *values = (float)((*values - s->mean[c]) * s->scale[c]);
+            *values = (float)(back ? *values / s->scale[c] + s->mean[c] : (*values - s->mean[c]) * s->scale[c]);
     return HONE_OK;
 }
+
+hone_status hone_scaler_apply(const hone_scaler *s, hone_tensor *x) { return scale(s, x, false); }
+hone_status hone_scaler_invert(const hone_scaler *s, hone_tensor *x) { return scale(s, x, true); }
 
 void hone_scaler_free(hone_scaler *s)
 {
