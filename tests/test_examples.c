@@ -365,6 +365,84 @@ static void test_autoencoder(void **state)
     assert_non_null(strstr(text, "autoencoder: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
 }
 
+/* ---- examples on words and voices: short forms, on data made here in the same format; the real ones have to be fetched ---- */
+
+#define WORDS "'" HONE_BINARY_DIR "/words.dict'"
+
+/* 4,000 words of five letters that are said as they are written, but for c, which depends on what follows. */
+static void write_words(void)
+{
+    static const char consonants[] = "bcdfklmnpstz", vowels[] = "aeiou";
+    static const char *const consonant_sounds[] = {"B", "", "D", "F", "K", "L", "M", "N", "P", "S", "T", "Z"};
+    static const char *const vowel_sounds[] = {"AE1", "EH0", "IH1", "AA0", "AH2"};
+    FILE *file = fopen(HONE_BINARY_DIR "/words.dict", "w");
+    assert_non_null(file);
+    fprintf(file, ";;; no word\nun-w\xC3\xB6rd AH0 N\nnothing NO PHONEME\n");
+    for (int i = 0; i < 4000; i++) {
+        int word = i * 7919 % (12 * 5 * 12 * 5 * 12), digit[5], at[5];
+        for (int k = 0; k < 5; k++) digit[k] = word % (k % 2 ? 5 : 12), word /= k % 2 ? 5 : 12;
+        for (int k = 0; k < 5; k++) at[k] = fputc(k % 2 ? vowels[digit[k]] : consonants[digit[k]], file);
+        for (int k = 0; k < 5; k++)
+            fprintf(file, " %s", k % 2 ? vowel_sounds[digit[k]] : at[k] != 'c' ? consonant_sounds[digit[k]]
+                                 : k < 4 && (at[k + 1] == 'e' || at[k + 1] == 'i') ? "S" : "K");
+        fprintf(file, i % 5 ? "\n" : " # a comment\n");
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_pronounce(void **state)
+{
+    (void)state;
+    char text[4000];
+    int words;
+    double word_errors, phoneme_errors;
+    write_words();
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' " WORDS " 16 32", text, sizeof text), 0);
+    const char *line = strstr(text, "200 words held out");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "%d words held out: word error rate %lf, phoneme error rate %lf\n", &words, &word_errors,
+                            &phoneme_errors), 3);
+    assert_true(word_errors >= 0 && word_errors < 0.1 && phoneme_errors >= 0 && phoneme_errors <= word_errors);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' no-such-file", text, sizeof text), 1);
+    assert_non_null(strstr(text, "pronounce: no-such-file cannot be read"));
+}
+
+/* Voices of 7 to 29 steps around a place of their own for each of nine speakers; `first` tells the files apart. */
+static void write_voices(const char *path, int n, int first)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "# voices\n@dimensions 12\n@data\n");
+    for (int i = first; i < first + n; i++) {
+        int length = 7 + i * 5 % 23;
+        for (int d = 0; d < 12; d++)
+            for (int t = 0; t < length; t++)
+                fprintf(file, "%.2f%c", (i % 9 + 1) * (d + 2) % 11 * 0.1 + (i * 31 + t * 17 + d * 13) % 19 * 0.05,
+                        t + 1 < length ? ',' : ':');
+        fprintf(file, "%d\n", i % 9 + 1);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_japanese_vowels(void **state)
+{
+    (void)state;
+    char text[4000];
+    double accuracy;
+    write_voices(HONE_BINARY_DIR "/JapaneseVowels_TRAIN.ts", 90, 0);
+    write_voices(HONE_BINARY_DIR "/JapaneseVowels_TEST.ts", 45, 1000);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_japanese_vowels' '" HONE_BINARY_DIR "' 12", text, sizeof text), 0);
+    const char *line = strstr(text, "45 utterances held out: ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "45 utterances held out: loss %*f, accuracy %lf\n", &accuracy), 1);
+    assert_true(accuracy > 0.9 && accuracy <= 1);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_japanese_vowels' /nowhere", text, sizeof text), 1);
+    assert_non_null(strstr(text, "japanese_vowels: /nowhere/JapaneseVowels_TRAIN.ts cannot be read"));
+    assert_int_equal(run("sed -i '5s/,/:/' '" HONE_BINARY_DIR "/JapaneseVowels_TEST.ts' && '" HONE_BINARY_DIR
+                         "/example_japanese_vowels' '" HONE_BINARY_DIR "'", text, sizeof text), 1);
+    assert_non_null(strstr(text, "JapaneseVowels_TEST.ts: utterance 2 is not as it should be"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +461,8 @@ int main(void)
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_scenes),
         cmocka_unit_test(test_wine),
+        cmocka_unit_test(test_pronounce),
+        cmocka_unit_test(test_japanese_vowels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
