@@ -128,6 +128,31 @@ static void test_states_are_never_trained_and_may_be_written(void **state)
 
 /* ---- transposed convolution, activations ---- */
 
+/* The layer with the file's parameters gives the file's y for its x. */
+static void check_golden_layer(hone_safetensors *file, const char *group, hone_layer *layer)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.x", group);
+    hone_tensor *x = golden_tensor(file, name);
+    hone_model *model = hone_model_of(layer);
+    hone_tensor_free(hone_predict(model, x, 2));
+    for (size_t k = 0; k < hone_model_param_count(model); k++) {
+        hone_param *p = hone_model_param(model, k);
+        snprintf(name, sizeof name, "%s.%s", group, hone_param_name(p));
+        hone_tensor *value = golden_tensor(file, name);
+        assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
+        assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
+        hone_tensor_free(value);
+    }
+    snprintf(name, sizeof name, "%s.y", group);
+    hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+    if (!have) fail_msg("%s", hone_error(ctx));
+    assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
+    assert_near(hone_tensor_data(have), want, 1e-5, name);
+    hone_tensor_free(x), hone_tensor_free(want), hone_tensor_free(have);
+    hone_model_release(model);
+}
+
 static void test_transposed_convolution_is_pytorchs(void **state)
 {
     (void)state;
@@ -135,27 +160,58 @@ static void test_transposed_convolution_is_pytorchs(void **state)
     hone_layer *const layers[] = {
         hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}),
         hone_conv_transpose2d(ctx, 6, 3, .stride = {2}, .pad_before = {1, 1}, .pad_after = {1, 1}, .output_padding = {1, 1}),
-        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 2}, .groups = 2)};
-    for (int i = 0; i < 3; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "transposed%d.x", i);
+        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 2}, .groups = 2),
+        hone_conv_transpose1d(ctx, 6, 4, .stride = {3}, .pad_before = {1}, .pad_after = {1}),
+        hone_conv_transpose3d(ctx, 4, 3, .kernel = {3, 2, 3}, .stride = {2, 1, 2}, .dilation = {1, 2, 1}, .output_padding = {1}, .groups = 2)};
+    for (int i = 0; i < 5; i++) {
+        char group[32];
+        snprintf(group, sizeof group, "transposed%d", i);
+        check_golden_layer(file, group, layers[i]);
+    }
+    hone_safetensors_close(file);
+}
+
+static void test_depthwise_and_separable_convolutions_are_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    check_golden_layer(file, "depthwise1", hone_depthwise_conv1d(ctx, 3, .depth_multiplier = 2, .stride = {2}, .pad_before = {1}, .pad_after = {1}));
+    check_golden_layer(file, "depthwise2", hone_depthwise_conv2d(ctx, 3, .depth_multiplier = 2, .stride = {2}, .pad_before = {1, 1}, .pad_after = {1, 1}));
+    check_golden_layer(file, "separable1", hone_separable_conv1d(ctx, 5, 3, .depth_multiplier = 2, .dilation = {2}, .activation = HONE_RELU));
+    check_golden_layer(file, "separable2", hone_separable_conv2d(ctx, 5, 3, .depth_multiplier = 2, .dilation = {2}, .activation = HONE_RELU));
+    hone_safetensors_close(file);
+}
+
+static void record_squares(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)graph;
+    hone_node *x = in[0];
+    out[0] = hone_apply(user, x);
+    hone_grad(hone_sum(hone_square(out[0]), HONE_ALL_AXES, false), 1, &x, &out[1]);
+}
+
+static void test_adaptive_pooling_of_all_ranks_is_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    const hone_shape sizes[] = {HONE_SHAPE(3), HONE_SHAPE(3, 4), HONE_SHAPE(2, 7, 2)};
+    for (int i = 0; i < 6; i++) {
+        char group[32], name[64];
+        snprintf(group, sizeof group, "pooled.%s%d", i % 2 ? "max" : "avg", i / 2 + 1);
+        hone_layer *layer = i % 2 ? hone_adaptive_max_pool(ctx, sizes[i / 2]) : hone_adaptive_average_pool(ctx, sizes[i / 2]);
+        snprintf(name, sizeof name, "%s.x", group);
         hone_tensor *x = golden_tensor(file, name);
-        hone_model *model = hone_model_of(layers[i]);
-        hone_tensor_free(hone_predict(model, x, 2));
-        for (size_t k = 0; k < 2; k++) {
-            hone_param *p = hone_model_param(model, k);
-            snprintf(name, sizeof name, "transposed%d.%s", i, hone_param_name(p));
-            hone_tensor *value = golden_tensor(file, name);
-            assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
-            assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
-            hone_tensor_free(value);
+        hone_function *f = hone_function_new(ctx, 1, 2, record_squares, layer);
+        if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
+        for (int k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "%s.%s", group, k ? "grad" : "y");
+            hone_tensor *want = golden_tensor(file, name);
+            assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(hone_function_output(f, k))));
+            assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
+            hone_tensor_free(want);
         }
-        snprintf(name, sizeof name, "transposed%d.y", i);
-        hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
-        assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
-        assert_near(hone_tensor_data(have), want, 1e-5, name);
-        hone_tensor_free(x), hone_tensor_free(want), hone_tensor_free(have);
-        hone_model_release(model);
+        hone_function_free(f);
+        hone_tensor_free(x);
     }
     hone_safetensors_close(file);
 }
@@ -292,6 +348,14 @@ static void test_refusals_say_what_does_not_fit(void **state)
 {
     (void)state;
     hone_shape any = HONE_SHAPE(2, 3, 4);
+    refuse(hone_depthwise_conv2d(ctx, 0), any, "depthwise_conv2d: kernel and depth_multiplier must be at least 1");
+    refuse(hone_separable_conv1d(ctx, 2, 3, .groups = 3), any, "separable_conv1d: kernel and depth_multiplier");
+    refuse(hone_separable_conv2d(ctx, 0, 3), any, "filters and kernel must be at least 1");
+    refuse(hone_conv1d(ctx, 2, 3, .depth_multiplier = 2), any, "conv1d: depth_multiplier is for depthwise");
+    refuse(hone_sequential(ctx, hone_depthwise_conv2d(ctx, 2)), any, "the input must be [N, channels, and 2 spatial axes]");
+    refuse(hone_sequential(ctx, hone_conv_transpose3d(ctx, 2, 2)), any, "[N, channels, and 3 spatial axes]");
+    refuse(hone_adaptive_max_pool(ctx, HONE_SHAPE(0)), any, "adaptive_max_pool: 1 to 3 sizes of at least 1");
+    refuse(hone_sequential(ctx, hone_adaptive_max_pool(ctx, HONE_SHAPE(1, 2))), any, "a size for each axis");
     refuse(hone_batch_norm_layer(ctx, .momentum = 2), any, "momentum must be in [0, 1], not 2");
     refuse(hone_group_norm_layer(ctx, 0), any, "group_norm: groups must be at least 1, not 0");
     refuse(hone_sequential(ctx, hone_group_norm_layer(ctx, 2)), any, "3 channels cannot be cut into 2 groups");
@@ -369,7 +433,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_relu_of_a_norm_is_relu),
                                        TEST(test_states_are_never_trained_and_may_be_written),
-                                       TEST(test_transposed_convolution_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
+                                       TEST(test_transposed_convolution_is_pytorchs),
+                                       TEST(test_depthwise_and_separable_convolutions_are_pytorchs),
+                                       TEST(test_adaptive_pooling_of_all_ranks_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_layers_of_several_inputs_and_of_a_users_function),
                                        TEST(test_spatial_dropout_drops_channels), TEST(test_refusals_say_what_does_not_fit)};

@@ -1,7 +1,7 @@
 /* Layers as JSON, and made again from it:
      {"type": "dense", "name": "0", "options": {"units": 8, "activation": "relu"},
       "initialize": [{"name": "bias", "options": {"initializer": "constant", "value": 0.5}}], "children": []}
-   Options that are 0 and empty lists are left out. The fields that each kind of layer lists drive both directions. */
+   Options that are 0 and empty lists are left out; a functional model has what describe_functional.c says, too. The fields that each kind of layer lists drive both directions. */
 #include "nn/nn.h"
 
 #include <jansson.h>
@@ -172,6 +172,7 @@ json_t *hone__layer_to_json(const hone_layer *layer)
         if (!child) return json_decref(json), NULL; /* told */
         failed |= json_array_append_new(list, child) != 0;
     }
+    if (!failed && kind == &hone__functional_kind && !hone__functional_to_json(layer, json)) return json_decref(json), NULL; /* told */
     if (!failed) return json;
     json_decref(json);
     hone__fail_run(ctx, HONE_INVALID, "layer '%s': its options cannot be written as JSON", layer->name ? layer->name : layer->type);
@@ -292,13 +293,15 @@ static bool fill(hone_layer *layer, const json_t *json)
         const json_t *child = json_array_get(list, i);
         const char *name = json_string_value(json_object_get(child, "name"));
         if (!name || !name[0] || strchr(name, '.')) return refuse(layer->ctx, layer->type, "a child's name is missing or wrong");
+        const hone__layer_kind *kind = hone__find_layer_kind(json_string_value(json_object_get(child, "type")));
+        if (kind == &hone__functional_kind) return refuse(layer->ctx, layer->type, "a functional model cannot be part of a layer");
         hone_layer *there = hone__layer_find(layer, name), *made; /* there: its parent's constructor made it */
-        if (there && hone__find_layer_kind(json_string_value(json_object_get(child, "type"))) != hone__find_layer_kind(there->type))
+        if (there && kind != hone__find_layer_kind(there->type))
             return refuse(layer->ctx, layer->type, "a child is of another type than such a layer has");
         if (there && !fill(there, child)) return false;
         if (!there && (!(made = hone__layer_from_json(layer->ctx, child)) || !hone_layer_add(layer, name, made))) return false;
     }
-    return true;
+    return !hone__is_functional(layer) || hone__functional_from_json(layer, json);
 }
 
 hone_layer *hone__layer_from_json(hone_ctx *ctx, const json_t *json)
