@@ -252,7 +252,7 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
     hone_safetensors *file = open_golden();
     hone_tensor *x = golden_tensor(file, "activations.x");
     hone_activation of[] = {HONE_ELU, HONE_SELU, HONE_CELU, HONE_SOFTSIGN, HONE_HARD_SIGMOID, HONE_HARD_SWISH, HONE_HARD_TANH,
-                            HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID};
+                            HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID, HONE_TANH_SHRINK, HONE_SOFT_SHRINK, HONE_HARD_SHRINK};
     for (size_t i = 0; i < HONE_ARRAY_LEN(of); i++) {
         hone_function *f = hone_function_new(ctx, 1, 2, record_activation, &of[i]);
         if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
@@ -267,6 +267,71 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
     }
     hone_tensor_free(x);
     hone_safetensors_close(file);
+}
+
+/* The others are ops, whose goldens are theirs. */
+static void record_plain(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)user, (void)graph;
+    out[0] = hone_sub(hone_activate(in[0], HONE_LOG_SOFTMAX), hone_log_softmax(in[0]));
+    out[1] = hone_sub(hone_activate(in[0], HONE_EXPONENTIAL), hone_exp(in[0]));
+    out[2] = hone_activate(in[0], HONE_EXPONENTIAL);
+}
+static void test_activations_that_are_ops(void **state)
+{
+    (void)state;
+    hone_tensor *x = ramp(HONE_SHAPE(3, 4));
+    hone_function *f = hone_function_new(ctx, 1, 3, record_plain, NULL);
+    assert_hone_ok(ctx, hone_function_call(f, &x));
+    for (int i = 0; i < 12; i++) {
+        assert_true(at(hone_function_output(f, 0), i) == 0 && at(hone_function_output(f, 1), i) == 0);
+        assert_true(fabsf(at(hone_function_output(f, 2), i) - expf(at(x, i))) < 1e-6f);
+    }
+    hone_function_free(f);
+    hone_tensor_free(x);
+}
+
+/* The sum of the squares joins the loss, in training and evaluation, and goes down with it: each example's by its weight. */
+static void test_activity_regularizers_join_the_loss(void **state)
+{
+    (void)state;
+    hone_tensor *x = ramp(HONE_SHAPE(8, 3)), *y = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(8, 4));
+    memset(hone_tensor_data(y), 0, 32 * sizeof(float));
+    double loss[3], want = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        hone_layer *activity = hone_activity_regularization(ctx, kind == 1 ? 0.25 : 0, kind == 2 ? 0.5 : 0);
+        hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4, .initializer = HONE_INIT_ONES), activity));
+        assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_sgd(ctx, .learning_rate = 0.1), .loss = HONE_MSE));
+        assert_hone_ok(ctx, hone_evaluate(model, x, y, 3, &loss[kind], NULL));
+        hone_tensor *out = hone_predict(model, x, 8);
+        double sum = 0;
+        for (int i = 0; i < 32; i++) sum += kind == 1 ? 0.25 * fabs((double)at(out, i)) : kind == 2 ? 0.5 * (double)at(out, i) * (double)at(out, i) : 0;
+        want = loss[0] + sum / 8;
+        if (!(fabs(loss[kind] - want) < 1e-5 * want)) fail_msg("%g, not %g", loss[kind], want);
+        /* of the squares the gradient is known: it is 8 times that of the mean of 4 squares, half of it */
+        assert_hone_ok(ctx, hone_train_on_batch(model, x, y, NULL, NULL));
+        float bias[4], mean = 0;
+        assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "0.bias"), 4, bias));
+        for (int i = 0; i < 8; i++) mean += at(out, 4 * i) / 8;
+        float slope = 2 * mean / 4 + (kind == 2 ? mean : 0);
+        if (kind != 1 && !(fabsf(bias[0] + 0.1f * slope) < 1e-6f)) fail_msg("the bias is %g, not %g", (double)bias[0], (double)(-0.1f * slope));
+        hone_tensor_free(out);
+        hone_model_release(model);
+    }
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+static void test_residuals_add_their_input(void **state)
+{
+    (void)state;
+    hone_tensor *y = apply_once(hone_residual(ctx, hone_dense(ctx, 5), hone_dense(ctx, 3, .initializer = HONE_INIT_ZEROS, .bias_initializer = HONE_INIT_ONES)),
+                                HONE_SHAPE(4, 3)), *x = ramp(HONE_SHAPE(4, 3));
+    if (!y) fail_msg("%s", hone_error(ctx));
+    for (int i = 0; i < 12; i++) assert_true(at(y, i) == at(x, i) + 1);
+    hone_tensor_free(x), hone_tensor_free(y);
+    refuse(hone_residual(ctx, hone_dense(ctx, 5)), HONE_SHAPE(4, 3), "its layers make [4, 5] of [4, 3]; the shape must stay");
+    refuse(hone_activity_regularization(ctx, -1, 0), HONE_SHAPE(4, 3), "l1 and l2 must not be negative");
+    refuse(hone_sequential(ctx, hone_activity_regularization(ctx, 1, 0)), HONE_SHAPE(4), "the input must be [B, ...]");
 }
 
 /* ---- laying out, cutting, joining ---- */
@@ -434,6 +499,8 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_relu_of_a_norm_is_relu),
                                        TEST(test_states_are_never_trained_and_may_be_written),
                                        TEST(test_transposed_convolution_is_pytorchs),
+                                       TEST(test_activations_that_are_ops), TEST(test_activity_regularizers_join_the_loss),
+                                       TEST(test_residuals_add_their_input),
                                        TEST(test_depthwise_and_separable_convolutions_are_pytorchs),
                                        TEST(test_adaptive_pooling_of_all_ranks_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),

@@ -90,6 +90,18 @@ HONE_API hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *
    layers' constructors refuse. */
 HONE_API hone_layer *hone_sequential_from_text(hone_ctx *ctx, const char *text);
 
+/* x + what such layers make of x, whose shape must stay: He et al. 2016. */
+HONE_API hone_layer *hone_residual_n(hone_ctx *ctx, int n, hone_layer *const *layers);
+#define hone_residual(ctx, ...)                                                                              \
+    hone_residual_n((ctx), (int)(sizeof((hone_layer *[]){__VA_ARGS__}) / sizeof(hone_layer *)),             \
+                    (hone_layer *[]){__VA_ARGS__})
+
+/* A part of the loss that a layer has itself: one value an example, f32 [B]. fit and evaluate add it to the loss of each example
+   before they weigh it; a step of one's own adds hone_added_loss. Keras's add_loss. NULL is ignored. */
+HONE_API void hone_add_loss(hone_node *losses);
+/* The sum of what layers have added in this graph so far, f32 [B]; NULL: nothing. */
+HONE_API hone_node *hone_added_loss(const hone_graph *graph);
+
 /* ---- parameters ------------------------------------------------------------------------------------------------- */
 
 typedef enum hone_initializer {
@@ -321,6 +333,9 @@ HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_grou
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
 HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
+/* x [B, ...] as it is; adds l1 sum |x| + l2 sum x^2 of each example to its loss (hone_add_loss): an activity regularizer, Keras's
+   ActivityRegularization. (Regularizers of weights: groups of an optimizer, optim.h.) */
+HONE_API hone_layer *hone_activity_regularization(hone_ctx *ctx, double l1, double l2);
 /* [B, ...] -> [B, product of the others] */
 HONE_API hone_layer *hone_flatten(hone_ctx *ctx);
 

@@ -47,7 +47,12 @@ typedef enum hone_activation {
     HONE_HARD_TANH,  /* clamped to [-1, 1] */
     HONE_MISH,
     HONE_RELU6,      /* clamped to [0, 6] */
-    HONE_LOG_SIGMOID
+    HONE_LOG_SIGMOID,
+    HONE_LOG_SOFTMAX, /* over the last axis */
+    HONE_EXPONENTIAL,
+    HONE_TANH_SHRINK, /* x - tanh(x) */
+    HONE_SOFT_SHRINK, /* x - 0.5, 0, x + 0.5: towards 0 by 0.5 */
+    HONE_HARD_SHRINK  /* |x| > 0.5 ? x : 0 */
 } hone_activation;
 HONE_API hone_node *hone_activate(hone_node *x, hone_activation activation);
 

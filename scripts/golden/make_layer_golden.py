@@ -12,7 +12,8 @@ from torch import nn
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F = nn.functional
 
-ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid]
+ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid,
+               F.tanhshrink, F.softshrink, F.hardshrink]
 TRANSPOSED = [  # channels, filters, kernel, options: in the order of tests/test_layers.c
     (4, 6, (3, 2), {}),
     (4, 6, 3, {"stride": 2, "padding": 1, "output_padding": 1}),

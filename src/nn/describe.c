@@ -29,7 +29,8 @@ const hone__layer_kind *hone__find_layer_kind(const char *type)
 
 static const char *const activations[] = {"none", "relu",     "sigmoid",    "tanh",   "gelu", "gelu_tanh",
                                           "silu", "softplus", "leaky_relu", "softmax", "elu", "selu", "celu", "softsign",
-                                          "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid"};
+                                          "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid",
+                                          "log_softmax", "exponential", "tanh_shrink", "soft_shrink", "hard_shrink"};
 static const char *const initializers[] = {"default",       "zeros",      "ones",      "normal",        "glorot_uniform",
                                            "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "torch_linear",
                                            "lecun_uniform", "uniform", "truncated_normal", "constant", "orthogonal",
@@ -37,7 +38,7 @@ static const char *const initializers[] = {"default",       "zeros",      "ones"
 static const char *const fans[] = {"in", "out", "average"};
 static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
 static const char *const paddings[] = {"valid", "same"};
-_Static_assert(HONE_LOG_SIGMOID + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
+_Static_assert(HONE_HARD_SHRINK + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
 _Static_assert(HONE_INIT_VARIANCE_SCALING + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
 _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");

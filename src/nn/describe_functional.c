@@ -172,6 +172,7 @@ bool hone__functional_to_json(const hone_layer *layer, json_t *json)
 {
     writing w = {.f = (const hone__functional *)(const void *)layer};
     size_t nodes = (size_t)w.f->recipe->n_nodes;
+    if (!w.f->n_outputs) return hone__fail_run(layer->ctx, HONE_UNSUPPORTED, "functional model: it has no graph"), false;
     if (!(w.number = hone__alloc(layer->ctx, nodes * sizeof *w.number))) return false;
     for (size_t i = 0; i < nodes; i++) w.number[i] = -1;
     for (int i = 0; i < w.f->n_inputs; i++) w.number[w.f->inputs[i]->id] = i;

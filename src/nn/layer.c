@@ -172,6 +172,18 @@ hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int m
     return y;
 }
 
+void hone_add_loss(hone_node *losses)
+{
+    if (!losses) return;
+    hone_graph *graph = losses->call->graph;
+    if (losses->shape.rank != 1 || losses->dtype != HONE_F32)
+        hone__fail(graph->ctx, HONE_SHAPE, "add_loss: one f32 an example is wanted, not %s %s", hone_dtype_name(losses->dtype),
+                   HONE__SHAPE_STR(losses->shape));
+    else
+        graph->extra_loss = graph->extra_loss ? hone_add(graph->extra_loss, losses) : losses;
+}
+hone_node *hone_added_loss(const hone_graph *graph) { return graph->extra_loss; }
+
 void hone_layer_set_checkpointing(hone_layer *layer, bool on)
 {
     if (!layer || layer->checkpointing == on) return;

@@ -75,6 +75,7 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
                    HONE__SHAPE_STR(hone_node_shape(each)), (long long)hone_node_shape(in[2]).dim[0]);
         return;
     }
+    if (hone_added_loss(graph)) each = hone_add(each, hone_added_loss(graph));
     hone_node *sum = hone_sum(hone_mul(each, in[2]), HONE_ALL_AXES, false), *yes = right(c, output, in[1]);
     out[0] = sum;
     out[1] = yes ? hone_sum(yes, HONE_ALL_AXES, false) : hone_fill(graph, HONE_F32, HONE_SCALAR, -1);
