@@ -308,7 +308,7 @@ static void test_activity_regularizers_join_the_loss(void **state)
         for (int i = 0; i < 32; i++) sum += kind == 1 ? 0.25 * fabs((double)at(out, i)) : kind == 2 ? 0.5 * (double)at(out, i) * (double)at(out, i) : 0;
         want = loss[0] + sum / 8;
         if (!(fabs(loss[kind] - want) < 1e-5 * want)) fail_msg("%g, not %g", loss[kind], want);
-        /* of the squares the gradient is known: it is 8 times that of the mean of 4 squares, half of it */
+        /* d loss / d bias: 2 out / 4 of the mean of squares, and out of half their sum */
         assert_hone_ok(ctx, hone_train_on_batch(model, x, y, NULL, NULL));
         float bias[4], mean = 0;
         assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "0.bias"), 4, bias));
