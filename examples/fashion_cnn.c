@@ -52,7 +52,7 @@ int main(int argc, char **argv)
         block(ctx, 32), block(ctx, 64),
         hone_flatten(ctx), hone_dense(ctx, 128, .activation = HONE_RELU), hone_dropout_layer(ctx, 0.3), hone_dense(ctx, 10)));
     hone_compile(model, .optimizer = hone_adamw(ctx, .weight_decay = 0.01), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
-                 .compute = HONE_BF16);
+                 .auto_compute = true);
     const hone_schedule one_cycle = {.kind = HONE_SCHEDULE_ONE_CYCLE, .peak = 0.005};
     if (hone_ctx_status(ctx) != HONE_OK ||
         hone_fit_loader(model, batches, NULL, .epochs = epochs, .schedule = &one_cycle, .progress = true, .print = print) != HONE_OK)

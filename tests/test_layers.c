@@ -128,6 +128,31 @@ static void test_states_are_never_trained_and_may_be_written(void **state)
 
 /* ---- transposed convolution, activations ---- */
 
+/* The layer with the file's parameters gives the file's y for its x. */
+static void check_golden_layer(hone_safetensors *file, const char *group, hone_layer *layer)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.x", group);
+    hone_tensor *x = golden_tensor(file, name);
+    hone_model *model = hone_model_of(layer);
+    hone_tensor_free(hone_predict(model, x, 2));
+    for (size_t k = 0; k < hone_model_param_count(model); k++) {
+        hone_param *p = hone_model_param(model, k);
+        snprintf(name, sizeof name, "%s.%s", group, hone_param_name(p));
+        hone_tensor *value = golden_tensor(file, name);
+        assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
+        assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
+        hone_tensor_free(value);
+    }
+    snprintf(name, sizeof name, "%s.y", group);
+    hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+    if (!have) fail_msg("%s", hone_error(ctx));
+    assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
+    assert_near(hone_tensor_data(have), want, 1e-5, name);
+    hone_tensor_free(x), hone_tensor_free(want), hone_tensor_free(have);
+    hone_model_release(model);
+}
+
 static void test_transposed_convolution_is_pytorchs(void **state)
 {
     (void)state;
@@ -135,27 +160,58 @@ static void test_transposed_convolution_is_pytorchs(void **state)
     hone_layer *const layers[] = {
         hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}),
         hone_conv_transpose2d(ctx, 6, 3, .stride = {2}, .pad_before = {1, 1}, .pad_after = {1, 1}, .output_padding = {1, 1}),
-        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 2}, .groups = 2)};
-    for (int i = 0; i < 3; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "transposed%d.x", i);
+        hone_conv_transpose2d(ctx, 6, 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 2}, .groups = 2),
+        hone_conv_transpose1d(ctx, 6, 4, .stride = {3}, .pad_before = {1}, .pad_after = {1}),
+        hone_conv_transpose3d(ctx, 4, 3, .kernel = {3, 2, 3}, .stride = {2, 1, 2}, .dilation = {1, 2, 1}, .output_padding = {1}, .groups = 2)};
+    for (int i = 0; i < 5; i++) {
+        char group[32];
+        snprintf(group, sizeof group, "transposed%d", i);
+        check_golden_layer(file, group, layers[i]);
+    }
+    hone_safetensors_close(file);
+}
+
+static void test_depthwise_and_separable_convolutions_are_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    check_golden_layer(file, "depthwise1", hone_depthwise_conv1d(ctx, 3, .depth_multiplier = 2, .stride = {2}, .pad_before = {1}, .pad_after = {1}));
+    check_golden_layer(file, "depthwise2", hone_depthwise_conv2d(ctx, 3, .depth_multiplier = 2, .stride = {2}, .pad_before = {1, 1}, .pad_after = {1, 1}));
+    check_golden_layer(file, "separable1", hone_separable_conv1d(ctx, 5, 3, .depth_multiplier = 2, .dilation = {2}, .activation = HONE_RELU));
+    check_golden_layer(file, "separable2", hone_separable_conv2d(ctx, 5, 3, .depth_multiplier = 2, .dilation = {2}, .activation = HONE_RELU));
+    hone_safetensors_close(file);
+}
+
+static void record_squares(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)graph;
+    hone_node *x = in[0];
+    out[0] = hone_apply(user, x);
+    hone_grad(hone_sum(hone_square(out[0]), HONE_ALL_AXES, false), 1, &x, &out[1]);
+}
+
+static void test_adaptive_pooling_of_all_ranks_is_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    const hone_shape sizes[] = {HONE_SHAPE(3), HONE_SHAPE(3, 4), HONE_SHAPE(2, 7, 2)};
+    for (int i = 0; i < 6; i++) {
+        char group[32], name[64];
+        snprintf(group, sizeof group, "pooled.%s%d", i % 2 ? "max" : "avg", i / 2 + 1);
+        hone_layer *layer = i % 2 ? hone_adaptive_max_pool(ctx, sizes[i / 2]) : hone_adaptive_average_pool(ctx, sizes[i / 2]);
+        snprintf(name, sizeof name, "%s.x", group);
         hone_tensor *x = golden_tensor(file, name);
-        hone_model *model = hone_model_of(layers[i]);
-        hone_tensor_free(hone_predict(model, x, 2));
-        for (size_t k = 0; k < 2; k++) {
-            hone_param *p = hone_model_param(model, k);
-            snprintf(name, sizeof name, "transposed%d.%s", i, hone_param_name(p));
-            hone_tensor *value = golden_tensor(file, name);
-            assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
-            assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
-            hone_tensor_free(value);
+        hone_function *f = hone_function_new(ctx, 1, 2, record_squares, layer);
+        if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
+        for (int k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "%s.%s", group, k ? "grad" : "y");
+            hone_tensor *want = golden_tensor(file, name);
+            assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(hone_function_output(f, k))));
+            assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
+            hone_tensor_free(want);
         }
-        snprintf(name, sizeof name, "transposed%d.y", i);
-        hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
-        assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
-        assert_near(hone_tensor_data(have), want, 1e-5, name);
-        hone_tensor_free(x), hone_tensor_free(want), hone_tensor_free(have);
-        hone_model_release(model);
+        hone_function_free(f);
+        hone_tensor_free(x);
     }
     hone_safetensors_close(file);
 }
@@ -196,7 +252,7 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
     hone_safetensors *file = open_golden();
     hone_tensor *x = golden_tensor(file, "activations.x");
     hone_activation of[] = {HONE_ELU, HONE_SELU, HONE_CELU, HONE_SOFTSIGN, HONE_HARD_SIGMOID, HONE_HARD_SWISH, HONE_HARD_TANH,
-                            HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID};
+                            HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID, HONE_TANH_SHRINK, HONE_SOFT_SHRINK, HONE_HARD_SHRINK};
     for (size_t i = 0; i < HONE_ARRAY_LEN(of); i++) {
         hone_function *f = hone_function_new(ctx, 1, 2, record_activation, &of[i]);
         if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
@@ -211,6 +267,71 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
     }
     hone_tensor_free(x);
     hone_safetensors_close(file);
+}
+
+/* The others are ops, whose goldens are theirs. */
+static void record_plain(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)user, (void)graph;
+    out[0] = hone_sub(hone_activate(in[0], HONE_LOG_SOFTMAX), hone_log_softmax(in[0]));
+    out[1] = hone_sub(hone_activate(in[0], HONE_EXPONENTIAL), hone_exp(in[0]));
+    out[2] = hone_activate(in[0], HONE_EXPONENTIAL);
+}
+static void test_activations_that_are_ops(void **state)
+{
+    (void)state;
+    hone_tensor *x = ramp(HONE_SHAPE(3, 4));
+    hone_function *f = hone_function_new(ctx, 1, 3, record_plain, NULL);
+    assert_hone_ok(ctx, hone_function_call(f, &x));
+    for (int i = 0; i < 12; i++) {
+        assert_true(at(hone_function_output(f, 0), i) == 0 && at(hone_function_output(f, 1), i) == 0);
+        assert_true(fabsf(at(hone_function_output(f, 2), i) - expf(at(x, i))) < 1e-6f);
+    }
+    hone_function_free(f);
+    hone_tensor_free(x);
+}
+
+/* The sum of the squares joins the loss, in training and evaluation, and goes down with it: each example's by its weight. */
+static void test_activity_regularizers_join_the_loss(void **state)
+{
+    (void)state;
+    hone_tensor *x = ramp(HONE_SHAPE(8, 3)), *y = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(8, 4));
+    memset(hone_tensor_data(y), 0, 32 * sizeof(float));
+    double loss[3], want = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        hone_layer *activity = hone_activity_regularization(ctx, kind == 1 ? 0.25 : 0, kind == 2 ? 0.5 : 0);
+        hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4, .initializer = HONE_INIT_ONES), activity));
+        assert_hone_ok(ctx, hone_compile(model, .optimizer = hone_sgd(ctx, .learning_rate = 0.1), .loss = HONE_MSE));
+        assert_hone_ok(ctx, hone_evaluate(model, x, y, 3, &loss[kind], NULL));
+        hone_tensor *out = hone_predict(model, x, 8);
+        double sum = 0;
+        for (int i = 0; i < 32; i++) sum += kind == 1 ? 0.25 * fabs((double)at(out, i)) : kind == 2 ? 0.5 * (double)at(out, i) * (double)at(out, i) : 0;
+        want = loss[0] + sum / 8;
+        if (!(fabs(loss[kind] - want) < 1e-5 * want)) fail_msg("%g, not %g", loss[kind], want);
+        /* d loss / d bias: 2 out / 4 of the mean of squares, and out of half their sum */
+        assert_hone_ok(ctx, hone_train_on_batch(model, x, y, NULL, NULL));
+        float bias[4], mean = 0;
+        assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "0.bias"), 4, bias));
+        for (int i = 0; i < 8; i++) mean += at(out, 4 * i) / 8;
+        float slope = 2 * mean / 4 + (kind == 2 ? mean : 0);
+        if (kind != 1 && !(fabsf(bias[0] + 0.1f * slope) < 1e-6f)) fail_msg("the bias is %g, not %g", (double)bias[0], (double)(-0.1f * slope));
+        hone_tensor_free(out);
+        hone_model_release(model);
+    }
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
+static void test_residuals_add_their_input(void **state)
+{
+    (void)state;
+    hone_tensor *y = apply_once(hone_residual(ctx, hone_dense(ctx, 5), hone_dense(ctx, 3, .initializer = HONE_INIT_ZEROS, .bias_initializer = HONE_INIT_ONES)),
+                                HONE_SHAPE(4, 3)), *x = ramp(HONE_SHAPE(4, 3));
+    if (!y) fail_msg("%s", hone_error(ctx));
+    for (int i = 0; i < 12; i++) assert_true(at(y, i) == at(x, i) + 1);
+    hone_tensor_free(x), hone_tensor_free(y);
+    refuse(hone_residual(ctx, hone_dense(ctx, 5)), HONE_SHAPE(4, 3), "its layers make [4, 5] of [4, 3]; the shape must stay");
+    refuse(hone_activity_regularization(ctx, -1, 0), HONE_SHAPE(4, 3), "l1 and l2 must not be negative");
+    refuse(hone_sequential(ctx, hone_activity_regularization(ctx, 1, 0)), HONE_SHAPE(4), "the input must be [B, ...]");
 }
 
 /* ---- laying out, cutting, joining ---- */
@@ -292,6 +413,14 @@ static void test_refusals_say_what_does_not_fit(void **state)
 {
     (void)state;
     hone_shape any = HONE_SHAPE(2, 3, 4);
+    refuse(hone_depthwise_conv2d(ctx, 0), any, "depthwise_conv2d: kernel and depth_multiplier must be at least 1");
+    refuse(hone_separable_conv1d(ctx, 2, 3, .groups = 3), any, "separable_conv1d: kernel and depth_multiplier");
+    refuse(hone_separable_conv2d(ctx, 0, 3), any, "filters and kernel must be at least 1");
+    refuse(hone_conv1d(ctx, 2, 3, .depth_multiplier = 2), any, "conv1d: depth_multiplier is for depthwise");
+    refuse(hone_sequential(ctx, hone_depthwise_conv2d(ctx, 2)), any, "the input must be [N, channels, and 2 spatial axes]");
+    refuse(hone_sequential(ctx, hone_conv_transpose3d(ctx, 2, 2)), any, "[N, channels, and 3 spatial axes]");
+    refuse(hone_adaptive_max_pool(ctx, HONE_SHAPE(0)), any, "adaptive_max_pool: 1 to 3 sizes of at least 1");
+    refuse(hone_sequential(ctx, hone_adaptive_max_pool(ctx, HONE_SHAPE(1, 2))), any, "a size for each axis");
     refuse(hone_batch_norm_layer(ctx, .momentum = 2), any, "momentum must be in [0, 1], not 2");
     refuse(hone_group_norm_layer(ctx, 0), any, "group_norm: groups must be at least 1, not 0");
     refuse(hone_sequential(ctx, hone_group_norm_layer(ctx, 2)), any, "3 channels cannot be cut into 2 groups");
@@ -369,7 +498,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_norms_train_as_in_pytorch), TEST(test_relu_of_a_norm_is_relu),
                                        TEST(test_states_are_never_trained_and_may_be_written),
-                                       TEST(test_transposed_convolution_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
+                                       TEST(test_transposed_convolution_is_pytorchs),
+                                       TEST(test_activations_that_are_ops), TEST(test_activity_regularizers_join_the_loss),
+                                       TEST(test_residuals_add_their_input),
+                                       TEST(test_depthwise_and_separable_convolutions_are_pytorchs),
+                                       TEST(test_adaptive_pooling_of_all_ranks_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_layers_of_several_inputs_and_of_a_users_function),
                                        TEST(test_spatial_dropout_drops_channels), TEST(test_refusals_say_what_does_not_fit)};

@@ -48,6 +48,10 @@ static const loss_case cases[] = {
     {"sparse", hone_sparse_categorical_cross_entropy_loss_opt, NULL, {0}},
     {"ctc", hone_ctc_loss_opt, NULL, {0}},
     {"ctc_options", hone_ctc_loss_opt, NULL, {.blank = 3}},
+    {"ctc_zero_infinity", hone_ctc_loss_opt, NULL, {.zero_infinity = true}},
+    {"bce_weighted", hone_binary_cross_entropy_loss_opt, NULL, {.positive_weight = 2.5}},
+    {"bce_logits_weighted", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {.positive_weight = 2.5}},
+    {"bce_logits_negatives", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {.positive_weight = (double)HONE_ZERO}},
     {"sparse_options", hone_sparse_categorical_cross_entropy_loss_opt, NULL, {.label_smoothing = 0.15}},
 };
 

@@ -218,6 +218,35 @@ static void test_functional_models_take_any_batch(void **state)
     hone_model_release(model);
 }
 
+/* Dropout records nothing when the model is made; when it trains, what else reads its input must see that as it is, and dropout
+   at the end must fall. */
+static void test_functional_dropout_changes_its_result_alone(void **state)
+{
+    (void)state;
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *x = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 64));
+    hone_node *y = hone_add(hone_apply(hone_dropout_layer(ctx, 0.5), x), hone_affine(x, 10, 0));
+    y = hone_apply(hone_dropout_layer(ctx, 0.5), y);
+    hone_model *model = hone_model_new(1, &x, 1, &y);
+    hone_graph_release(graph);
+    graph = hone_graph_new(ctx, .mode = HONE_TRAIN);
+    y = hone_apply(hone_model_root(model), hone_fill(graph, HONE_F32, HONE_SHAPE(4, 64), 1));
+    if (!y) fail_msg("%s", hone_error(ctx));
+    hone__plan *plan = hone__plan_new(graph, 1, &y, HONE_F32);
+    assert_hone_ok(ctx, hone__plan_run(plan, &now));
+    const float *have = hone__plan_output(plan, 0)->data;
+    int times[3] = {0};
+    for (int i = 0; i < 256; i++) {
+        int which = have[i] == 0 ? 0 : have[i] == 20 ? 1 : 2;
+        if (which == 2) assert_true(have[i] == 24); /* (10 + 0 or 2) times 2 */
+        times[which]++;
+    }
+    assert_true(times[0] > 90 && times[1] > 30 && times[2] > 30);
+    hone__plan_free(plan);
+    hone_graph_release(graph);
+    hone_model_release(model);
+}
+
 static void test_functional_models_need_their_own_inputs(void **state)
 {
     (void)state;
@@ -551,6 +580,7 @@ int main(void)
         TEST(test_layers_have_one_parent),
         TEST(test_three_ways_to_build_are_one),
         TEST(test_functional_models_take_any_batch),
+        TEST(test_functional_dropout_changes_its_result_alone),
         TEST(test_functional_models_need_their_own_inputs),
         TEST(test_shared_weights_add_their_gradients),
         TEST(test_parameters_are_read_and_written),

@@ -50,6 +50,30 @@ static void test_a_loaded_model_trains_on_as_if_it_had_never_stopped(void **stat
     }
 }
 
+/* Chosen for this CPU, and on another one again. */
+static void test_a_compute_dtype_of_the_cpus_choice_is_kept(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    hone_model *model = hone_model_of(hone_dense(ctx, 3));
+    assert_hone_ok(ctx, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .auto_compute = true,
+                                     .loss_options = {.positive_weight = 3, .zero_infinity = true}));
+    for (int i = 0; i < 2; i++) {
+        const hone__compiled *c = model->train;
+        assert_true(c->auto_compute && c->compute == (hone__bf16_is_fast() ? HONE_BF16 : HONE_F32));
+        assert_true(c->loss_options.positive_weight == 3 && c->loss_options.zero_infinity);
+        assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
+        if (i) break;
+        assert_hone_ok(ctx, hone_model_save(model, scratch("auto.safetensors")));
+        hone_model_release(model);
+        model = hone_model_load(ctx, scratch("auto.safetensors"));
+        if (!model) fail_msg("%s", hone_error(ctx));
+    }
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
 /* Running statistics, a loss's options and metrics are part of the model as well. */
 static hone_model *with_statistics(hone_ctx *owner)
 {
@@ -116,32 +140,61 @@ static void test_what_is_frozen_stays_frozen(void **state)
 
 /* ---- every kind of layer ---- */
 
-/* The loaded model says the same of its layers, and computes the same bits. */
-static void check_same(hone_layer *root, hone_tensor *x, const char *part)
+static const char *const kinds[] = {
+#define HONE_LAYER(name) #name,
+#include "nn/layers.def"
+#undef HONE_LAYER
+};
+static bool seen[HONE_ARRAY_LEN(kinds)]; /* made again by some test */
+
+static void record_root(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
-    hone_model *model = hone_model_of(root);
+    (void)graph;
+    hone_layer *root = hone_model_root(user);
+    out[0] = hone_apply_n(root, hone__is_functional(root) ? ((hone__functional *)(void *)root)->n_inputs : 1, in);
+}
+
+/* The model's output for whole inputs. */
+static hone_tensor *run_model(hone_model *model, int n, hone_tensor *const *in)
+{
+    hone_function *f = hone__model_function(model, n, 1, record_root, HONE_F32);
+    if (hone_function_call(f, in) != HONE_OK) fail_msg("%s", hone_error(ctx));
+    const hone_tensor *y = hone_function_output(f, 0);
+    hone_tensor *copy = hone_tensor_from_f32(ctx, y->shape, y->data);
+    hone_function_free(f);
+    return copy;
+}
+
+/* The loaded model says the same of its layers, and computes the same bits. */
+static void check_model(hone_model *model, int n, hone_tensor *const *in, const char *part)
+{
     if (!model) fail_msg("%s", hone_error(ctx));
-    hone_tensor *want = hone_predict(model, x, 2);
-    if (!want) fail_msg("%s", hone_error(ctx));
+    hone_tensor *want = run_model(model, n, in);
     assert_hone_ok(ctx, hone_model_save(model, scratch("kinds.safetensors")));
     hone_set_seed(ctx, 99); /* first values would be others */
     hone_model *loaded = hone_model_load(ctx, scratch("kinds.safetensors"));
     if (!loaded) fail_msg("%s", hone_error(ctx));
     hone_set_seed(ctx, 0);
-    hone_tensor *got = hone_predict(loaded, x, 2);
-    assert_non_null(got);
+    hone_tensor *got = run_model(loaded, n, in);
     assert_int_equal(hone_tensor_bytes(want), hone_tensor_bytes(got));
     assert_memory_equal(hone_tensor_data(want), hone_tensor_data(got), hone_tensor_bytes(got));
     json_t *a = hone__layer_to_json(hone_model_root(model)), *b = hone__layer_to_json(hone_model_root(loaded));
     assert_true(a && json_equal(a, b));
     char *text = json_dumps(a, JSON_COMPACT);
     if (!strstr(text, part)) fail_msg("'%s' lacks '%s'", text, part);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(kinds); i++) {
+        char type[64];
+        snprintf(type, sizeof type, "\"type\":\"%s\"", kinds[i]);
+        seen[i] |= strstr(text, type) != NULL;
+    }
     free(text);
     json_decref(a), json_decref(b);
     hone_tensor_free(want), hone_tensor_free(got);
     hone_model_release(model);
     hone_model_release(loaded);
 }
+
+static void check_same(hone_layer *root, hone_tensor *x, const char *part) { check_model(hone_model_of(root), 1, &x, part); }
 
 static hone_tensor *random_tensor(hone_shape shape)
 {
@@ -165,10 +218,20 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                                hone_conv_transpose2d(ctx, 2, 3, .stride = {2}, .output_padding = {1, 1}, .pad_before = {1, 1}),
                                hone_prelu(ctx), hone_spatial_dropout(ctx, 0.5), hone_flatten(ctx), hone_dense(ctx, 3, .no_bias = true, .initializer = HONE_INIT_TORCH_LINEAR)),
                image, "\"kernels\":[0,5,0],\"stride\":[1,2,0]");
+    check_same(hone_sequential(ctx, hone_depthwise_conv2d(ctx, 3, .depth_multiplier = 2, .no_bias = true),
+                               hone_separable_conv2d(ctx, 3, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_upsampling(ctx, HONE_SHAPE(2, 3), true),
+                               hone_adaptive_max_pool(ctx, HONE_SHAPE(7, 5)), hone_adaptive_average_pool(ctx, HONE_SHAPE(3)),
+                               hone_upsampling(ctx, HONE_SHAPE(2), false)),
+               image, "{\"type\":\"upsampling\",\"options\":{\"factors\":[2,3],\"linear\":true}");
+    check_same(hone_sequential(ctx, hone_sinusoidal_positions(ctx), hone_conv_transpose1d(ctx, 3, 4, .stride = {2}), hone_depthwise_conv1d(ctx, 3),
+                               hone_separable_conv1d(ctx, 4, 3), hone_concatenate_layer(ctx, 1), hone_add_layer(ctx), hone_multiply_layer(ctx),
+                               hone_residual(ctx, hone_activity_regularization(ctx, 0.5, 0), hone_activation_layer(ctx, HONE_HARD_SHRINK))),
+               line, "{\"type\":\"concatenate\",\"options\":{\"axis\":1}");
+    check_same(hone_sequential(ctx, hone_flatten(ctx), hone_rnn_cell(ctx, 5), hone_gru_cell(ctx, 4), hone_lstm_cell(ctx, 3)), line, "gru_cell");
     check_same(hone_sequential(ctx, hone_sequential(ctx, hone_conv1d(ctx, 3, 3), hone_max_pool1d(ctx, 2)), hone_average_pool1d(ctx, 2),
                                hone_global_max_pool(ctx)),
                line, "\"children\":[{\"type\":\"sequential\"");
-    check_same(hone_sequential(ctx, hone_conv3d(ctx, 2, 3, .padding = HONE_SAME), hone_max_pool3d(ctx, 2), hone_average_pool3d(ctx, 2),
+    check_same(hone_sequential(ctx, hone_conv3d(ctx, 2, 3, .padding = HONE_SAME), hone_conv_transpose3d(ctx, 3, 2), hone_max_pool3d(ctx, 2), hone_average_pool3d(ctx, 2),
                                hone_global_average_pool(ctx)),
                volume, "conv3d");
     int32_t ids[] = {0, 1, 2, 3, 4, 0, 2, 1};
@@ -193,6 +256,93 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                "{\"type\":\"multi_head_attention\",\"options\":{\"heads\":2,\"causal\":true,\"no_bias\":true,\"rope_theta\":100.0,\"dropout\":0.25},"
                "\"name\":\"self_attn\",\"checkpointing\":true,\"initialize\":[{\"name\":\"bias\",");
     hone_tensor_free(image), hone_tensor_free(line), hone_tensor_free(volume), hone_tensor_free(tokens);
+}
+
+/* Several inputs, a layer that is shared, one with inputs left out, and ops between them: also with the batch in a shape. */
+static void test_functional_models_are_made_again(void **state)
+{
+    (void)state;
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *ids = hone_input(graph, "ids", HONE_I32, HONE_SHAPE(HONE_BATCH, 4)), *v = hone_input(graph, "v", HONE_F32, HONE_SHAPE(HONE_BATCH, 8));
+    hone_node *embedded = hone_apply(hone_embedding_layer(ctx, 5, 8), ids);
+    hone_layer *shared = hone_dense(ctx, 8, .activation = HONE_TANH);
+    hone_node *a = hone_apply(shared, embedded), *b = hone_apply(shared, hone_reshape(v, HONE_SHAPE(HONE_BATCH, 1, 8)));
+    hone_node *sum = hone_apply_n(hone_add_layer(ctx), 2, (hone_node *[]){hone_apply(hone_dropout_layer(ctx, 0.5), a), embedded});
+    hone_node *mask = hone_where(hone_greater(hone_cast(ids, HONE_F32), hone_fill(graph, HONE_F32, HONE_SCALAR, 0)),
+                                 hone_fill(graph, HONE_F32, HONE_SCALAR, 0), hone_fill(graph, HONE_F32, HONE_SCALAR, -INFINITY));
+    hone_node *seen_by = hone_apply_n(hone_multi_head_attention(ctx, 2), 4,
+                                      (hone_node *[]){b, sum, NULL, hone_reshape(mask, HONE_SHAPE(HONE_BATCH, 1, 1, 4))});
+    hone_node *even = hone_reshape(hone_slice(sum, 1, 0, HONE_END, 2), HONE_SHAPE(HONE_BATCH * 2, 8));
+    hone_node *parts[] = {hone_reshape(seen_by, HONE_SHAPE(HONE_BATCH, -1)), hone_reshape(hone_softmax(even), HONE_SHAPE(HONE_BATCH, 16))};
+    hone_node *c = hone_concatenate(2, parts, 1);
+    hone_node *m = hone_apply_n(hone_multiply_layer(ctx), 2, (hone_node *[]){c, hone_leaky_relu(c, 0.1)});
+    m = hone_apply_n(hone_concatenate_layer(ctx, -1), 2, (hone_node *[]){m, hone_sub(m, hone_mean(m, HONE_AXES(1), true))});
+    hone_node *y = hone_apply(hone_dense(ctx, 3), m);
+    hone_node *inputs[] = {ids, v};
+    hone_model *model = hone_model_new(2, inputs, 1, &y);
+    hone_graph_release(graph);
+    if (!model) fail_msg("%s", hone_error(ctx));
+    /* before it has weights: its graph alone */
+    assert_hone_ok(ctx, hone_model_save(model, scratch("bare.safetensors")));
+    hone_model *bare = hone_model_load(ctx, scratch("bare.safetensors"));
+    if (!bare) fail_msg("%s", hone_error(ctx));
+    hone_tensor *in[] = {hone_tensor_from_i32(ctx, HONE_SHAPE(3, 4), (int32_t[]){0, 1, 2, 3, 4, 0, 2, 1, 1, 1, 0, 3}), random_tensor(HONE_SHAPE(3, 8))};
+    hone_tensor *want = run_model(model, 2, in), *got = run_model(bare, 2, in);
+    assert_memory_equal(want->data, got->data, hone_tensor_bytes(want));
+    hone_tensor_free(want), hone_tensor_free(got);
+    hone_model_release(bare);
+    check_model(model, 2, in, "\"layer\":\"multi_head_attention\",\"in\":[");
+    hone_tensor_free(in[0]), hone_tensor_free(in[1]);
+
+    /* relu of a layer's norm, which is one op where no layer ends in between, and a layer in a mode of its own */
+    graph = hone_graph_new(ctx);
+    hone_node *picture = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 2, 5, 5));
+    hone_node *h = hone_relu(hone_apply(hone_group_norm_layer(ctx, 2), hone_apply(hone_conv2d(ctx, 4, 3, .padding = HONE_SAME), picture)));
+    h = hone_relu(hone_add(h, hone_apply_mode(hone_batch_norm_layer(ctx), hone_apply(hone_conv2d(ctx, 4, 3, .padding = HONE_SAME), h), HONE_TRAIN)));
+    y = hone_apply(hone_global_average_pool(ctx), h);
+    model = hone_model_new(1, &picture, 1, &y);
+    hone_graph_release(graph);
+    hone_tensor *pictures = random_tensor(HONE_SHAPE(3, 2, 5, 5));
+    check_model(model, 1, &pictures, "\"train\":true");
+    hone_tensor_free(pictures);
+
+    graph = hone_graph_new(ctx);
+    hone_node *xs[] = {hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 3, 8)), hone_input(graph, "memory", HONE_F32, HONE_SHAPE(HONE_BATCH, 5, 8))};
+    y = hone_apply_n(hone_transformer_decoder(ctx, 2, 2, 12), 2, xs);
+    y = hone_apply_n(hone_transformer_decoder_layer(ctx, 2, 12, .pre_norm = true), 2, (hone_node *[]){y, xs[1]});
+    model = hone_model_new(2, xs, 1, &y);
+    hone_graph_release(graph);
+    hone_tensor *sequences[] = {random_tensor(HONE_SHAPE(2, 3, 8)), random_tensor(HONE_SHAPE(2, 5, 8))};
+    check_model(model, 2, sequences, "\"steps\":[{\"layer\":\"transformer_decoder\",\"in\":[0,1]}");
+    hone_tensor_free(sequences[0]), hone_tensor_free(sequences[1]);
+}
+
+/* Every layer that the header declares is in layers.def, but a user's function; and the tests above make each of them again. */
+static void test_no_layer_is_forgotten(void **state)
+{
+    (void)state;
+    FILE *header = fopen(HONE_SOURCE_DIR "/include/hone/nn.h", "r");
+    assert_non_null(header);
+    static const char *const others[] = {"layer_new", "layer_add", "model_root", "lambda"};
+    char line[256], name[128];
+    int layers = 0;
+    while (fgets(line, sizeof line, header)) {
+        if (sscanf(line, "HONE_API hone_layer *hone_%127[a-z0-9_](", name) != 1) continue;
+        char *end = strstr(name, "_opt");
+        if (end) *end = '\0';
+        bool found = false;
+        for (size_t i = 0; i < HONE_ARRAY_LEN(others); i++) found |= !strcmp(name, others[i]);
+        for (size_t i = 0; i < HONE_ARRAY_LEN(kinds); i++) {
+            size_t n = strlen(kinds[i]);
+            found |= !strncmp(name, kinds[i], n) && (!name[n] || !strcmp(name + n, "_layer") || !strcmp(name + n, "_n"));
+        }
+        if (!found) fail_msg("hone_%s is not in layers.def", name);
+        layers++;
+    }
+    fclose(header);
+    assert_true(layers > 55);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(kinds); i++)
+        if (!seen[i]) fail_msg("no test makes a layer '%s' again", kinds[i]);
 }
 
 /* A model that has not run has no weights that its file could keep: how they begin is all there is. */
@@ -228,6 +378,12 @@ static hone_node *own_forward(hone_layer *self, hone_graph *graph, hone_node *co
     return in[0];
 }
 
+static hone_node *own_function(void *user, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)user, (void)graph, (void)n;
+    return hone_tanh(in[0]);
+}
+
 static void test_what_cannot_be_made_again_is_refused_by_name(void **state)
 {
     (void)state;
@@ -239,17 +395,24 @@ static void test_what_cannot_be_made_again_is_refused_by_name(void **state)
     assert_int_equal(hone_ctx_status(ctx), HONE_OK); /* the model is as good as before */
     assert_int_equal(hone_model_save_weights(model, scratch("no.safetensors")), HONE_INVALID); /* it has none */
     hone_model_release(model);
-    model = hone_model_of(hone_upsampling(ctx, HONE_SHAPE(2), false));
-    assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
-    hone_model_release(model);
-    hone_graph *graph = hone_graph_new(ctx);
-    hone_node *input = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
-    hone_node *output = hone_apply(hone_dense(ctx, 3), input);
-    model = hone_model_new(1, &input, 1, &output);
-    assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
-    assert_non_null(strstr(hone_error(ctx), "functional"));
-    hone_model_release(model);
-    hone_graph_release(graph);
+    for (int kind = 0; kind < 4; kind++) {
+        hone_graph *graph = hone_graph_new(ctx);
+        hone_node *input = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4)), *output = hone_apply(hone_dense(ctx, 4), input);
+        hone_tensor *one = hone_tensor_from_f32(ctx, HONE_SHAPE(1), VALUES(1));
+        if (kind == 0) output = hone_apply(hone_lambda(ctx, own_function, NULL), output);
+        if (kind == 1) output = hone_mul(output, hone_constant(graph, one));
+        if (kind == 2) output = hone_rms_norm(output, NULL, 1e-5);
+        if (kind == 3) output = hone_affine(output, NAN, 0);
+        static const char *const parts[] = {"layer 'lambda' is a lambda, which cannot be described", "op 'constant' between its layers cannot be described",
+                                            "op 'rms_norm' between its layers cannot be described", "a number between its layers is NaN"};
+        model = hone_model_new(1, &input, 1, &output);
+        if (!model) fail_msg("%s", hone_error(ctx));
+        assert_int_equal(hone_model_save(model, scratch("no.safetensors")), HONE_UNSUPPORTED);
+        if (!strstr(hone_error(ctx), parts[kind])) fail_msg("'%s' lacks '%s'", hone_error(ctx), parts[kind]);
+        hone_model_release(model);
+        hone_graph_release(graph);
+        hone_tensor_free(one);
+    }
     model = hone_model_of(hone_dense(ctx, 2));
     assert_int_equal(hone_model_save(model, scratch("no/such/folder.safetensors")), HONE_IO);
     hone_model_release(model);
@@ -342,6 +505,8 @@ static void write_file(const char *path, const char *json)
 }
 
 #define DENSE(options) "{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"dense\",\"name\":\"0\",\"options\":{" options "}}]}"
+#define FUNCTIONAL(inputs, steps, output) "{\"version\":1,\"architecture\":{\"type\":\"functional\",\"inputs\":[" inputs "],\"steps\":[" steps "],\"output\":" output "}}"
+#define INPUT "{\"dtype\":\"f32\",\"shape\":[{\"batch\":1},4]}"
 #define RIGHT DENSE("\"units\":2,\"no_bias\":true") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,3]}"
 
 static void test_wrong_files_are_refused(void **state)
@@ -373,6 +538,26 @@ static void test_wrong_files_are_refused(void **state)
         {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[]}}", "input's dtype or shape"},
         {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f32\",\"shape\":[1,300000000]}}", "input's dtype or shape"},
         {DENSE("\"units\":2") ",\"input\":{\"dtype\":\"f99\",\"shape\":[1]}}", "input's dtype or shape"},
+        {FUNCTIONAL("", "", "0"), "no inputs"},
+        {FUNCTIONAL("{\"dtype\":\"q8_0\",\"shape\":[32]}", "", "0"), "f32, f64, i32, i64 or u8 wanted"},
+        {FUNCTIONAL("{\"dtype\":\"f32\",\"shape\":[{\"batch\":0}]}", "", "0"), "input's dtype or shape"},
+        {FUNCTIONAL(INPUT, "{\"layer\":\"dense\",\"in\":[0]}", "1"), "no such layer"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"conv\",\"in\":[0]}", "1"), "no such op"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"softmax\",\"in\":[1]}", "1"), "not there yet"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"softmax\",\"in\":[null]}", "1"), "input 0 is missing"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"softmax\"}", "1"), "no list of inputs"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"add\",\"in\":[0]}", "1"), "takes 2 to 2 inputs"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"unary\",\"in\":[0],\"attr\":{\"function\":\"magic\",\"a\":0,\"b\":0}}", "1"), "attribute"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"unary\",\"in\":[0],\"attr\":{\"function\":99,\"a\":0,\"b\":0}}", "1"), "attribute"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"dropout\",\"in\":[0],\"attr\":{\"rate\":\"inf\",\"stream\":0}}", "1"), "the rate must be"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"pad\",\"in\":[0],\"attr\":{\"before\":[0,0],\"after\":[0,1000000000000],\"between\":[0,0],\"value\":0}}", "1"), "too large"},
+        {FUNCTIONAL(INPUT, "{\"op\":\"reshape\",\"in\":[0],\"attr\":{\"shape\":[7,3]}}", "1"), "cannot take the shape"},
+        {FUNCTIONAL(INPUT, "", "1"), "output is none"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"functional\",\"name\":\"f\"}]}}", "cannot be part of a layer"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"adaptive_average_pool\",\"options\":{\"sizes\":[16000000]}},"
+         "\"input\":{\"dtype\":\"f32\",\"shape\":[1,1,16000]}}", "memory ran out"},
+        {"{\"version\":1,\"architecture\":{\"type\":\"upsampling\",\"options\":{\"factors\":[16000000]}},"
+         "\"input\":{\"dtype\":\"f32\",\"shape\":[1,1,16000]}}", "at most 2^24"},
         {RIGHT ",\"frozen\":[\"1.weight\"]}", "frozen"},
         {RIGHT ",\"compile\":{\"loss\":\"magic\",\"compute\":\"f32\"}}", "no such loss"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"i32\"}}", "compute dtype"},
@@ -428,9 +613,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_loaded_model_trains_on_as_if_it_had_never_stopped),
+        TEST(test_a_compute_dtype_of_the_cpus_choice_is_kept),
         TEST(test_statistics_options_and_metrics_are_kept),
         TEST(test_what_is_frozen_stays_frozen),
         TEST(test_each_kind_of_layer_is_made_again),
+        TEST(test_functional_models_are_made_again),
+        TEST(test_no_layer_is_forgotten),
         TEST(test_how_parameters_begin_is_kept),
         TEST(test_what_cannot_be_made_again_is_refused_by_name),
         TEST(test_a_loss_of_ones_own_is_asked_for),

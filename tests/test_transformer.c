@@ -209,6 +209,79 @@ static void test_a_mask_of_ones_changes_nothing(void **state)
     }
 }
 
+/* ---- derivatives of what other ops make up ---- */
+
+enum { WHOLE = 5 }; /* q, k, v, the mask, the weights of the sum */
+typedef struct masked_case {
+    const char *name;
+    int64_t tq, tk, heads, kv_heads;
+    bool u8, causal, limits, dropout;
+    int n_grad; /* of q, k, v and a real mask */
+    hone_shape mask;
+} masked_case;
+
+static void record_masked(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    const masked_case *c = user;
+    hone_attention_opts o = {.causal = c->causal, .dropout = c->dropout ? 0.4 : 0, .scale = 0.6};
+    o.mask = c->u8 ? hone_greater(in[3], hone_fill(graph, HONE_F64, HONE_SCALAR, 0)) : in[3];
+    if (c->limits) {
+        o.begin = hone_cast(hone_fill(graph, HONE_F64, HONE_SHAPE(2, c->tq), 1), HONE_I32);
+        o.end = hone_cast(hone_fill(graph, HONE_F64, HONE_SHAPE(2, c->tq), (double)c->tk - 1), HONE_I32);
+    }
+    out[0] = hone_sum(hone_mul(hone_attention_opt(in[0], in[1], in[2], &o), in[4]), HONE_ALL_AXES, false);
+    if (out[0]) hone_grad(out[0], c->n_grad, in, out + 1);
+}
+
+static double loss_of(hone_function *f, hone_tensor **in)
+{
+    assert_hone_ok(ctx, hone_function_call(f, in, .mode = HONE_TRAIN));
+    return hone_tensor_get(hone_function_output(f, 0), 0);
+}
+
+static void test_masked_attention_against_central_differences(void **state)
+{
+    (void)state;
+    static const masked_case masked[] = {
+        {"cross, a mask of bits", 3, 5, 2, 2, true, false, false, false, 3, {4, {2, 1, 3, 5}}},
+        {"grouped queries, a real mask", 3, 4, 4, 2, false, false, false, false, 4, {4, {2, 4, 3, 4}}},
+        {"one key head, a mask of keys", 2, 4, 3, 1, false, false, false, false, 4, {4, {2, 1, 1, 4}}},
+        {"causal, a broadcast mask", 4, 4, 2, 1, false, true, false, false, 4, {2, {4, 4}}},
+        {"limits and bits, grouped", 3, 5, 4, 2, true, true, true, false, 3, {3, {1, 3, 5}}},
+        {"dropout, a real mask", 3, 5, 2, 1, false, false, false, true, 4, {2, {3, 5}}}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(masked); i++) {
+        masked_case c = masked[i];
+        hone_shape q = HONE_SHAPE(2, c.tq, c.heads, 3), k = HONE_SHAPE(2, c.tk, c.kv_heads, 3), shapes[WHOLE] = {q, k, k, c.mask, q};
+        hone_tensor *in[WHOLE];
+        for (int n = 0; n < WHOLE; n++) {
+            in[n] = hone_tensor_new(ctx, HONE_F64, shapes[n]);
+            for (int64_t e = 0; e < hone_shape_count(shapes[n]); e++) ((double *)in[n]->data)[e] = (double)hone__random_normal((uint64_t)n + 11, (uint64_t)e);
+        }
+        hone_function *f = hone_function_new(ctx, WHOLE, 1 + c.n_grad, record_masked, &c);
+        loss_of(f, in);
+        for (int n = 0; n < c.n_grad; n++) {
+            int64_t count = hone_shape_count(shapes[n]);
+            double *x = in[n]->data, want[128], most = 0;
+            loss_of(f, in);
+            assert_true(count <= 128);
+            for (int64_t e = 0; e < count; e++) want[e] = hone_tensor_get(hone_function_output(f, 1 + n), e), most = fmax(most, fabs(want[e]));
+            assert_true(most > 1e-3);
+            for (int64_t e = 0; e < count; e++) {
+                const double h = 1e-5, kept = x[e];
+                x[e] = kept + h;
+                double above = loss_of(f, in);
+                x[e] = kept - h;
+                double numeric = (above - loss_of(f, in)) / (2 * h);
+                x[e] = kept;
+                if (!(fabs(want[e] - numeric) <= 1e-7 * (1 + most)))
+                    fail_msg("%s: the gradient of input %d at %lld is %.9g, central differences say %.9g", c.name, n, (long long)e, want[e], numeric);
+            }
+        }
+        hone_function_free(f);
+        for (int n = 0; n < WHOLE; n++) hone_tensor_free(in[n]);
+    }
+}
+
 static void test_a_query_that_sees_nothing_gives_zeros(void **state)
 {
     (void)state;
@@ -521,6 +594,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_and_gradients_are_pytorchs, open_file, close_file),
         cmocka_unit_test_setup_teardown(test_bf16_stays_close, open_file, close_file),
         TEST(test_a_mask_of_ones_changes_nothing),
+        TEST(test_masked_attention_against_central_differences),
         TEST(test_a_query_that_sees_nothing_gives_zeros),
         TEST(test_dropout_falls_on_the_weights),
         TEST(test_lengths_hide_what_is_beyond_them),

@@ -90,6 +90,18 @@ HONE_API hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *
    layers' constructors refuse. */
 HONE_API hone_layer *hone_sequential_from_text(hone_ctx *ctx, const char *text);
 
+/* x + what such layers make of x, whose shape must stay: He et al. 2016. */
+HONE_API hone_layer *hone_residual_n(hone_ctx *ctx, int n, hone_layer *const *layers);
+#define hone_residual(ctx, ...)                                                                              \
+    hone_residual_n((ctx), (int)(sizeof((hone_layer *[]){__VA_ARGS__}) / sizeof(hone_layer *)),             \
+                    (hone_layer *[]){__VA_ARGS__})
+
+/* A part of the loss that a layer has itself: one value an example, f32 [B]. fit and evaluate add it to the loss of each example
+   before they weigh it; a step of one's own adds hone_added_loss. Keras's add_loss. NULL is ignored. */
+HONE_API void hone_add_loss(hone_node *losses);
+/* The sum of what layers have added in this graph so far, f32 [B]; NULL: nothing. */
+HONE_API hone_node *hone_added_loss(const hone_graph *graph);
+
 /* ---- parameters ------------------------------------------------------------------------------------------------- */
 
 typedef enum hone_initializer {
@@ -168,6 +180,7 @@ typedef struct hone_conv_layer_opts {
     int64_t pad_before[3]; /* for HONE_VALID, the default; default 0 */
     int64_t pad_after[3];
     int64_t groups;        /* default 1; as many as the input has channels: depthwise */
+    int64_t depth_multiplier; /* of depthwise and separable ones, below: filters of each channel; default 1 */
 } hone_conv_layer_opts;
 /* hone_conv over 1, 2 or 3 spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [filters, C / groups,
    kernel...], bias [filters]. */
@@ -180,6 +193,23 @@ HONE_API hone_layer *hone_conv3d_opt(hone_ctx *ctx, int64_t filters, int64_t ker
     HONE_OPTS3(hone_conv2d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
 #define hone_conv3d(...)                                                                                     \
     HONE_OPTS3(hone_conv3d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+
+/* Each channel by itself, into depth_multiplier ones: x [N, C, in...] -> [N, C depth_multiplier, out...]. Parameters weight
+   [C depth_multiplier, 1, kernel...], bias [C depth_multiplier]. `groups` cannot be chosen. As keras.layers.DepthwiseConv2D. */
+HONE_API hone_layer *hone_depthwise_conv1d_opt(hone_ctx *ctx, int64_t kernel, const hone_conv_layer_opts *opts);
+HONE_API hone_layer *hone_depthwise_conv2d_opt(hone_ctx *ctx, int64_t kernel, const hone_conv_layer_opts *opts);
+#define hone_depthwise_conv1d(...)                                                                           \
+    HONE_OPTS2(hone_depthwise_conv1d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+#define hone_depthwise_conv2d(...)                                                                           \
+    HONE_OPTS2(hone_depthwise_conv2d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+/* A depthwise convolution without bias, then one of kernel 1 to `filters` channels, which has the bias and the activation: layers
+   depthwise and pointwise. As keras.layers.SeparableConv2D; Chollet 2017, "Xception". */
+HONE_API hone_layer *hone_separable_conv1d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts);
+HONE_API hone_layer *hone_separable_conv2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel, const hone_conv_layer_opts *opts);
+#define hone_separable_conv1d(...)                                                                           \
+    HONE_OPTS3(hone_separable_conv1d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
+#define hone_separable_conv2d(...)                                                                           \
+    HONE_OPTS3(hone_separable_conv2d_opt, hone_conv_layer_opts, __VA_ARGS__, .struct_size = sizeof(hone_conv_layer_opts))
 
 typedef struct hone_conv_transpose_layer_opts {
     size_t struct_size;
@@ -195,12 +225,22 @@ typedef struct hone_conv_transpose_layer_opts {
     int64_t output_padding[3];
     int64_t groups;
 } hone_conv_transpose_layer_opts;
-/* hone_conv_transpose over two spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [C, filters / groups,
+/* hone_conv_transpose over 1, 2 or 3 spatial axes: x [N, C, in...] -> [N, filters, out...]. Parameters weight [C, filters / groups,
    kernel...], bias [filters]. */
+HONE_API hone_layer *hone_conv_transpose1d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel,
+                                               const hone_conv_transpose_layer_opts *opts);
 HONE_API hone_layer *hone_conv_transpose2d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel,
                                                const hone_conv_transpose_layer_opts *opts);
+HONE_API hone_layer *hone_conv_transpose3d_opt(hone_ctx *ctx, int64_t filters, int64_t kernel,
+                                               const hone_conv_transpose_layer_opts *opts);
+#define hone_conv_transpose1d(...)                                                                           \
+    HONE_OPTS3(hone_conv_transpose1d_opt, hone_conv_transpose_layer_opts, __VA_ARGS__,                       \
+               .struct_size = sizeof(hone_conv_transpose_layer_opts))
 #define hone_conv_transpose2d(...)                                                                           \
     HONE_OPTS3(hone_conv_transpose2d_opt, hone_conv_transpose_layer_opts, __VA_ARGS__,                       \
+               .struct_size = sizeof(hone_conv_transpose_layer_opts))
+#define hone_conv_transpose3d(...)                                                                           \
+    HONE_OPTS3(hone_conv_transpose3d_opt, hone_conv_transpose_layer_opts, __VA_ARGS__,                       \
                .struct_size = sizeof(hone_conv_transpose_layer_opts))
 
 /* hone_max_pool and hone_average_pool with windows of `kernel` along each of 1, 2 or 3 spatial axes: [N, C, in...] ->
@@ -231,9 +271,10 @@ HONE_API hone_layer *hone_global_average_pool(hone_ctx *ctx);
    value of the nearest one, or, linear, of those on both sides by their distance (bilinear, trilinear; PyTorch's align_corners
    False). Computed in the function's compute dtype. */
 HONE_API hone_layer *hone_upsampling(hone_ctx *ctx, hone_shape factors, bool linear);
-/* [N, C, in...] -> [N, C, sizes...] (one size: for all axes): position o is the mean of [o in / out, (o + 1) in / out), rounded
-   outwards, as in PyTorch. */
+/* [N, C, in...] with 1 to 3 spatial axes -> [N, C, sizes...] (one size: for all axes): position o is the mean, or the largest, of
+   [o in / out, (o + 1) in / out), rounded outwards, as in PyTorch. */
 HONE_API hone_layer *hone_adaptive_average_pool(hone_ctx *ctx, hone_shape sizes);
+HONE_API hone_layer *hone_adaptive_max_pool(hone_ctx *ctx, hone_shape sizes);
 
 typedef struct hone_embedding_opts {
     size_t struct_size;
@@ -292,6 +333,9 @@ HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_grou
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
 HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
+/* x [B, ...] as it is; adds l1 sum |x| + l2 sum x^2 of each example to its loss (hone_add_loss): an activity regularizer, Keras's
+   ActivityRegularization. (Regularizers of weights: groups of an optimizer, optim.h.) */
+HONE_API hone_layer *hone_activity_regularization(hone_ctx *ctx, double l1, double l2);
 /* [B, ...] -> [B, product of the others] */
 HONE_API hone_layer *hone_flatten(hone_ctx *ctx);
 
@@ -311,7 +355,8 @@ HONE_API hone_layer *hone_prelu(hone_ctx *ctx);
 HONE_API hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis);
 HONE_API hone_layer *hone_add_layer(hone_ctx *ctx);
 HONE_API hone_layer *hone_multiply_layer(hone_ctx *ctx);
-/* A function of yours as a layer without parameters: records ops on its inputs and returns a node, or NULL after an error. */
+/* A function of yours as a layer without parameters: records ops on its inputs and returns a node, or NULL after an error. A model
+   that has one cannot be saved as a whole (hone_model_save): its weights can. */
 typedef hone_node *(*hone_lambda_fn)(void *user, hone_graph *graph, hone_node *const *inputs, int n_inputs);
 HONE_API hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user);
 

@@ -47,7 +47,12 @@ typedef enum hone_activation {
     HONE_HARD_TANH,  /* clamped to [-1, 1] */
     HONE_MISH,
     HONE_RELU6,      /* clamped to [0, 6] */
-    HONE_LOG_SIGMOID
+    HONE_LOG_SIGMOID,
+    HONE_LOG_SOFTMAX, /* over the last axis */
+    HONE_EXPONENTIAL,
+    HONE_TANH_SHRINK, /* x - tanh(x) */
+    HONE_SOFT_SHRINK, /* x - 0.5, 0, x + 0.5: towards 0 by 0.5 */
+    HONE_HARD_SHRINK  /* |x| > 0.5 ? x : 0 */
 } hone_activation;
 HONE_API hone_node *hone_activate(hone_node *x, hone_activation activation);
 
@@ -319,6 +324,9 @@ typedef struct hone_loss_opts {
     double smooth;            /* dice: default 1; HONE_ZERO for 0 */
     hone_node *output_lengths, *target_lengths; /* ctc: integers [B]; default T, and the targets before the first below 0 */
     int64_t blank;            /* ctc: the class that says nothing; default 0 */
+    double positive_weight;   /* binary cross-entropies: the factor of the part where t is 1 (PyTorch's pos_weight); default 1,
+                                 HONE_ZERO for 0 */
+    bool zero_infinity;       /* ctc: 0 for targets that there is no way to write */
 } hone_loss_opts;
 #define HONE_IGNORE_ZERO INT64_MIN
 #define HONE_LOSS_OPTS(function, ...)                                                                        \
@@ -342,10 +350,10 @@ HONE_API hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target,
 /* max(0, 1 - t o), t -1 or 1: keras.losses.Hinge. */
 HONE_API hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_hinge_loss(...) HONE_LOSS_OPTS(hone_hinge_loss_opt, __VA_ARGS__)
-/* hone_binary_cross_entropy, of probabilities; label_smoothing. */
+/* hone_binary_cross_entropy, of probabilities: -(w t log p + (1 - t) log(1 - p)), w positive_weight; label_smoothing. */
 HONE_API hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_binary_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_loss_opt, __VA_ARGS__)
-/* hone_binary_cross_entropy_with_logits; label_smoothing. */
+/* hone_binary_cross_entropy_with_logits, p = sigmoid(x); positive_weight, label_smoothing: torch.nn.BCEWithLogitsLoss. */
 HONE_API hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target,
                                                                    const hone_loss_opts *opts);
 #define hone_binary_cross_entropy_with_logits_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_with_logits_loss_opt, __VA_ARGS__)
@@ -387,7 +395,7 @@ HONE_API hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, con
 
 /* Examples, logits [B, T, V] and class numbers [B, S] without the blank: -log of the probability of all ways to write the
    target into T places with blanks between, p = softmax(output) (so log-probabilities do as well). Of the places the first
-   output_lengths count, of the targets the first target_lengths. Infinite, with gradient 0, when there is no way. Graves et
+   output_lengths count, of the targets the first target_lengths. Infinite, or 0 with zero_infinity, both with gradient 0, when there is no way. Graves et
    al. 2006; torch.nn.CTCLoss with reduction="none", but batch first, and the mean is over examples alone. A length or class
    out of range is an error of the run. */
 HONE_API hone_node *hone_ctc_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);

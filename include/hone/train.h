@@ -40,6 +40,7 @@ typedef struct hone_compile_opts {
                             name=f2)"; fit and evaluate report them. They see probabilities whatever the loss takes */
     const char *weighted_metrics; /* the same, but sample_weights and class_weights count in them, as in Keras. Their names:
                                      weighted_<name> where metrics have the name, and for accuracy */
+    bool auto_compute;   /* bf16 where the CPU is made for it (AMX), else f32; compute is then ignored */
 } hone_compile_opts;
 /* Says how the model is to be trained. May be called again. Errors stick: NOT_FOUND for a metric that does not exist, INVALID for
    one of texts, two of one name, or options that are not allowed. */
@@ -324,8 +325,10 @@ HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowe
 /* Saves the whole model as one safetensors file, which is replaced whole or not at all: weights under their names; what the
    layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
    "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
-   context's seed is the same, whatever the optimizer, its groups included. UNSUPPORTED, by name, for layers of one's own,
-   upsampling, adaptive_average_pool, sinusoidal_positions and functional models. Does not stick but for MEMORY. */
+   context's seed is the same, whatever the optimizer, its groups included. Functional models are saved with their graph, also those
+   of several inputs. UNSUPPORTED, by name, for layers of one's own and hone_lambda, for what stands between the layers of a
+   functional model and is an op with weights or a constant tensor, and for other models of several inputs. Does not stick but for
+   MEMORY. */
 HONE_API hone_status hone_model_save(hone_model *model, const char *path);
 /* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
 HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);

@@ -12,11 +12,16 @@ from torch import nn
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 F = nn.functional
 
-ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid]
+ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid,
+               F.tanhshrink, F.softshrink, F.hardshrink]
 TRANSPOSED = [  # channels, filters, kernel, options: in the order of tests/test_layers.c
     (4, 6, (3, 2), {}),
     (4, 6, 3, {"stride": 2, "padding": 1, "output_padding": 1}),
     (4, 6, (3, 2), {"stride": (2, 3), "dilation": (1, 2), "groups": 2}),
+]
+OTHER_RANKS = [  # in the same order, behind them
+    (nn.ConvTranspose1d, (4, 6, 4), {"stride": 3, "padding": 1}, (7,)),
+    (nn.ConvTranspose3d, (2, 4, (3, 2, 3)), {"stride": (2, 1, 2), "dilation": (1, 2, 1), "output_padding": (1, 0, 0), "groups": 2}, (3, 4, 2)),
 ]
 
 
@@ -41,6 +46,28 @@ def batch_norm(golden):
     golden["evaluated"] = net.eval()(x).detach()
 
 
+def depthwise(golden):
+    """Keras's DepthwiseConv2D and SeparableConv2D are grouped convolutions; in the order of tests/test_layers.c."""
+    for axes, conv in ((1, nn.Conv1d), (2, nn.Conv2d)):
+        alone = conv(3, 6, 3, stride=2, padding=1, groups=3)
+        split, mixed = conv(3, 6, 3, dilation=2, groups=3, bias=False), conv(6, 5, 1)
+        x = torch.randn(2, 3, *(7, 6)[:axes])
+        golden.update({f"depthwise{axes}.x": x, f"depthwise{axes}.weight": alone.weight.detach(), f"depthwise{axes}.bias": alone.bias.detach(),
+                       f"depthwise{axes}.y": alone(x).detach(), f"separable{axes}.x": x.clone(), f"separable{axes}.depthwise.weight": split.weight.detach(),
+                       f"separable{axes}.pointwise.weight": mixed.weight.detach(), f"separable{axes}.pointwise.bias": mixed.bias.detach(),
+                       f"separable{axes}.y": F.relu(mixed(split(x))).detach()})
+
+
+def pooled(golden):
+    """Adaptive pooling over 1 to 3 axes, with the gradient of the squares' sum."""
+    for axes, size, out in ((1, (7,), (3,)), (2, (5, 8), (3, 4)), (3, (4, 5, 3), (2, 7, 2))):
+        for kind in ("avg", "max"):
+            x = torch.randn(2, 3, *size, requires_grad=True)
+            y = getattr(F, f"adaptive_{kind}_pool{axes}d")(x, out)
+            golden.update({f"pooled.{kind}{axes}.x": x.detach(), f"pooled.{kind}{axes}.y": y.detach(),
+                           f"pooled.{kind}{axes}.grad": torch.autograd.grad((y * y).sum(), x)[0]})
+
+
 def main():
     torch.manual_seed(7)
     torch.set_num_threads(1)
@@ -61,6 +88,13 @@ def main():
         y = function(v)
         golden[f"activations.y{i}"] = y.detach()
         golden[f"activations.slope{i}"] = torch.autograd.grad(y.sum(), v)[0]
+    for i, (kind, sizes, options, size) in enumerate(OTHER_RANKS, len(TRANSPOSED)):
+        layer = kind(*sizes, **options)
+        x = torch.randn(2, layer.in_channels, *size)
+        golden.update({f"transposed{i}.{key}": value.detach() for key, value in
+                       {"x": x, "weight": layer.weight, "bias": layer.bias, "y": layer(x)}.items()})
+    depthwise(golden)
+    pooled(golden)
     target = ROOT / "tests" / "data" / "layers.golden.safetensors"
     save_file({key: value.contiguous() for key, value in golden.items()}, target)
     target.chmod(0o644)

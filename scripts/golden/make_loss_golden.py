@@ -165,6 +165,16 @@ case("ctc", [normal(4, 8, 5), labels], ctc)
 case("ctc_options", [normal(3, 9, 4), torch.tensor([[0, 0, 2], [1, 2, 0], [2, 1, 1]]), torch.tensor([9, 5, 7]), torch.tensor([3, 2, 1])],
      lambda x, y, t, s: ctc(x, y, t, s, blank=3))
 
+case("bce_weighted", [uniform(*shape), uniform(*shape)], lambda o, t: -(2.5 * t * o.log() + (1 - t) * (1 - o).log()))
+case("bce_logits_weighted", [normal(*shape), uniform(*shape)],
+     *both(F.binary_cross_entropy_with_logits, pos_weight=torch.tensor(2.5, dtype=torch.float64)))
+case("bce_logits_negatives", [normal(*shape), bits(*shape)],
+     *both(F.binary_cross_entropy_with_logits, pos_weight=torch.tensor(0.0, dtype=torch.float64)))
+# 4 4 4 4 needs seven places
+case("ctc_zero_infinity", [normal(4, 6, 5), labels],
+     lambda x, y: F.ctc_loss(x.log_softmax(-1).transpose(0, 1), y, torch.full((4,), 6), torch.tensor([4, 2, 0, 4]), reduction="none",
+                             zero_infinity=True))
+
 save_file(results, sys.argv[1])
 Path(sys.argv[1]).chmod(0o644)
 print(f"{len(results)} tensors, {Path(sys.argv[1]).stat().st_size} bytes")

@@ -132,6 +132,7 @@ struct hone_graph {
     size_t n_applications, applications_capacity;
     hone__owner *owners; /* of its variables: models */
     size_t n_owners, owners_capacity;
+    hone_node *extra_loss; /* hone_add_loss; NULL: none */
 };
 
 /* ---- ops -------------------------------------------------------------------------------------------------------------- */

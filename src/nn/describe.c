@@ -1,7 +1,7 @@
 /* Layers as JSON, and made again from it:
      {"type": "dense", "name": "0", "options": {"units": 8, "activation": "relu"},
       "initialize": [{"name": "bias", "options": {"initializer": "constant", "value": 0.5}}], "children": []}
-   Options that are 0 and empty lists are left out. The fields that each kind of layer lists drive both directions. */
+   Options that are 0 and empty lists are left out; a functional model has what describe_functional.c says, too. The fields that each kind of layer lists drive both directions. */
 #include "nn/nn.h"
 
 #include <jansson.h>
@@ -29,7 +29,8 @@ const hone__layer_kind *hone__find_layer_kind(const char *type)
 
 static const char *const activations[] = {"none", "relu",     "sigmoid",    "tanh",   "gelu", "gelu_tanh",
                                           "silu", "softplus", "leaky_relu", "softmax", "elu", "selu", "celu", "softsign",
-                                          "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid"};
+                                          "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid",
+                                          "log_softmax", "exponential", "tanh_shrink", "soft_shrink", "hard_shrink"};
 static const char *const initializers[] = {"default",       "zeros",      "ones",      "normal",        "glorot_uniform",
                                            "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "torch_linear",
                                            "lecun_uniform", "uniform", "truncated_normal", "constant", "orthogonal",
@@ -37,7 +38,7 @@ static const char *const initializers[] = {"default",       "zeros",      "ones"
 static const char *const fans[] = {"in", "out", "average"};
 static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
 static const char *const paddings[] = {"valid", "same"};
-_Static_assert(HONE_LOG_SIGMOID + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
+_Static_assert(HONE_HARD_SHRINK + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
 _Static_assert(HONE_INIT_VARIANCE_SCALING + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
 _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
@@ -172,6 +173,7 @@ json_t *hone__layer_to_json(const hone_layer *layer)
         if (!child) return json_decref(json), NULL; /* told */
         failed |= json_array_append_new(list, child) != 0;
     }
+    if (!failed && kind == &hone__functional_kind && !hone__functional_to_json(layer, json)) return json_decref(json), NULL; /* told */
     if (!failed) return json;
     json_decref(json);
     hone__fail_run(ctx, HONE_INVALID, "layer '%s': its options cannot be written as JSON", layer->name ? layer->name : layer->type);
@@ -292,13 +294,15 @@ static bool fill(hone_layer *layer, const json_t *json)
         const json_t *child = json_array_get(list, i);
         const char *name = json_string_value(json_object_get(child, "name"));
         if (!name || !name[0] || strchr(name, '.')) return refuse(layer->ctx, layer->type, "a child's name is missing or wrong");
+        const hone__layer_kind *kind = hone__find_layer_kind(json_string_value(json_object_get(child, "type")));
+        if (kind == &hone__functional_kind) return refuse(layer->ctx, layer->type, "a functional model cannot be part of a layer");
         hone_layer *there = hone__layer_find(layer, name), *made; /* there: its parent's constructor made it */
-        if (there && hone__find_layer_kind(json_string_value(json_object_get(child, "type"))) != hone__find_layer_kind(there->type))
+        if (there && kind != hone__find_layer_kind(there->type))
             return refuse(layer->ctx, layer->type, "a child is of another type than such a layer has");
         if (there && !fill(there, child)) return false;
         if (!there && (!(made = hone__layer_from_json(layer->ctx, child)) || !hone_layer_add(layer, name, made))) return false;
     }
-    return true;
+    return !hone__is_functional(layer) || hone__functional_from_json(layer, json);
 }
 
 hone_layer *hone__layer_from_json(hone_ctx *ctx, const json_t *json)

@@ -4,12 +4,7 @@
 
 #include <stdio.h>
 
-typedef struct functional {
-    hone_layer base;
-    hone_graph *recipe;
-    hone_node **inputs, **outputs;
-    int n_inputs, n_outputs;
-} functional;
+typedef hone__functional functional;
 
 static void destroy(hone_layer *self)
 {
@@ -81,12 +76,7 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
             ok = y != NULL;
             now[a->out->id] = y;
             next++;
-            /* a layer that records nothing (the identity) has an empty range */
-            if (a->last > c) {
-                c = a->last - 1;
-                continue;
-            }
-            if (ok) c--;
+            c = a->last - 1; /* not empty: hone_apply_n */
             continue;
         }
         if (call->op == &hone__op_input) continue;
@@ -114,6 +104,30 @@ static bool adopt(hone_layer *self, hone_graph *recipe)
     return true;
 }
 
+bool hone__is_functional(const hone_layer *layer) { return layer->forward == forward; }
+
+functional *hone__functional_new(hone_graph *recipe)
+{
+    functional *f = (functional *)(void *)hone_layer_new(recipe->ctx, sizeof *f, "functional", forward);
+    if (!f) return NULL;
+    f->base.destroy = destroy;
+    f->recipe = hone_graph_retain(recipe);
+    return f;
+}
+
+bool hone__functional_close(functional *f, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs)
+{
+    hone_ctx *ctx = f->base.ctx;
+    f->inputs = hone__calloc(ctx, (size_t)n_inputs, sizeof *f->inputs);
+    f->outputs = hone__calloc(ctx, (size_t)n_outputs, sizeof *f->outputs);
+    if (!f->inputs || !f->outputs) return false;
+    f->n_inputs = n_inputs;
+    f->n_outputs = n_outputs;
+    memcpy(f->inputs, inputs, (size_t)n_inputs * sizeof *inputs);
+    memcpy(f->outputs, outputs, (size_t)n_outputs * sizeof *outputs);
+    return adopt(&f->base, f->recipe);
+}
+
 hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs)
 {
     if (n_inputs < 1 || n_outputs < 1 || !inputs[0] || !outputs[0]) return NULL;
@@ -133,19 +147,21 @@ hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs
         hone__fail(ctx, HONE_INVALID, "functional model: output 0 belongs to another graph than the inputs");
         return NULL;
     }
-    functional *f = (functional *)(void *)hone_layer_new(ctx, sizeof *f, "functional", forward);
+    functional *f = hone__functional_new(recipe);
     if (!f) return NULL;
-    f->base.destroy = destroy;
-    f->recipe = hone_graph_retain(recipe);
-    f->n_inputs = n_inputs;
-    f->n_outputs = n_outputs;
-    f->inputs = hone__calloc(ctx, (size_t)n_inputs, sizeof *f->inputs);
-    f->outputs = hone__calloc(ctx, (size_t)n_outputs, sizeof *f->outputs);
-    if (f->inputs && f->outputs) {
-        memcpy(f->inputs, inputs, (size_t)n_inputs * sizeof *inputs);
-        memcpy(f->outputs, outputs, (size_t)n_outputs * sizeof *outputs);
-        if (adopt(&f->base, recipe)) return hone_model_of(&f->base);
-    }
+    if (hone__functional_close(f, n_inputs, inputs, n_outputs, outputs)) return hone_model_of(&f->base);
     hone_layer_free(&f->base);
     return NULL;
 }
+
+/* ---- made again ---- */
+
+static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
+{
+    (void)like;
+    hone_graph *recipe = hone_graph_new(ctx);
+    functional *f = recipe ? hone__functional_new(recipe) : NULL;
+    hone_graph_release(recipe);
+    return f ? &f->base : NULL;
+}
+const hone__layer_kind hone__functional_kind = {"functional", forward, sizeof(functional), NULL, again};

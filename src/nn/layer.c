@@ -147,6 +147,10 @@ hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int m
     if (mode != HONE__MODE_OF_GRAPH) graph->mode = (hone_mode)mode;
     hone_node *y = layer->forward(layer, graph, inputs, n);
     graph->mode = mode_before;
+    /* What gives its input back (dropout when a functional model is recorded) has a value of its own there, too: replayed, it may do
+       something, and others read the input as it is. */
+    for (int i = 0; outermost && y && i < n; i++)
+        if (y == inputs[i]) y = hone__record(graph, &hone__op_copy, 1, &y, NULL);
     if (layer->checkpointing) hone_checkpoint_end(graph);
     hone__scope_pop(graph, before);
     graph->depth--;
@@ -167,6 +171,18 @@ hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int m
     graph->applications[graph->n_applications++] = (hone__application){layer, n, mode, kept, y, first, graph->n_calls};
     return y;
 }
+
+void hone_add_loss(hone_node *losses)
+{
+    if (!losses) return;
+    hone_graph *graph = losses->call->graph;
+    if (losses->shape.rank != 1 || losses->dtype != HONE_F32)
+        hone__fail(graph->ctx, HONE_SHAPE, "add_loss: one f32 an example is wanted, not %s %s", hone_dtype_name(losses->dtype),
+                   HONE__SHAPE_STR(losses->shape));
+    else
+        graph->extra_loss = graph->extra_loss ? hone_add(graph->extra_loss, losses) : losses;
+}
+hone_node *hone_added_loss(const hone_graph *graph) { return graph->extra_loss; }
 
 void hone_layer_set_checkpointing(hone_layer *layer, bool on)
 {

@@ -105,6 +105,24 @@ hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units
 /* How fast a batch norm's running statistics follow; NULL: it is another layer. */
 double *hone__batch_norm_momentum(hone_layer *layer);
 
+/* ---- functional models: functional.c, their description: describe_functional.c ---- */
+
+struct json_t;
+typedef struct hone__functional {
+    hone_layer base;
+    hone_graph *recipe; /* recorded with HONE_BATCH */
+    hone_node **inputs, **outputs;
+    int n_inputs, n_outputs;
+} hone__functional;
+/* One without inputs and outputs yet. */
+hone__functional *hone__functional_new(hone_graph *recipe);
+/* Gives it them, which are copied, and the layers that were applied. false: error (sticky). */
+bool hone__functional_close(hone__functional *f, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs);
+bool hone__is_functional(const hone_layer *layer);
+/* What it is besides its children. false: told, by hone__fail_run and by hone__fail. */
+bool hone__functional_to_json(const hone_layer *layer, struct json_t *json);
+bool hone__functional_from_json(hone_layer *layer, const struct json_t *json); /* untrusted */
+
 /* ---- what layers are made of, for saving and for making them again: describe.c ---- */
 
 typedef enum hone__field_type {
@@ -146,7 +164,6 @@ const hone__layer_kind *hone__find_layer_kind(const char *type);
 /* The values of an enumeration by name; NULL and 0 for other types. */
 const char *const *hone__field_values(hone__field_type type, int *count);
 
-struct json_t;
 /* A new reference; NULL (not sticky but for MEMORY): UNSUPPORTED, by name, for layers that are not the library's. */
 struct json_t *hone__layer_to_json(const hone_layer *layer);
 /* The layer and all below it. Untrusted. NULL on error (sticky): FORMAT, or the constructor's. */

@@ -19,11 +19,11 @@ static hone_node *sinusoidal(hone_layer *self, hone_graph *graph, hone_node *con
     const int64_t *last = in[0]->shape.dim + in[0]->shape.rank - 2;
     hone_tensor *table = hone_tensor_new(graph->ctx, HONE_F32, HONE_SHAPE(last[0], last[1]));
     if (!table) return NULL;
-    for (int64_t t = 0; t < last[0]; t++)
-        for (int64_t i = 0; i < last[1]; i++) {
-            double angle = (double)t * pow(10000, -(double)(i - i % 2) / (double)last[1]);
-            ((float *)table->data)[t * last[1] + i] = (float)(i % 2 ? cos(angle) : sin(angle));
-        }
+    for (int64_t i = 0; i < last[1]; i++) {
+        double rate = pow(10000, -(double)(i - i % 2) / (double)last[1]);
+        for (int64_t t = 0; t < last[0]; t++)
+            ((float *)table->data)[t * last[1] + i] = (float)(i % 2 ? cos((double)t * rate) : sin((double)t * rate));
+    }
     hone_node *encoding = hone_constant(graph, table);
     hone_tensor_free(table);
     return hone_add(in[0], encoding);
@@ -33,6 +33,13 @@ hone_layer *hone_sinusoidal_positions(hone_ctx *ctx)
 {
     return hone_layer_new(ctx, sizeof(hone_layer), "sinusoidal_positions", sinusoidal);
 }
+
+static hone_layer *sinusoidal_again(hone_ctx *ctx, const hone_layer *like)
+{
+    (void)like;
+    return hone_sinusoidal_positions(ctx);
+}
+const hone__layer_kind hone__sinusoidal_positions_kind = {"sinusoidal_positions", sinusoidal, sizeof(hone_layer), NULL, sinusoidal_again};
 
 typedef struct positions {
     hone_layer base;

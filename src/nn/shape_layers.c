@@ -204,10 +204,11 @@ hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user)
 
 /* ---- made again ---- */
 
-static hone_layer *prelu_again(hone_ctx *ctx, const hone_layer *like)
+/* Those without options. */
+static hone_layer *plain_again(hone_ctx *ctx, const hone_layer *like)
 {
-    (void)like;
-    return hone_prelu(ctx);
+    if (!strcmp(like->type, "add")) return hone_add_layer(ctx);
+    return !strcmp(like->type, "multiply") ? hone_multiply_layer(ctx) : hone_prelu(ctx);
 }
 static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
 {
@@ -216,14 +217,19 @@ static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
     if (!strcmp(like->type, "permute")) return hone_permute_layer(ctx, l->order);
     if (!strcmp(like->type, "zero_padding")) return hone_zero_padding(ctx, l->before, l->after);
     if (!strcmp(like->type, "cropping")) return hone_cropping(ctx, l->before, l->after);
+    if (!strcmp(like->type, "concatenate")) return hone_concatenate_layer(ctx, l->axis);
     return hone_spatial_dropout(ctx, l->rate);
 }
 static const hone__field reshape_fields[] = {HONE__FIELD(shaping, "shape", before, SHAPE), {0}};
 static const hone__field permute_fields[] = {HONE__FIELD(shaping, "order", order, AXES), {0}};
 static const hone__field border_fields[] = {HONE__FIELD(shaping, "before", before, SHAPE), HONE__FIELD(shaping, "after", after, SHAPE), {0}};
+static const hone__field axis_field[] = {HONE__FIELD(shaping, "axis", axis, INT), {0}};
 static const hone__field rate_field[] = {HONE__FIELD(shaping, "rate", rate, F64), {0}};
-const hone__layer_kind hone__prelu_kind = {"prelu", prelu_forward, sizeof(hone_layer), NULL, prelu_again};
+const hone__layer_kind hone__prelu_kind = {"prelu", prelu_forward, sizeof(hone_layer), NULL, plain_again};
+const hone__layer_kind hone__add_kind = {"add", add_forward, sizeof(hone_layer), NULL, plain_again};
+const hone__layer_kind hone__multiply_kind = {"multiply", multiply_forward, sizeof(hone_layer), NULL, plain_again};
 #define KIND(name, fields) const hone__layer_kind hone__##name##_kind = {#name, name##_forward, sizeof(shaping), fields, shaping_again}
+KIND(concatenate, axis_field);
 KIND(spatial_dropout, rate_field);
 KIND(reshape, reshape_fields);
 KIND(permute, permute_fields);

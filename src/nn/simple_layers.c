@@ -1,6 +1,8 @@
 /* Layers of a few lines: embedding, norms, dropout, activation, flatten. */
 #include "nn/nn.h"
 
+#include <math.h>
+
 /* ---- embedding ---- */
 
 typedef struct embedding {
@@ -175,6 +177,52 @@ static hone_node *flatten_forward(hone_layer *self, hone_graph *graph, hone_node
     return hone_flat(in[0]);
 }
 hone_layer *hone_flatten(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "flatten", flatten_forward); }
+
+/* ---- a loss on what passes ---- */
+
+typedef struct activity {
+    hone_layer base;
+    double l1, l2;
+} activity;
+
+static hone_node *activity_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const activity *a = (const activity *)(const void *)self;
+    hone_node *x = in[0], *losses = NULL;
+    (void)n;
+    if (x->shape.rank < 2) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [B, ...], not %s", self->type, graph->scope, HONE__SHAPE_STR(x->shape));
+        return NULL;
+    }
+    if (a->l1 > 0) losses = hone_affine(hone_abs(x), a->l1, 0);
+    if (a->l2 > 0) {
+        hone_node *squares = hone_affine(hone_square(x), a->l2, 0);
+        losses = losses ? hone_add(losses, squares) : squares;
+    }
+    hone_axes others = {.count = x->shape.rank - 1};
+    for (int d = 0; d < others.count; d++) others.axis[d] = d + 1;
+    if (losses) hone_add_loss(hone_sum(losses, others, false));
+    return hone__ok(graph->ctx) ? x : NULL;
+}
+hone_layer *hone_activity_regularization(hone_ctx *ctx, double l1, double l2)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!(l1 >= 0 && l2 >= 0 && isfinite(l1) && isfinite(l2))) {
+        hone__fail(ctx, HONE_INVALID, "activity_regularization: l1 and l2 must not be negative, they are %g and %g", l1, l2);
+        return NULL;
+    }
+    activity *a = (activity *)(void *)hone_layer_new(ctx, sizeof *a, "activity_regularization", activity_forward);
+    if (a) a->l1 = l1, a->l2 = l2;
+    return a ? &a->base : NULL;
+}
+static hone_layer *activity_again(hone_ctx *ctx, const hone_layer *like)
+{
+    const activity *a = (const activity *)(const void *)like;
+    return hone_activity_regularization(ctx, a->l1, a->l2);
+}
+static const hone__field activity_fields[] = {HONE__FIELD(activity, "l1", l1, F64), HONE__FIELD(activity, "l2", l2, F64), {0}};
+const hone__layer_kind hone__activity_regularization_kind = {"activity_regularization", activity_forward, sizeof(activity), activity_fields,
+                                                             activity_again};
 
 static hone_layer *dropout_again(hone_ctx *ctx, const hone_layer *like)
 {

@@ -349,6 +349,10 @@ hone_node *hone__channel_norm_relu(hone_node *x)
             of = call->in[i], added = call->in[1 - i];
     norm = of->call;
     if (norm->op != &hone__op_channel_norm || of->out != 0 || hone__has(norm, MEAN)) return NULL;
+    /* Between the layers of a functional model: it replays them whole, what they read within cannot be read from outside. */
+    const hone_graph *graph = call->graph;
+    for (size_t i = 0; i < graph->n_applications && graph->depth == 0; i++)
+        if ((size_t)norm->id >= graph->applications[i].first && (size_t)norm->id < graph->applications[i].last) return NULL;
     hone_node *in[RELU_INPUTS] = {[X] = norm->in[X], [GAIN] = hone__has(norm, GAIN) ? norm->in[GAIN] : NULL,
                                   [BIAS] = hone__has(norm, BIAS) ? norm->in[BIAS] : NULL, [MEAN] = &norm->out[1],
                                   [VARIANCE] = &norm->out[2], [ADDED] = added};

@@ -1,6 +1,8 @@
 /* Connectionist temporal classification: Graves et al. 2006. The backward pass computes the forward one again. */
 #include "op/nn.h"
 
+#include <math.h>
+
 struct ctc_attr {
     int64_t blank;
 };
@@ -196,5 +198,9 @@ hone_node *hone_ctc_loss_opt(hone_node *output, hone_node *target, const hone_lo
     if (!output || !target) return NULL;
     hone_node *in[4] = {hone_log_softmax(output), target, opts->output_lengths, opts->target_lengths};
     hone_node *losses = in[0] ? hone__record(output->call->graph, &hone__op_ctc, 4, in, &(struct ctc_attr){opts->blank}) : NULL;
+    if (losses && opts->zero_infinity) {
+        hone_node *zero = hone_fill(losses->call->graph, losses->dtype, HONE_SCALAR, 0);
+        losses = hone_where(hone_less(losses, hone_fill(losses->call->graph, losses->dtype, HONE_SCALAR, INFINITY)), losses, zero);
+    }
     return hone__reduce_losses(losses, NULL, opts);
 }

@@ -484,6 +484,13 @@ hone_node *hone_linear_opt(hone_node *x, hone_node *w, hone_node *bias, const ho
     return fused ? y : hone_activate(y, a);
 }
 
+static hone_node *hard_shrink(hone_node *x)
+{
+    if (!x) return NULL;
+    hone_graph *graph = x->call->graph;
+    return hone_where(hone_greater(hone_abs(x), hone_fill(graph, x->dtype, HONE_SCALAR, 0.5)), x, hone_fill(graph, x->dtype, HONE_SCALAR, 0));
+}
+
 hone_node *hone_activate(hone_node *x, hone_activation activation)
 {
     switch (activation) {
@@ -507,6 +514,11 @@ hone_node *hone_activate(hone_node *x, hone_activation activation)
     case HONE_MISH: return hone_mish(x);
     case HONE_RELU6: return hone_clamp(x, 0, 6);
     case HONE_LOG_SIGMOID: return hone_log_sigmoid(x);
+    case HONE_LOG_SOFTMAX: return hone_log_softmax(x);
+    case HONE_EXPONENTIAL: return hone_exp(x);
+    case HONE_TANH_SHRINK: return hone_sub(x, hone_tanh(x));
+    case HONE_SOFT_SHRINK: return hone_sub(x, hone_clamp(x, -0.5, 0.5));
+    case HONE_HARD_SHRINK: return hard_shrink(x);
     }
     if (x) hone__fail(x->call->graph->ctx, HONE_INVALID, "activation %d does not exist", (int)activation);
     return NULL;

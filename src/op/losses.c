@@ -111,23 +111,34 @@ hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_
     return hone__reduce_losses(hone_relu(hone_affine(hone_mul(output, target), -1, 1)), NULL, opts ? opts : &no_options);
 }
 
-static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_node *), hone_node *output, hone_node *target,
-                         const hone_loss_opts *o)
+/* term: the loss of an element; positive: -t log p, the part of it that positive_weight is a factor of. */
+static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_node *), hone_node *(*positive)(hone_node *, hone_node *),
+                         hone_node *output, hone_node *target, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
     if (!same_shape(loss, output, target) || !want_smoothing(output, o)) return NULL;
     if (o->label_smoothing > 0) target = hone_affine(target, 1 - o->label_smoothing, o->label_smoothing / 2);
-    return hone__reduce_losses(term(output, target), NULL, o);
+    double weight = hone__choose(o->positive_weight, 1);
+    if (!(weight >= 0)) {
+        hone__fail(ctx_of(output), HONE_INVALID, "%s: positive_weight is %g, it must not be negative", loss, weight);
+        return NULL;
+    }
+    hone_node *losses = term(output, target);
+    if (weight != 1) losses = hone_add(losses, hone_affine(positive(output, target), weight - 1, 0));
+    return hone__reduce_losses(losses, NULL, o);
 }
+
+static hone_node *times_minus_log_sigmoid(hone_node *x, hone_node *t) { return hone_mul(t, hone_softplus(hone_neg(x))); }
 
 hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return binary("binary_cross_entropy_loss", hone_binary_cross_entropy, output, target, opts);
+    return binary("binary_cross_entropy_loss", hone_binary_cross_entropy, hone__log_loss, output, target, opts);
 }
 
 hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return binary("binary_cross_entropy_with_logits_loss", hone_binary_cross_entropy_with_logits, output, target, opts);
+    return binary("binary_cross_entropy_with_logits_loss", hone_binary_cross_entropy_with_logits, times_minus_log_sigmoid, output,
+                  target, opts);
 }
 
 /* With z = (2 t - 1) x: q = sigmoid(z), -log q = softplus(-z), (1 - q)^gamma = e^(-gamma softplus(z)): no power of 0. */

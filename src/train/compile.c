@@ -75,6 +75,7 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
                    HONE__SHAPE_STR(hone_node_shape(each)), (long long)hone_node_shape(in[2]).dim[0]);
         return;
     }
+    if (hone_added_loss(graph)) each = hone_add(each, hone_added_loss(graph));
     hone_node *sum = hone_sum(hone_mul(each, in[2]), HONE_ALL_AXES, false), *yes = right(c, output, in[1]);
     out[0] = sum;
     out[1] = yes ? hone_sum(yes, HONE_ALL_AXES, false) : hone_fill(graph, HONE_F32, HONE_SCALAR, -1);
@@ -200,6 +201,7 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
     if (!model) return HONE_INVALID;
     if (!opts) opts = &none;
     hone_ctx *ctx = model->ctx;
+    hone_dtype compute = opts->auto_compute ? hone__bf16_is_fast() ? HONE_BF16 : HONE_F32 : opts->compute;
     hone_optimizer *optimizer = opts->optimizer ? opts->optimizer : hone_adam(ctx);
     hone__compiled *c = hone__ok(ctx) && check_options(ctx, opts) ? hone__compiled_of(model) : NULL;
     hone__compiled made = {.ctx = ctx,
@@ -209,11 +211,12 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
                            .custom_loss = opts->custom_loss,
                            .custom_user = opts->custom_user,
                            .max_grad_norm = opts->max_grad_norm,
-                           .compute = opts->compute,
+                           .compute = compute,
+                           .auto_compute = opts->auto_compute,
                            .max_grad_value = opts->max_grad_value};
     made.loss_options.reduction = HONE_REDUCE_NONE;
     if (c && make_metrics(&made, opts->metrics, false) && make_metrics(&made, opts->weighted_metrics, true))
-        made.step = hone__model_function(model, 3, made.n_metrics ? 3 : 2, record_step, opts->compute);
+        made.step = hone__model_function(model, 3, made.n_metrics ? 3 : 2, record_step, compute);
     if (!made.step) {
         hone_optimizer_free(optimizer);
         free_metrics(&made);

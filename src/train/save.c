@@ -1,5 +1,5 @@
 /* Whole models in one safetensors file. Its metadata's "hone_model" is
-     {"version": 1, "architecture": {...}, "input": {"dtype": "f32", "shape": [1, 4]}, "frozen": ["0.weight"],
+     {"version": 1, "architecture": {...}, "input": {"dtype": "f32", "shape": [1, 4]}, "built": true, "frozen": ["0.weight"],
       "compile": {"loss": "mse", ...}, "optimizer": {"name": "adam", "steps": 12, ...}}
    of which all but the first two may be missing. */
 #include "train/save.h"
@@ -7,17 +7,22 @@
 #include <stdlib.h>
 
 #define KEY "hone_model"
-enum { VERSION = 1, MOST_INPUT = 1 << 28 /* elements of a batch of one */ };
+enum {
+    VERSION = 1,
+    MOST_INPUT = 1 << 28,   /* elements of a batch of one */
+    MOST_RECORDED = 1 << 29 /* bytes of what a file describes before its weights have been seen */
+};
 
 /* The numbers among a loss's options. */
 static const struct {
     const char *name;
     size_t offset;
-    bool integer;
+    enum { REAL, INTEGER, TRUTH } type;
 } loss_options[] = {
-#define NUMBER(name, integer) {#name, offsetof(hone_loss_opts, name), integer}
-    NUMBER(label_smoothing, false), NUMBER(ignore_index, true), NUMBER(delta, false),  NUMBER(gamma, false),
-    NUMBER(alpha, false),           NUMBER(margin, false),      NUMBER(smooth, false), NUMBER(blank, true)
+#define NUMBER(name, type) {#name, offsetof(hone_loss_opts, name), type}
+    NUMBER(label_smoothing, REAL), NUMBER(ignore_index, INTEGER), NUMBER(delta, REAL),      NUMBER(gamma, REAL),
+    NUMBER(alpha, REAL),           NUMBER(margin, REAL),          NUMBER(smooth, REAL),     NUMBER(blank, INTEGER),
+    NUMBER(positive_weight, REAL), NUMBER(zero_infinity, TRUTH)
 #undef NUMBER
 };
 
@@ -57,15 +62,18 @@ static json_t *compile_to_json(const hone__compiled *c)
     bool ok = options != NULL;
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options) && ok; i++) {
         const void *at = (const char *)&c->loss_options + loss_options[i].offset;
-        bool whole = loss_options[i].integer;
-        if (whole ? *(const int64_t *)at == 0 : *(const double *)at == 0) continue;
-        ok = json_object_set_new(options, loss_options[i].name,
-                                 whole ? json_integer((json_int_t)*(const int64_t *)at) : json_real(*(const double *)at)) == 0;
+        json_t *value;
+        switch (loss_options[i].type) {
+        case REAL: value = *(const double *)at == 0 ? json_null() : json_real(*(const double *)at); break;
+        case INTEGER: value = *(const int64_t *)at == 0 ? json_null() : json_integer((json_int_t)*(const int64_t *)at); break;
+        default: value = *(const bool *)at ? json_true() : json_null();
+        }
+        if (!json_is_null(value)) ok = json_object_set_new(options, loss_options[i].name, value) == 0;
     }
     if (!ok) return json_decref(options), NULL;
     return json_pack("{s:s, s:o, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
                      "metrics", metrics_to_json(c, false), "weighted_metrics", metrics_to_json(c, true), "max_grad_norm", c->max_grad_norm,
-                     "max_grad_value", c->max_grad_value, "compute", hone_dtype_name(c->compute));
+                     "max_grad_value", c->max_grad_value, "compute", c->auto_compute ? "auto" : hone_dtype_name(c->compute));
 }
 
 /* Errors do not stick. */
@@ -76,7 +84,8 @@ static hone_status describe(hone_model *model, char **text)
     if (!architecture) return HONE_UNSUPPORTED;
     json_t *json = json_pack("{s:i, s:o}", "version", VERSION, "architecture", architecture);
     bool ok = json != NULL;
-    if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
+    if (ok && hone__is_functional(model->root)) ok = json_object_set_new(json, "built", json_boolean(model->n_params > 0)) == 0;
+    else if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
     if (ok) ok = json_object_set_new(json, "frozen", frozen_to_json(model)) == 0;
     if (ok && c && c->step)
         ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
@@ -91,8 +100,8 @@ hone_status hone_model_save(hone_model *model, const char *path)
 {
     hone_ctx *ctx = model->ctx;
     if (!hone__ok(ctx)) return ctx->status;
-    if (model->n_params && !model->input_shape.rank)
-        return hone__fail_run(ctx, HONE_UNSUPPORTED, "%s: a model with several inputs cannot be saved as a whole", path);
+    if (model->n_params && !model->input_shape.rank && !hone__is_functional(model->root))
+        return hone__fail_run(ctx, HONE_UNSUPPORTED, "%s: a model with several inputs can be saved as a whole if it is a functional one", path);
     char *text;
     hone_status status = describe(model, &text);
     if (status != HONE_OK) return status;
@@ -126,11 +135,11 @@ static hone_status damaged(const loading *l, const char *what)
     return hone__fail(l->ctx, HONE_FORMAT, "%s: %s", l->path, what);
 }
 
-static hone_status load_weights(const loading *l, hone_model *model)
+/* Records the model as it was recorded, so that its layers make their parameters. */
+static hone_status record(const loading *l, hone_model *model)
 {
     const json_t *input = json_object_get(l->json, "input"), *dims = json_object_get(input, "shape");
     const char *name = json_string_value(json_object_get(input, "dtype"));
-    if (!input) return HONE_OK; /* it never ran */
     hone_dtype dtype;
     hone_shape shape = {.rank = (int)HONE_MIN(json_array_size(dims), (size_t)HONE_MAX_RANK + 1)};
     bool ok = name && hone_dtype_from_name(name, &dtype) && shape.rank >= 1 && shape.rank <= HONE_MAX_RANK;
@@ -141,14 +150,47 @@ static hone_status load_weights(const loading *l, hone_model *model)
         count *= ok ? shape.dim[d] : 1;
     }
     if (!ok) return damaged(l, "its input's dtype or shape is wrong");
+    return hone__model_record(model, dtype, shape);
+}
+
+/* The context's allocator with an end, for a while. */
+typedef struct bounded {
+    hone_allocator of;
+    const hone_ctx *ctx;
+    size_t most; /* bytes of the context */
+} bounded;
+static void *bounded_alloc(void *user, size_t size)
+{
+    const bounded *b = user;
+    return size <= b->most && b->ctx->bytes <= b->most - size ? b->of.alloc(b->of.user, size) : NULL;
+}
+static void bounded_free(void *user, void *memory)
+{
+    const bounded *b = user;
+    b->of.free(b->of.user, memory);
+}
+
+/* The model of the description, with its weights. Compared before they have memory: what the file has not must not be asked of
+   the machine. Until then there is some for what is recorded: a layer may have a constant as large as sizes say. */
+static hone_model *load_layers(const loading *l)
+{
+    hone_ctx *ctx = l->ctx;
+    bounded limit = {ctx->allocator, ctx, ctx->bytes + MOST_RECORDED};
+    ctx->allocator = (hone_allocator){bounded_alloc, bounded_free, &limit};
+    hone_layer *root = hone__layer_from_json(ctx, json_object_get(l->json, "architecture"));
+    hone_model *model = root ? hone_model_of(root) : NULL;
+    bool functional = root && model && hone__is_functional(root); /* its recipe is recorded already */
+    bool ran = functional ? json_is_true(json_object_get(l->json, "built")) : json_object_get(l->json, "input") != NULL;
     hone_load_report *report = NULL;
-    /* compared before there is memory: what the file has not must not be asked of the machine */
-    hone_status status = hone__model_record(model, dtype, shape);
-    if (status == HONE_OK) status = hone__weights_compare(model, l->file, l->path, false, &report);
-    if (status == HONE_OK) status = hone__model_seal(model);
-    if (status == HONE_OK) status = hone__weights_copy(model, l->file, report);
+    hone_status status = !model ? ctx->status : ran && !functional ? record(l, model) : HONE_OK;
+    if (status == HONE_OK && ran) status = hone__weights_compare(model, l->file, l->path, false, &report);
+    ctx->allocator = limit.of;
+    if (status == HONE_OK && ran) status = hone__model_seal(model);
+    if (status == HONE_OK && ran) status = hone__weights_copy(model, l->file, report);
     hone_load_report_free(report);
-    return status;
+    if (status == HONE_OK) return model;
+    hone_model_release(model);
+    return NULL;
 }
 
 static hone_status freeze(const loading *l, hone_model *model)
@@ -203,13 +245,17 @@ static hone_status compile(const loading *l, hone_model *model)
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options); i++) {
         void *at = (char *)&o.loss_options + loss_options[i].offset;
         const json_t *value = json_object_get(json_object_get(j, "loss_options"), loss_options[i].name);
-        if (loss_options[i].integer)
-            *(int64_t *)at = (int64_t)json_integer_value(value);
-        else
-            *(double *)at = json_number_value(value);
+        switch (loss_options[i].type) {
+        case REAL: *(double *)at = json_number_value(value); break;
+        case INTEGER: *(int64_t *)at = (int64_t)json_integer_value(value); break;
+        default: *(bool *)at = json_is_true(value);
+        }
     }
-    if (!compute || !hone_dtype_from_name(compute, &o.compute) || (o.compute != HONE_F32 && o.compute != HONE_BF16))
-        return damaged(l, "its compute dtype is neither f32 nor bf16");
+    o.auto_compute = compute && !strcmp(compute, "auto");
+    if (o.auto_compute)
+        o.compute = HONE_F32;
+    else if (!compute || !hone_dtype_from_name(compute, &o.compute) || (o.compute != HONE_F32 && o.compute != HONE_BF16))
+        return damaged(l, "its compute dtype is neither f32, bf16 nor auto");
     hone_optimizer *optimizer = o.optimizer = hone__optimizer_from_json(l->ctx, l->path, json_object_get(l->json, "optimizer"));
     if (!optimizer) return l->ctx->status;
     hone__buffer metrics = {0}, weighted = {0};
@@ -223,11 +269,9 @@ static hone_status compile(const loading *l, hone_model *model)
 
 static hone_model *load(const loading *l)
 {
-    hone_layer *root = hone__layer_from_json(l->ctx, json_object_get(l->json, "architecture"));
-    hone_model *model = root ? hone_model_of(root) : NULL;
+    hone_model *model = load_layers(l);
     if (!model) return NULL;
-    hone_status status = load_weights(l, model);
-    if (status == HONE_OK) status = freeze(l, model);
+    hone_status status = freeze(l, model);
     if (status == HONE_OK) status = compile(l, model);
     if (status == HONE_OK) return model;
     hone_model_release(model);

@@ -40,6 +40,7 @@ typedef struct hone__compiled {
     hone__compiled_metric *metrics;
     size_t n_metrics, n_weighted;
     hone_dtype compute;
+    bool auto_compute; /* it was chosen for this CPU */
 } hone__compiled;
 
 /* The model's, made when it has none: compile and predict need it. NULL: memory (sticky). */
