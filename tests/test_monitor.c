@@ -98,7 +98,7 @@ static void test_the_first_layer_that_is_not_finite_is_named(void **state)
     static const struct {
         hone_layer_fn forward;
         const char *part;
-    } cases[] = {{overflowing, "layer '1', output of 'exp', has a value that is not finite"}, {root_of_zero, "layer '1', backward pass of '"}};
+    } cases[] = {{overflowing, "layer '1', output of 'unary', has a value that is not finite"}, {root_of_zero, "layer '1', backward pass of '"}};
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
         hone_layer *own = hone_layer_new(ctx, sizeof *own, "own", cases[i].forward);
         hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4), own, hone_dense(ctx, 3)));
