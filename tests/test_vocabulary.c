@@ -145,7 +145,8 @@ static bool use_all(hone_ctx *c)
     hone_tensor *x = again ? hone_vocabulary_encode(v, 3, texts) : NULL;
     hone_frame *f = x ? hone__frame_read_jsonl(c, "rows", rows, sizeof rows - 1, NULL) : NULL;
     hone_layer *layers = f ? hone_sequential_from_text(c, "dense 8 relu, dropout 0.1") : NULL;
-    bool ok = layers && hone_vocabulary_save(v, scratch("words.json")) == HONE_OK;
+    /* The folder is synced after the file is there: failing then is no failure of saving, but sticks as any. */
+    bool ok = layers && hone_vocabulary_save(v, scratch("words.json")) == HONE_OK && hone_ctx_status(c) == HONE_OK;
     hone_layer_free(layers);
     hone_frame_free(f);
     hone_tensor_free(x);
