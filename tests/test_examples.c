@@ -352,7 +352,7 @@ static void test_autoencoder(void **state)
     if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
     for (int noisy = 0; noisy < 2; noisy++) {
         char line[1000];
-        snprintf(line, sizeof line, "'%s/example_autoencoder' " FASHION " 3 2000 %s '%s/autoencoder.png'", HONE_BINARY_DIR,
+        snprintf(line, sizeof line, "'%s/example_autoencoder' " FASHION " 8 2000 %s '%s/autoencoder.png'", HONE_BINARY_DIR,
                  noisy ? "0.3" : "0", HONE_BINARY_DIR);
         assert_int_equal(run(line, text, sizeof text), 0);
         const char *last = strstr(text, "Error: ");
