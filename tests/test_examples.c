@@ -254,7 +254,7 @@ static void test_digits(void **state)
     char text[4000];
     double loss, accuracy;
     write_digits(500);
-    assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' " DIGITS " 6", text, sizeof text), 0);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' " DIGITS " 12", text, sizeof text), 0);
     const char *line = strstr(text, "Loss: "); /* after the progress */
     assert_non_null(line);
     assert_int_equal(sscanf(line, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
@@ -273,14 +273,14 @@ static void test_scenes(void **state)
     const char *line = strstr(text, "Mean IoU: ");
     assert_non_null(line);
     assert_int_equal(sscanf(line, "Mean IoU: %lf\n", &mean_iou), 1);
-    assert_true(mean_iou > 0.3 && mean_iou <= 1); /* all ground: 0.09 */
-    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect " DIGITS " 4 400", text, sizeof text), 0);
+    assert_true(mean_iou > 0.11 && mean_iou <= 1); /* ink is told from ground, digits not yet apart; all ground would be 0.09 */
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect " DIGITS " 6 400", text, sizeof text), 0);
     line = strstr(text, "Precision: ");
     assert_non_null(line);
     assert_int_equal(sscanf(line, "Precision: %lf, Recall: %lf, Mean IoU: %lf, Average precision: %lf\n", &precision, &recall, &mean_iou,
                             &average_precision), 4);
-    assert_true(precision > 0.5 && precision <= 1 && recall > 0.3 && recall <= 1 && mean_iou > 0.6 && mean_iou <= 1);
-    assert_true(average_precision > 0.4 && average_precision <= 1);
+    assert_true(precision > 0.7 && precision <= 1 && recall > 0.7 && recall <= 1 && mean_iou > 0.6 && mean_iou <= 1);
+    assert_true(average_precision > 0.7 && average_precision <= 1);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes'", text, sizeof text), 2);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect examples/data/iris.csv", text, sizeof text), 1);
     assert_non_null(strstr(text, "scenes: examples/data/iris.csv"));
