@@ -3,7 +3,8 @@
    by `scripts/get-data FOLDER austen`). A word's vector is trained to tell the words that stand near it from words drawn at
    random; words that are used alike get vectors that point the same way.
    Prints the nearest neighbours of some words by cosine, and a figure: of the words that also occur with an -s behind them
-   (sister and sisters, walk and walks), for how many that form is among their ten nearest.
+   (sister and sisters, walk and walks), for how many that form is among their ten nearest. With 10 epochs, 43 s on 2 cores, that
+   is so for 0.077 of them, and mother, sister and daughter are neighbours, as carriage and horses are.
    usage: word_vectors [FILE [EPOCHS [SEED [WORD...]]]] */
 #include <hone/hone.h>
 

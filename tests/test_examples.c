@@ -397,7 +397,7 @@ static void test_pronounce(void **state)
     int words;
     double word_errors, phoneme_errors;
     write_words();
-    assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' " WORDS " 16 32", text, sizeof text), 0);
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' " WORDS " 16 64", text, sizeof text), 0);
     const char *line = strstr(text, "200 words held out");
     assert_non_null(line);
     assert_int_equal(sscanf(line, "%d words held out: word error rate %lf, phoneme error rate %lf\n", &words, &word_errors,

@@ -47,7 +47,7 @@ static void list_values(const hone__field *f, char *text, size_t size)
 
 static bool refuse_layer(const words *w)
 {
-    char known[900] = "";
+    char known[1200] = "";
     size_t count;
     const hone__layer_kind *const *kinds = hone__layer_kinds(&count);
     for (size_t i = 0; i < count; i++) append(known, sizeof known, ", ", kinds[i]->type);
