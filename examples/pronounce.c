@@ -324,7 +324,7 @@ static bool ask(hone_ctx *ctx, speaker *s, const int64_t *words, int64_t n)
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "cmudict.dict";
-    int epochs = argc > 2 ? atoi(argv[2]) : 8, width = argc > 3 ? atoi(argv[3]) : 256;
+    int epochs = argc > 2 ? atoi(argv[2]) : 6, width = argc > 3 ? atoi(argv[3]) : 256;
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
     if (read_dictionary(path) < 20 || epochs < 1 || width < 4)
         return fprintf(stderr, "pronounce: %s cannot be read; scripts/get-data '' cmudict fetches it\n", path), 1;
