@@ -91,6 +91,10 @@ static const shape shapes[] = {
     {300, 520, 64, false, true, true, true, false},   {250, 260, 96, false, false, false, false, true},
     {2, 96, 64, false, true, false, false, false},    {17, 130, 96, false, false, true, true, false}, /* few rows */
     {40, 700, 96, false, true, true, false, true},    {257, 320, 64, false, false, false, false, false},
+    {16, 576, 300, true, false, false, false, false}, {8, 70, 129, true, false, true, false, true}, /* narrow ones over many rows */
+    {20, 100, 260, false, false, false, false, true}, {576, 16, 300, true, false, false, false, false},
+    {99, 32, 128, true, true, true, false, false},    {64, 5, 1000, true, false, false, false, true},
+    {32, 191, 161, true, false, false, false, false},
     {250, 260, 2090, false, true, false, true, true}, {320, 240, 1100, true, false, false, true, false}, /* terms in passes */
 };
 
