@@ -242,9 +242,10 @@ static void put_quantities(FILE *to, const task_report *r)
 
 bool task_write_report(const task_report *r)
 {
-    char *path = cli_join(r->folder, "report.html");
+    char *text = NULL;
+    size_t size = 0;
     const char *title = r->t->target ? r->t->target : "Classes of pictures";
-    FILE *to = fopen(path, "w");
+    FILE *to = open_memstream(&text, &size);
     if (to) {
         fputs(head, to);
         put_cell(to, "title", title);
@@ -263,7 +264,7 @@ bool task_write_report(const task_report *r)
     }
     bool ok = to && !ferror(to);
     if (to && fclose(to) != 0) ok = false;
-    if (!ok) cli_fail(r->t->args, "%s: %s", path, cli_system_error());
-    free(path);
+    ok = ok ? cli_write(r->t->args, r->folder, "report.html", text, size) : (cli_fail(r->t->args, "report.html: out of memory"), false);
+    free(text);
     return ok;
 }

@@ -65,10 +65,9 @@ bool task_exists(const char *folder)
 
 static bool write_json(const task *t, const char *folder, const json_t *o)
 {
-    char *path = cli_join(folder, "task.json");
-    bool ok = json_dump_file(o, path, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) == 0;
-    if (!ok) cli_fail(t->args, "%s: %s", path, cli_system_error());
-    free(path);
+    char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+    bool ok = text ? cli_write(t->args, folder, "task.json", text, strlen(text)) : (cli_fail(t->args, "task.json: out of memory"), false);
+    free(text);
     return ok;
 }
 
