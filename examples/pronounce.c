@@ -1,7 +1,8 @@
 /* How is a word said? A transformer turns letters into phonemes: its encoder reads the word, its decoder says one phoneme after the
    other. It learns from the CMU Pronouncing Dictionary (scripts/get-data '' cmudict fetches it), 126,000 English words and names,
    without the marks of stress, and is asked for a twentieth of the words, which it has not seen, by greedy decoding. An answer is
-   right when it is one of those that the dictionary has for the word.
+   right when it is one of those that the dictionary has for the word. Reaches a word error rate of 0.334, and 0.084 of the phonemes,
+   in 7 min 38 s on 2 cores.
    usage: pronounce [FILE [EPOCHS [WIDTH [SEED]]]] */
 #include <hone/hone.h>
 
@@ -324,7 +325,7 @@ static bool ask(hone_ctx *ctx, speaker *s, const int64_t *words, int64_t n)
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "cmudict.dict";
-    int epochs = argc > 2 ? atoi(argv[2]) : 6, width = argc > 3 ? atoi(argv[3]) : 256;
+    int epochs = argc > 2 ? atoi(argv[2]) : 15, width = argc > 3 ? atoi(argv[3]) : 128;
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
     if (read_dictionary(path) < 20 || epochs < 1 || width < 4)
         return fprintf(stderr, "pronounce: %s cannot be read; scripts/get-data '' cmudict fetches it\n", path), 1;
