@@ -84,8 +84,9 @@ def write(results, folder=ROOT):
     """results: what bench/run --peers has saved; folder: where both READMEs are."""
     for language, words in enumerate(WORDS):
         text = table(words["head"], [cells(row, language, words) for row in results["rows"]]) + "\n\n"
-        pairs = min(len(row["pairs"]) for row in results["rows"])
-        said = (f"{pairs} pair{'s' * (pairs > 1)} of processes a row", f"每行 {pairs} 对进程")[language]
+        least, most = (of(len(row["pairs"]) for row in results["rows"]) for of in (min, max))
+        said = ((f"{least}" if least == most else f"{least} to {most}") + f" pair{'s' * (most > 1)} of processes a row",
+                f"每行 {least} 对进程" if least == most else f"每行 {least} 到 {most} 对进程")[language]
         text += words["where"].format(**results["machine"], builds="; ".join(results["builds"]), pairs=said)
         if any("without AMX" in (row["peer"] or "") for row in results["rows"]):
             text += ("" if language else " ") + words["without_amx"]
