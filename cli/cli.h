@@ -40,8 +40,6 @@ void *cli_alloc(size_t size); /* zeros */
 void *cli_realloc(void *memory, size_t size);
 char *cli_copy(const char *text);
 char *cli_join(const char *folder, const char *name); /* "folder/name" */
-/* Puts size bytes in the place of folder/name, whole or not at all. False: it has said why. */
-bool cli_write(const common_args *args, const char *folder, const char *name, const char *data, size_t size);
 int cli_compare_case(const char *a, const char *b, size_t n); /* 0: the same but for ASCII case */
 
 /* ---- contexts and models ---- */

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -87,31 +86,6 @@ char *cli_join(const char *folder, const char *name)
     char *path = cli_alloc(size);
     snprintf(path, size, "%s/%s", folder, name);
     return path;
-}
-
-bool cli_write(const common_args *args, const char *folder, const char *name, const char *data, size_t size)
-{
-    char *path = cli_join(folder, name), *fresh = cli_join(folder, ".new-XXXXXX");
-    int fd = mkstemp(fresh), error = errno;
-    mode_t mask = umask(0);
-    umask(mask);
-    bool ok = fd >= 0 && fchmod(fd, 0666 & ~mask) == 0;
-    for (size_t done = 0; ok && done < size;) {
-        ssize_t n = write(fd, data + done, size - done);
-        if (n > 0) done += (size_t)n;
-        ok = n > 0 || (n < 0 && errno == EINTR);
-    }
-    ok = ok && fsync(fd) == 0;
-    if (fd >= 0) {
-        if (!ok) error = errno;
-        if (close(fd) != 0 && ok) ok = false, error = errno;
-        if (ok && rename(fresh, path) != 0) ok = false, error = errno;
-        if (!ok) unlink(fresh);
-    }
-    if (!ok) cli_fail(args, "%s: %s", path, strerror(error));
-    free(fresh);
-    free(path);
-    return ok;
 }
 
 int cli_compare_case(const char *a, const char *b, size_t n)

@@ -264,7 +264,7 @@ bool task_write_report(const task_report *r)
     }
     bool ok = to && !ferror(to);
     if (to && fclose(to) != 0) ok = false;
-    ok = ok ? cli_write(r->t->args, r->folder, "report.html", text, size) : (cli_fail(r->t->args, "report.html: out of memory"), false);
+    ok = ok ? task_write(r->t, r->folder, "report.html", text, size) : (cli_fail(r->t->args, "report.html: out of memory"), false);
     free(text);
     return ok;
 }

@@ -63,10 +63,18 @@ bool task_exists(const char *folder)
     return exists;
 }
 
+bool task_write(const task *t, const char *folder, const char *name, const char *data, size_t size)
+{
+    char *path = cli_join(folder, name);
+    bool ok = hone_write_file(t->ctx, path, data, size) == HONE_OK || task_failed(t);
+    free(path);
+    return ok;
+}
+
 static bool write_json(const task *t, const char *folder, const json_t *o)
 {
     char *text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-    bool ok = text ? cli_write(t->args, folder, "task.json", text, strlen(text)) : (cli_fail(t->args, "task.json: out of memory"), false);
+    bool ok = text ? task_write(t, folder, "task.json", text, strlen(text)) : (cli_fail(t->args, "task.json: out of memory"), false);
     free(text);
     return ok;
 }

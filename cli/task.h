@@ -65,6 +65,8 @@ bool task_save(task *t, const char *folder);
 void task_free(task *t);
 /* False; says the context's error. */
 bool task_failed(const task *t);
+/* Puts size bytes in the place of folder/name. */
+bool task_write(const task *t, const char *folder, const char *name, const char *data, size_t size);
 void task_fact(task *t, const char *name, const char *what, const char *becomes);
 
 /* y of these rows: i32 [n] classes or f32 [n, 1] quantities. */

@@ -102,7 +102,7 @@ static inline void copy_file(const char *from, const char *to)
     size_t size;
     char *data = hone__read_file(ctx, from, (size_t)1 << 24, &size);
     assert_non_null(data);
-    assert_hone_ok(ctx, hone__write_file(ctx, to, data, size));
+    assert_hone_ok(ctx, hone_write_file(ctx, to, data, size));
     hone__free(ctx, data);
 }
 

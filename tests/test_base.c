@@ -147,9 +147,9 @@ static hone_status use_memory(hone_ctx *ctx)
     hone__arena_strdup(&arena, "one");
     hone__arena_alloc(&arena, 100000);
     hone__buffer_print(ctx, &buffer, "%0200d", 7);
-    hone__write_file(ctx, scratch("alloc/deep/file"), "x", 1);
+    hone_write_file(ctx, scratch("alloc/deep/file"), "x", 1);
     hone__make_folder(ctx, scratch("alloc/deep"));
-    hone__write_file(ctx, scratch("alloc/deep/file"), "x", 1);
+    hone_write_file(ctx, scratch("alloc/deep/file"), "x", 1);
     hone__list_folder(ctx, scratch("alloc/deep"), &names, &count);
     hone__free(ctx, hone__read_file(ctx, scratch("alloc/deep/file"), 10, &count));
     hone__free(ctx, hone__join_path(ctx, "a", "b"));
@@ -326,7 +326,7 @@ static void a_file_is_replaced_whole_and_keeps_its_mode(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("replace")));
     const char *path = scratch("replace/file");
-    assert_hone_ok(ctx, hone__write_file(ctx, path, "old", 3));
+    assert_hone_ok(ctx, hone_write_file(ctx, path, "old", 3));
     assert_int_equal(chmod(path, 0640), 0);
     hone__file file;
     assert_hone_ok(ctx, hone__file_create(ctx, &file, path));
@@ -357,7 +357,7 @@ static void a_full_disk_leaves_the_old_file_and_says_why(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("full")));
     const char *path = scratch("full/file");
-    assert_hone_ok(ctx, hone__write_file(ctx, path, "old", 3));
+    assert_hone_ok(ctx, hone_write_file(ctx, path, "old", 3));
     char *large = hone__calloc(ctx, 1, 1 << 20);
     struct rlimit before, limit;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -365,8 +365,8 @@ static void a_full_disk_leaves_the_old_file_and_says_why(void **state)
     limit.rlim_cur = 1 << 16;
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    hone_status status = hone__write_file(ctx, path, large, 1 << 20);
-    hone_status small = hone__write_file(ctx, scratch("full/small"), "fits", 4);
+    hone_status status = hone_write_file(ctx, path, large, 1 << 20);
+    hone_status small = hone_write_file(ctx, scratch("full/small"), "fits", 4);
     setrlimit(RLIMIT_FSIZE, &before);
     signal(SIGXFSZ, handler);
     assert_int_equal(status, HONE_IO);
@@ -386,10 +386,10 @@ static void what_is_no_regular_file_is_neither_replaced_nor_read(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     const char *pipe = scratch("pipe");
     assert_int_equal(mkfifo(pipe, 0600), 0);
-    assert_int_equal(hone__write_file(ctx, pipe, "x", 1), HONE_IO);
-    assert_int_equal(hone__write_file(ctx, "/dev/null", "x", 1), HONE_IO);
-    assert_int_equal(hone__write_file(ctx, scratch_folder, "x", 1), HONE_IO);
-    assert_int_equal(hone__write_file(ctx, scratch("no/such/folder"), "x", 1), HONE_IO);
+    assert_int_equal(hone_write_file(ctx, pipe, "x", 1), HONE_IO);
+    assert_int_equal(hone_write_file(ctx, "/dev/null", "x", 1), HONE_IO);
+    assert_int_equal(hone_write_file(ctx, scratch_folder, "x", 1), HONE_IO);
+    assert_int_equal(hone_write_file(ctx, scratch("no/such/folder"), "x", 1), HONE_IO);
     hone__map map;
     assert_int_equal(hone__map_open(ctx, pipe, &map), HONE_IO); /* and does not hang */
     assert_non_null(strstr(hone_error(ctx), pipe));
@@ -422,7 +422,7 @@ static void maps_show_the_file_and_survive_a_release_of_pages(void **state)
     size_t size = 100000;
     unsigned char *data = hone__alloc(ctx, size);
     for (size_t i = 0; i < size; i++) data[i] = (unsigned char)(i * 7);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("map"), data, size));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("map"), data, size));
     hone__map map;
     assert_hone_ok(ctx, hone__map_open(ctx, scratch("map"), &map));
     assert_int_equal(map.size, size);
@@ -441,7 +441,7 @@ static void maps_show_the_file_and_survive_a_release_of_pages(void **state)
 #endif
     hone__map_close(&map);
     hone__map_close(&map);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("empty"), NULL, 0));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("empty"), NULL, 0));
     assert_hone_ok(ctx, hone__map_open(ctx, scratch("empty"), &map));
     assert_null(map.data);
     hone__map_close(&map);
@@ -456,8 +456,8 @@ static void folders_are_made_listed_replaced_and_removed(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("f/one/two/")));
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("f/one/two")));
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("f/one/b"), "new", 3));
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("f/one/a"), "", 0));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("f/one/b"), "new", 3));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("f/one/a"), "", 0));
     assert_int_equal(hone__make_folder(ctx, scratch("f/one/a")), HONE_IO);
     assert_int_equal(hone__make_folder(ctx, scratch("f/one/a/x")), HONE_IO);
     assert_int_equal(hone__make_folder(ctx, ""), HONE_INVALID);
@@ -471,7 +471,7 @@ static void folders_are_made_listed_replaced_and_removed(void **state)
     hone__free(ctx, names);
 
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("f/target")));
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("f/target/old"), "old", 3));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("f/target/old"), "old", 3));
     assert_hone_ok(ctx, hone__rename_folder(ctx, scratch("f/one"), scratch("f/target")));
     assert_false(hone__is_folder(scratch("f/one")));
     assert_false(hone__is_file(scratch("f/target/old")));
@@ -480,7 +480,7 @@ static void folders_are_made_listed_replaced_and_removed(void **state)
 
     /* A link is removed, what it leads to is not. */
     assert_hone_ok(ctx, hone__make_folder(ctx, scratch("f/kept")));
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("f/kept/file"), "kept", 4));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("f/kept/file"), "kept", 4));
     assert_int_equal(symlink("../kept", scratch("f/target/link")), 0);
     assert_hone_ok(ctx, hone__remove_folder(ctx, scratch("f/target")));
     assert_hone_ok(ctx, hone__remove_folder(ctx, scratch("f/target")));

@@ -309,8 +309,8 @@ static void a_split_that_is_there_twice_is_refused(void **state)
 {
     (void)state;
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("train.jsonl"), "{\"text\":\"a\"}", 12));
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("train.txt"), "a", 1));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("train.jsonl"), "{\"text\":\"a\"}", 12));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("train.txt"), "a", 1));
     assert_true(hone_records_exist(ctx, scratch_folder, NULL));
     assert_null(hone_records_load(ctx, scratch_folder, NULL));
     assert_int_equal(hone_ctx_status(ctx), HONE_INVALID);

@@ -211,7 +211,7 @@ static void test_wrong_options_are_refused(void **state)
     copy_file(LLAMA "/config.json", scratch("a-file"));
     run_to((setup){.o = {.output_dir = scratch("a-file/x")}}, NULL, HONE_IO, "a-file");
     const char *text = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("one.jsonl"), text, strlen(text)));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("one.jsonl"), text, strlen(text)));
     run_to((setup){.data = scratch("one.jsonl"), .o = {.max_steps = 2}}, NULL, HONE_OK, NULL);
 }
 

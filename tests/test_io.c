@@ -519,7 +519,7 @@ static void a_full_disk_keeps_the_old_model(void **state)
     static float data[1 << 18]; /* 1 MiB */
     for (int format = 0; format < 2; format++) {
         const char *path = scratch("full.model");
-        assert_hone_ok(ctx, hone__write_file(ctx, path, "old", 3));
+        assert_hone_ok(ctx, hone_write_file(ctx, path, "old", 3));
         struct rlimit before, limit;
         getrlimit(RLIMIT_FSIZE, &before);
         limit = before;

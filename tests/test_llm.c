@@ -264,7 +264,7 @@ static void test_tokens_without_a_row_are_refused(void **state)
     hone_llm *llm = open_llm(changed_llama("fewer", (change){.tensor = "model.embed_tokens.weight", .rows = 800, .key = "vocab_size",
                                                              .value = json_integer(800)}));
     const char *text = "{\"text\": \"fine\"}\n{\"text\": \"no <think>\"}\n";
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("think.jsonl"), text, strlen(text)));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("think.jsonl"), text, strlen(text)));
     hone_records *records = hone_records_load(ctx, scratch("think.jsonl"), NULL);
     assert_null(hone_llm_data_new(llm, records));
     assert_error(HONE_INVALID, "record 2: token 802 of the tokenizer is beyond the model's vocabulary of 800");
@@ -279,7 +279,7 @@ static void test_text_is_cut_into_pieces(void **state)
     (void)state;
     char text[4000];
     for (size_t i = 0; i < sizeof text; i++) text[i] = "abc de\n"[i % 7];
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("long.txt"), text, sizeof text));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("long.txt"), text, sizeof text));
     hone_records *records = hone_records_load(ctx, scratch("long.txt"), NULL);
     hone_llm *llm = open_llm(LLAMA);
     hone_tokens whole = {0};
@@ -415,7 +415,7 @@ static void test_evaluation_gives_the_golden_loss(void **state)
 static const char *write_records(const char *name, const char *text)
 {
     const char *path = scratch(name);
-    assert_hone_ok(ctx, hone__write_file(ctx, path, text, strlen(text)));
+    assert_hone_ok(ctx, hone_write_file(ctx, path, text, strlen(text)));
     return path;
 }
 

@@ -42,7 +42,7 @@ static void test_misfits_are_named_on_opening(void **state)
     char path[600];
     const char *folder = changed_llama("misfit", (change){0});
     snprintf(path, sizeof path, "%s/config.json", folder);
-    assert_hone_ok(ctx, hone__write_file(ctx, path, "{\"a\":\n 1,}", 10));
+    assert_hone_ok(ctx, hone_write_file(ctx, path, "{\"a\":\n 1,}", 10));
     assert_null(hone_llm_open(ctx, folder));
     assert_error(HONE_FORMAT, "config.json: line 2");
     hone_clear_error(ctx);

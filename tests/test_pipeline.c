@@ -46,7 +46,7 @@ static void types_follow_from_the_values_and_gaps_are_missing(void **state)
     assert_string_equal(hone_frame_find(f, "1")->categories[0], "01234");
     assert_true(hone_column_missing(hone_frame_find(f, "1"), 1));
     hone_frame_free(f);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("t.tsv"), "a\tb\n1\t2\n", 8));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("t.tsv"), "a\tb\n1\t2\n", 8));
     f = hone_frame_load(ctx, scratch("t.tsv"));
     assert_true(f && f->n_columns == 2);
     hone_frame_free(f);

@@ -269,7 +269,7 @@ static void events_are_records_that_tensorboard_reads(void **state)
     assert_hone_ok(ctx, hone_events_close(resumed));
     assert_int_equal(hone_events_close(NULL), HONE_OK);
     assert_int_equal(hone_events_scalar(NULL, "loss", 1, 1), HONE_INVALID);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("file"), "a", 1));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("file"), "a", 1));
     assert_null(hone_events_open(ctx, scratch("file")));
     assert_int_equal(hone_ctx_status(ctx), HONE_IO);
     hone_ctx_release(ctx);

@@ -125,7 +125,7 @@ static void test_other_runs_are_not_resumed(void **state)
     other = s, other.o.lora.targets = "q_proj";
     run_to(other, NULL, HONE_STATE, "trained_parameters");
     const char *text = "{\"prompt\": \"a\", \"completion\": \"b\"}\n";
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("other.jsonl"), text, strlen(text)));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("other.jsonl"), text, strlen(text)));
     other = s, other.data = scratch("other.jsonl");
     run_to(other, NULL, HONE_STATE, "data");
     other = s, other.o.resume_from = scratch("nothing-here");
@@ -151,7 +151,7 @@ static void test_damaged_checkpoints_are_refused(void **state)
             size_t cut = i < 8 ? size * i / 8 : size, where = hone__random_below(f, i, HONE_MIN(size, (size_t)600));
             char old = data[where];
             if (i >= 8) data[where] = (char)(old ^ (char)(1u << hone__random_below(f + 9, i, 7)));
-            assert_hone_ok(ctx, hone__write_file(ctx, path, data, cut));
+            assert_hone_ok(ctx, hone_write_file(ctx, path, data, cut));
             data[where] = old;
             tuning t;
             hone_status status = prepare(&t, &s);
@@ -159,14 +159,14 @@ static void test_damaged_checkpoints_are_refused(void **state)
             if (status != HONE_OK) assert_true(hone_error(t.ctx)[0]);
             finish(&t);
         }
-        assert_hone_ok(ctx, hone__write_file(ctx, path, data, size));
+        assert_hone_ok(ctx, hone_write_file(ctx, path, data, size));
         hone__free(ctx, data);
     }
     char path[600];
     static const char *const wrong[] = {"{}", "[]", "{\"run\": 5}", "{\"global_step\": 1}", "{\"run\": []}"};
     snprintf(path, sizeof path, "%s/checkpoint-1/trainer_state.json", scratch("damaged"));
     for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
-        assert_hone_ok(ctx, hone__write_file(ctx, path, wrong[i], strlen(wrong[i])));
+        assert_hone_ok(ctx, hone_write_file(ctx, path, wrong[i], strlen(wrong[i])));
         run_to(s, NULL, HONE_STATE, "checkpoint-1/trainer_state.json");
     }
 }

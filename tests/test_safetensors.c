@@ -96,7 +96,7 @@ static void an_index_cannot_lead_out_of_its_folder_or_lie(void **state)
         assert_hone_ok(ctx, hone_safetensors_writer_commit(w));
     }
     for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
-        assert_hone_ok(ctx, hone__write_file(ctx, scratch("shards/model.safetensors.index.json"),
+        assert_hone_ok(ctx, hone_write_file(ctx, scratch("shards/model.safetensors.index.json"),
                                              cases[i].index, strlen(cases[i].index)));
         assert_null(hone_safetensors_open(ctx, scratch("shards")));
         if (!strstr(hone_error(ctx), cases[i].text))

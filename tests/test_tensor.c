@@ -364,7 +364,7 @@ static void what_is_saved_as_npy_is_loaded_again(void **state)
 static void try_npy(const void *data, size_t size)
 {
     hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    assert_hone_ok(ctx, hone__write_file(ctx, scratch("hostile.npy"), data, size));
+    assert_hone_ok(ctx, hone_write_file(ctx, scratch("hostile.npy"), data, size));
     hone_tensor *t = hone_npy_load(ctx, scratch("hostile.npy"));
     assert_true((t == NULL) == (hone_ctx_status(ctx) != HONE_OK));
     hone_tensor_free(t);
@@ -418,7 +418,7 @@ static void npy_headers_are_taken_at_their_word_only_when_it_fits(void **state)
         unsigned char file[512] = "\x93NUMPY\x01";
         file[8] = (unsigned char)n;
         memcpy(file + 10, cases[i].header, n);
-        assert_hone_ok(ctx, hone__write_file(ctx, scratch("case.npy"), file, 10 + n + cases[i].data));
+        assert_hone_ok(ctx, hone_write_file(ctx, scratch("case.npy"), file, 10 + n + cases[i].data));
         hone_tensor *t = hone_npy_load(ctx, scratch("case.npy"));
         assert_int_equal(t != NULL, cases[i].fine);
         hone_tensor_free(t);

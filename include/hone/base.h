@@ -97,6 +97,10 @@ HONE_API bool hone_cancelled(const hone_ctx *ctx);
    the context goes. HONE_ISA=ref|avx2|avx512|amx lowers it for the whole process. */
 HONE_API const char *hone_hardware(const hone_ctx *ctx);
 
+/* Puts size bytes in the place of the file at path, whole or not at all: when it fails (HONE_IO; not
+   sticky), an old one is untouched. */
+HONE_API hone_status hone_write_file(hone_ctx *ctx, const char *path, const void *data, size_t size);
+
 /* The most memory that the process has held so far, bytes (Linux: VmHWM); 0 where the system doesn't tell. */
 HONE_API size_t hone_peak_memory(void);
 

@@ -255,7 +255,7 @@ void hone__file_abandon(hone__file *file)
     if (file->ctx) discard(file);
 }
 
-hone_status hone__write_file(hone_ctx *ctx, const char *path, const void *data, size_t size)
+hone_status hone_write_file(hone_ctx *ctx, const char *path, const void *data, size_t size)
 {
     hone__file file;
     hone_status status = hone__file_create(ctx, &file, path);
@@ -265,6 +265,12 @@ hone_status hone__write_file(hone_ctx *ctx, const char *path, const void *data, 
 }
 
 /* ---- files and folders ---- */
+
+bool hone__is_named(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), m = strlen(suffix);
+    return n > m && !strcmp(path + n - m, suffix);
+}
 
 bool hone__is_file(const char *path)
 {

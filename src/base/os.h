@@ -35,9 +35,9 @@ void hone__file_write(hone__file *file, const void *data, size_t size); /* error
 void hone__file_pad(hone__file *file, size_t multiple);                 /* zeros up to a multiple of bytes */
 hone_status hone__file_commit(hone__file *file); /* also frees; the target is untouched when it fails */
 void hone__file_abandon(hone__file *file);       /* removes the temporary file */
-/* All of the above for bytes in memory. */
-hone_status hone__write_file(hone_ctx *ctx, const char *path, const void *data, size_t size);
+/* All of the above for bytes in memory is hone_write_file. */
 
+bool hone__is_named(const char *path, const char *suffix); /* something that ends so, ".csv" for example */
 bool hone__is_file(const char *path);
 bool hone__is_folder(const char *path);
 int64_t hone__file_size(const char *path);                           /* -1 when there is none */

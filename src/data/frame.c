@@ -417,8 +417,7 @@ hone_frame *hone__frame_read(hone_ctx *ctx, const char *path, const char *data, 
     if (!hone__ok(ctx)) return NULL;
     loading l = {0};
     if (opts) memcpy(&l.o, opts, HONE_MIN(opts->struct_size, sizeof l.o));
-    size_t length = strlen(path);
-    if (!l.o.delimiter) l.o.delimiter = length > 4 && !strcmp(path + length - 4, ".tsv") ? '\t' : ',';
+    if (!l.o.delimiter) l.o.delimiter = hone__is_named(path, ".tsv") ? '\t' : ',';
     hone_frame *public = hone_frame_new(ctx, 0);
     if (!(l.f = frame_of(public))) return NULL;
     hone__arena names;
@@ -439,8 +438,7 @@ hone_frame *hone_frame_load_opt(hone_ctx *ctx, const char *path, const hone_fram
 {
     hone__map map;
     if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
-    size_t length = strlen(path);
-    bool jsonl = length > 6 && !strcmp(path + length - 6, ".jsonl");
+    bool jsonl = hone__is_named(path, ".jsonl");
     hone_frame *f = (jsonl ? hone__frame_read_jsonl : hone__frame_read)(ctx, path, (const char *)map.data, map.size, opts);
     hone__map_close(&map);
     return f;

@@ -82,7 +82,7 @@ static hone_status write_png(hone_ctx *ctx, const char *path, const uint8_t *pix
     uint8_t *file = hone__alloc(ctx, size);
     hone_status status = file ? HONE_OK : ctx->status;
     if (file && png.png_image_write_to_memory(&image, file, &size, 0, pixels, 0, NULL))
-        status = hone__write_file(ctx, path, file, size);
+        status = hone_write_file(ctx, path, file, size);
     else if (file)
         status = hone__fail_run(ctx, HONE_INTERNAL, "%s: %s", path, image.message);
     png.png_image_free(&image);

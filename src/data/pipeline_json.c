@@ -97,7 +97,7 @@ hone_status hone_pipeline_save(const hone_pipeline *p, const char *path)
     json_t *j = pipeline_json(p);
     char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(j);
-    hone_status status = text ? hone__write_file(p->ctx, path, text, strlen(text))
+    hone_status status = text ? hone_write_file(p->ctx, path, text, strlen(text))
                               : hone__fail_run(p->ctx, HONE_INVALID, "%s: a name or a value is no text in UTF-8", path);
     free(text);
     return status;

@@ -239,7 +239,7 @@ hone_status hone_vocabulary_save(const hone_vocabulary *v, const char *path)
                           words);
     char *text = ok && j ? json_dumps(j, JSON_INDENT(1)) : NULL;
     json_decref(j);
-    hone_status status = text ? hone__write_file(v->ctx, path, text, strlen(text))
+    hone_status status = text ? hone_write_file(v->ctx, path, text, strlen(text))
                               : hone__fail_run(v->ctx, HONE_INVALID, "%s: a word is no text in UTF-8", path);
     free(text);
     return status;

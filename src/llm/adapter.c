@@ -134,7 +134,7 @@ hone_status hone__write_json(hone_ctx *ctx, const char *folder, const char *name
     char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     hone_status status = path ? HONE_OK : ctx->status;
     if (status == HONE_OK && !text) status = hone__fail(ctx, HONE_MEMORY, "memory ran out while writing %s", name);
-    if (status == HONE_OK) status = hone__write_file(ctx, path, text, strlen(text));
+    if (status == HONE_OK) status = hone_write_file(ctx, path, text, strlen(text));
     free(text);
     hone__free(ctx, path);
     return status;

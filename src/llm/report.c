@@ -34,7 +34,7 @@ static hone_status keep_lines(hone_finetune *run, const char *path)
         json_decref(j);
     }
     hone__free(ctx, text);
-    hone_status status = hone__ok(ctx) ? hone__write_file(ctx, path, kept.data ? kept.data : "", kept.size) : ctx->status;
+    hone_status status = hone__ok(ctx) ? hone_write_file(ctx, path, kept.data ? kept.data : "", kept.size) : ctx->status;
     hone__buffer_free(ctx, &kept);
     return status;
 }

@@ -207,7 +207,7 @@ static hone_status write_json(hone_ctx *ctx, const hone_tokenizer *t, const char
     char *path = hone__join_path(ctx, folder, name);
     if (path && json_dump_callback(json, sink_add, &sink, JSON_INDENT(2)) == 0 &&
         hone__buffer_add(ctx, &sink.text, "\n", 1))
-        hone__write_file(ctx, path, sink.text.data, sink.text.size);
+        hone_write_file(ctx, path, sink.text.data, sink.text.size);
     else
         hone__fail(ctx, HONE_MEMORY, "memory ran out while writing %s", name);
     json_decref(json);

@@ -200,9 +200,8 @@ static hone_status plot(hone_ctx *ctx, const char *path, bool png, size_t scratc
 hone_status hone__plot(hone_ctx *ctx, const char *path, size_t scratch, hone__draw_fn draw, const void *arg)
 {
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
-    size_t length = strlen(path);
-    bool png = length > 4 && !strcmp(path + length - 4, ".png");
-    if (!png && !(length > 4 && !strcmp(path + length - 4, ".svg")))
+    bool png = hone__is_named(path, ".png");
+    if (!png && !hone__is_named(path, ".svg"))
         return hone__fail_run(ctx, HONE_INVALID, "%s: the name of a picture must end in .svg or .png", path);
     return plot(ctx, path, png, scratch, draw, arg);
 }
