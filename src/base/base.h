@@ -99,6 +99,24 @@ int hone__utf8_next(const char *text, size_t size, uint32_t *code);
 uint64_t hone__key(uint64_t a, uint64_t b);
 uint64_t hone__hash(const void *data, size_t size, uint64_t seed); /* FNV-1a, 64 bits, finalized */
 void hone__philox(uint64_t key, uint64_t index, uint32_t out[4]);
+/* The same to be inlined, where a loop of them is to vectorize. Philox-4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel Random
+   Numbers: As Easy as 1, 2, 3", SC 2011. */
+static inline __attribute__((always_inline)) void hone__philox_rounds(uint64_t key, uint64_t index, uint32_t *out)
+{
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = 0, c3 = 0;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
 /* Uniform in [0, 1) with 24 bits, and standard normal (Box-Muller), for element `index` of stream `key`. */
 float hone__random_uniform(uint64_t key, uint64_t index);
 float hone__random_normal(uint64_t key, uint64_t index);
