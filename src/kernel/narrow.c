@@ -6,8 +6,7 @@ enum { NARROWEST = 4, WIDEST = HONE__NARROW_COLUMNS, FEWEST_ROWS = 128, FEWEST_C
 
 struct hone__narrow {
     hone_ctx *ctx;
-    bool turned; /* B is the narrow one */
-    hone__narrow_product product;
+    hone__narrow_product product; /* turned: B is the narrow one */
     int64_t spans, parts;
 };
 
@@ -29,7 +28,7 @@ hone__narrow *hone__narrow_new(hone_ctx *ctx, const hone__matmul_desc *d)
     if (!possible(d) || !(left || right)) return NULL;
     hone__narrow *w = hone__calloc(ctx, 1, sizeof *w);
     if (!w) return NULL;
-    *w = (hone__narrow){.ctx = ctx, .turned = right};
+    w->ctx = ctx;
     w->product = (hone__narrow_product){.k = d->k, .r = right ? d->n : d->m, .n = right ? d->m : d->n,
                                         .wide_row = right ? d->a_col : d->b_row, .c_row = d->c_row, .turned = right,
                                         .half = d->c == HONE_BF16, .add = d->accumulate};
@@ -84,8 +83,8 @@ void hone__narrow_run(const hone__narrow *w, const void *a, const void *b, void 
 {
 #ifdef HONE_X86
     job j = {w, w->product, scratch};
-    j.product.narrow.data = w->turned ? b : a;
-    j.product.wide = w->turned ? a : b;
+    j.product.narrow.data = j.product.turned ? b : a;
+    j.product.wide = j.product.turned ? a : b;
     j.product.c = c;
     hone__parallel_for(w->ctx, w->parts, 1, part, &j);
 #else

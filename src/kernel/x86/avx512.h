@@ -10,6 +10,8 @@
 
 /* The first n lanes of 16; n may be anything. */
 static inline __mmask16 first_lanes(int64_t n) { return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+/* ... and of 32. */
+static inline __mmask32 first32(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0 : (1u << n) - 1; }
 
 static inline __m512 widen(__m256i h)
 {

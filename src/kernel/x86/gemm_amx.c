@@ -24,8 +24,6 @@ enum {
     MOST_PANELS = HONE__GEMM_SUMS / (PANEL * WIDE * 4)
 };
 
-INLINE __mmask32 first32(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0 : (1u << n) - 1; }
-
 /* ---- packing ---- */
 
 INLINE float f16_at(const uint8_t *p)

@@ -13,15 +13,13 @@ enum {
     SQUARE = 2 * TILE,  /* 32 x 32 bf16 */
     ROWS = 128,         /* of a block */
     SPAN = HONE__NARROW_SPAN,
-    SUMS = 4 * TILE     /* bytes of a span's sums: four tiles */
+    SUMS = 32 * 32      /* of a span: four tiles of f32, as a square */
 };
 
 size_t hone__narrow_scratch_amx(const hone__narrow_product *p, int64_t spans)
 {
-    return (size_t)((p->k + 31) / 32) * SQUARE + 2 * SQUARE + (size_t)spans * SUMS;
+    return (size_t)((p->k + 31) / 32) * SQUARE + 2 * SQUARE + (size_t)(spans * SUMS) * sizeof(float);
 }
-
-INLINE __mmask32 first32(int64_t n) { return n >= 32 ? 0xFFFFFFFFu : n <= 0 ? 0 : (1u << n) - 1; }
 
 /* Rows [i, i + 32) by columns [j, j + 32) in pairs. Tile 0 gets the columns 0-3, 8-11, 16-19 and 24-27, tile 1 the others. */
 INLINE void pair_square(const hone__narrow_product *p, const bool whole, int64_t i, int64_t j, char *to)
@@ -39,21 +37,6 @@ INLINE void pair_square(const hone__narrow_product *p, const bool whole, int64_t
         }
         _mm512_store_si512(to, _mm512_unpacklo_epi16(a, b));
         _mm512_store_si512(to + TILE, _mm512_unpackhi_epi16(a, b));
-    }
-}
-
-INLINE void begin_tiles(const char *sums, bool add)
-{
-    if (add) {
-        _tile_loadd(0, sums, 64);
-        _tile_loadd(1, sums + TILE, 64);
-        _tile_loadd(2, sums + 2 * TILE, 64);
-        _tile_loadd(3, sums + 3 * TILE, 64);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
     }
 }
 
@@ -80,9 +63,9 @@ INLINE void multiply(const bool two, const bool odd, const char *narrow, const c
 
 /* What rows [i, end) add to the sums of the span from column j on. */
 INLINE void multiply_span(const hone__narrow_product *p, const bool two, const bool whole, int64_t i, int64_t end, int64_t j,
-                          const char *narrow, char *paired, char *sums)
+                          const char *narrow, char *paired, float *sums)
 {
-    begin_tiles(sums, i > 0);
+    begin_square(sums, 32, i > 0);
     for (; i < end; i += 64) {
         pair_square(p, whole, i, j, paired);
         multiply(two, false, narrow + i / 32 * SQUARE, paired);
@@ -90,10 +73,7 @@ INLINE void multiply_span(const hone__narrow_product *p, const bool two, const b
         pair_square(p, whole, i + 32, j, paired + SQUARE);
         multiply(two, !two, narrow + (i / 32 + 1) * SQUARE, paired + SQUARE);
     }
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + TILE, 64);
-    _tile_stored(2, sums + 2 * TILE, 64);
-    _tile_stored(3, sums + 3 * TILE, 64);
+    store_square(sums, 32);
 }
 
 /* Rows of 16 sums of two tiles as 32 neighbouring columns. */
@@ -110,13 +90,13 @@ INLINE void put(const hone__narrow_product *p, int64_t at, __mmask16 mask, __m51
     store_real(p->c, p->half, at, mask, x);
 }
 
-/* C's columns from j on, and of the narrow one's from r on: of two tiles, or of the two behind them as well. */
+/* C's columns from j on, and of the narrow one's from r on: of two tiles, or of the two below them as well. */
 static void finish(const hone__narrow_product *p, int64_t r, int64_t j, const float *sums, bool both)
 {
     __m512i half[2][16];
-    for (int i = 0; i < 16; i++, sums += 16) {
-        __m512 low, high, even = _mm512_load_ps(sums), odd = _mm512_load_ps(sums + 256);
-        if (both) even = _mm512_add_ps(even, _mm512_load_ps(sums + 512)), odd = _mm512_add_ps(odd, _mm512_load_ps(sums + 768));
+    for (int i = 0; i < 16; i++, sums += 32) {
+        __m512 low, high, even = _mm512_load_ps(sums), odd = _mm512_load_ps(sums + 16);
+        if (both) even = _mm512_add_ps(even, _mm512_load_ps(sums + 512)), odd = _mm512_add_ps(odd, _mm512_load_ps(sums + 528));
         in_order(even, odd, &low, &high);
         half[0][i] = _mm512_castps_si512(low), half[1][i] = _mm512_castps_si512(high);
     }
@@ -138,7 +118,8 @@ INLINE void fetch(const hone__narrow_product *p, int64_t i, int64_t end, int64_t
 
 INLINE void run(const hone__narrow_product *p, const bool two, int64_t begin, int64_t end, char *scratch)
 {
-    char *paired = scratch + (p->k + 31) / 32 * SQUARE, *sums = paired + 2 * SQUARE;
+    char *paired = scratch + (p->k + 31) / 32 * SQUARE;
+    float *sums = (float *)(void *)(paired + 2 * SQUARE);
     const int64_t spans = end - begin, j0 = begin * SPAN, j1 = end * SPAN;
     hone__gemm_pack_amx(scratch, 0, &p->narrow, 1, 0, p->r, p->k, 1, false);
     open_full_tiles();
@@ -154,9 +135,8 @@ INLINE void run(const hone__narrow_product *p, const bool two, int64_t begin, in
     }
     _tile_release();
     for (int64_t s = 0; s < spans; s++) {
-        const float *at = (const float *)(const void *)(sums + s * SUMS);
-        finish(p, 0, j0 + s * SPAN, at, !two);
-        if (two) finish(p, 16, j0 + s * SPAN, at + 512, false);
+        finish(p, 0, j0 + s * SPAN, sums + s * SUMS, !two);
+        if (two) finish(p, 16, j0 + s * SPAN, sums + s * SUMS + 512, false);
     }
 }
 
