@@ -73,6 +73,10 @@ bool bench_bert(bench_run *run);
 
 /* Standard normal values, or whole numbers below `classes`. */
 hone_tensor *bench_noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int32_t classes);
+/* Are the workload's sequences no longer than `model` reads? False: it has said so. */
+bool bench_reads(const bench_run *run, const char *model, int64_t most);
+/* Adds child as "<block><number>_<part>". */
+hone_layer *bench_add_part(hone_layer *parent, const char *block, int number, const char *part, hone_layer *child);
 /* hone_fit of a compiled model; an epoch, which is `count` of what the unit counts, is a repeat. Takes model, x and y over. */
 bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count);
 

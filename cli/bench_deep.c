@@ -110,14 +110,11 @@ static hone_layer *bert_new(hone_ctx *ctx)
     b->positions = hone_layer_add(&b->base, "position_embeddings", hone_learned_positions(ctx, BERT_CONTEXT));
     b->norm = hone_layer_add(&b->base, "norm", bert_norm(ctx));
     for (int i = 0; i < BERT_BLOCKS; i++) {
-        static const char *const parts[] = {"attention", "norm1", "up", "down", "norm2"};
-        char name[5][24];
-        for (int k = 0; k < 5; k++) snprintf(name[k], sizeof name[k], "layer%d_%s", i, parts[k]);
-        b->block[i].attention = hone_layer_add(&b->base, name[0], hone_self_attention(ctx, BERT_HEADS, .dropout = BERT_DROPOUT));
-        b->block[i].norm1 = hone_layer_add(&b->base, name[1], bert_norm(ctx));
-        b->block[i].up = hone_layer_add(&b->base, name[2], hone_dense(ctx, BERT_HIDDEN, .activation = HONE_GELU));
-        b->block[i].down = hone_layer_add(&b->base, name[3], hone_dense(ctx, BERT_WIDTH));
-        b->block[i].norm2 = hone_layer_add(&b->base, name[4], bert_norm(ctx));
+        b->block[i].attention = bench_add_part(&b->base, "layer", i, "attention", hone_self_attention(ctx, BERT_HEADS, .dropout = BERT_DROPOUT));
+        b->block[i].norm1 = bench_add_part(&b->base, "layer", i, "norm1", bert_norm(ctx));
+        b->block[i].up = bench_add_part(&b->base, "layer", i, "up", hone_dense(ctx, BERT_HIDDEN, .activation = HONE_GELU));
+        b->block[i].down = bench_add_part(&b->base, "layer", i, "down", hone_dense(ctx, BERT_WIDTH));
+        b->block[i].norm2 = bench_add_part(&b->base, "layer", i, "norm2", bert_norm(ctx));
     }
     b->pooler = hone_layer_add(&b->base, "pooler", hone_dense(ctx, BERT_WIDTH, .activation = HONE_TANH));
     b->classifier = hone_layer_add(&b->base, "classifier", hone_dense(ctx, BERT_LABELS));
@@ -128,10 +125,7 @@ bool bench_bert(bench_run *run)
 {
     hone_ctx *ctx = run->ctx;
     const bench_workload *w = run->work;
-    if (w->length > BERT_CONTEXT) {
-        cli_fail(run->args, "%s: BERT reads no more than %d tokens, not %lld", w->name, BERT_CONTEXT, (long long)w->length);
-        return false;
-    }
+    if (!bench_reads(run, "BERT", BERT_CONTEXT)) return false;
     hone_model *model = hone_model_of(bert_new(ctx));
     if (model)
         hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .compute = w->dtype);

@@ -43,6 +43,21 @@ hone_tensor *bench_noise(hone_ctx *ctx, hone_dtype dtype, hone_shape shape, int3
     return t;
 }
 
+bool bench_reads(const bench_run *run, const char *model, int64_t most)
+{
+    const bench_workload *w = run->work;
+    if (w->length <= most) return true;
+    cli_fail(run->args, "%s: %s reads no more than %lld tokens, not %lld", w->name, model, (long long)most, (long long)w->length);
+    return false;
+}
+
+hone_layer *bench_add_part(hone_layer *parent, const char *block, int number, const char *part, hone_layer *child)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%d_%s", block, number, part);
+    return hone_layer_add(parent, name, child);
+}
+
 bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count)
 {
     fitting f = {run, count, false};
@@ -163,14 +178,11 @@ static gpt2 *gpt2_new(hone_ctx *ctx)
     g->wte = hone_layer_add(&g->base, "wte", hone_embedding_layer(ctx, GPT2_VOCABULARY, GPT2_WIDTH));
     g->wpe = hone_layer_add(&g->base, "wpe", hone_embedding_layer(ctx, GPT2_CONTEXT, GPT2_WIDTH));
     for (int i = 0; i < GPT2_BLOCKS; i++) {
-        char name[5][24];
-        static const char *const parts[] = {"ln_1", "attn", "ln_2", "c_fc", "c_proj"};
-        for (int k = 0; k < 5; k++) snprintf(name[k], sizeof name[k], "h%d_%s", i, parts[k]);
-        g->h[i].ln_1 = hone_layer_add(&g->base, name[0], hone_layer_norm_layer(ctx));
-        g->h[i].attn = hone_layer_add(&g->base, name[1], hone_self_attention(ctx, GPT2_HEADS, .causal = true));
-        g->h[i].ln_2 = hone_layer_add(&g->base, name[2], hone_layer_norm_layer(ctx));
-        g->h[i].c_fc = hone_layer_add(&g->base, name[3], hone_dense(ctx, 4 * GPT2_WIDTH, .activation = HONE_GELU_TANH));
-        g->h[i].c_proj = hone_layer_add(&g->base, name[4], hone_dense(ctx, GPT2_WIDTH));
+        g->h[i].ln_1 = bench_add_part(&g->base, "h", i, "ln_1", hone_layer_norm_layer(ctx));
+        g->h[i].attn = bench_add_part(&g->base, "h", i, "attn", hone_self_attention(ctx, GPT2_HEADS, .causal = true));
+        g->h[i].ln_2 = bench_add_part(&g->base, "h", i, "ln_2", hone_layer_norm_layer(ctx));
+        g->h[i].c_fc = bench_add_part(&g->base, "h", i, "c_fc", hone_dense(ctx, 4 * GPT2_WIDTH, .activation = HONE_GELU_TANH));
+        g->h[i].c_proj = bench_add_part(&g->base, "h", i, "c_proj", hone_dense(ctx, GPT2_WIDTH));
     }
     g->ln_f = hone_layer_add(&g->base, "ln_f", hone_layer_norm_layer(ctx));
     return hone_ctx_status(ctx) == HONE_OK ? g : NULL;
@@ -180,10 +192,7 @@ bool bench_gpt2(bench_run *run)
 {
     hone_ctx *ctx = run->ctx;
     const bench_workload *w = run->work;
-    if (w->length > GPT2_CONTEXT) {
-        cli_fail(run->args, "%s: GPT-2 reads no more than %d tokens, not %lld", w->name, GPT2_CONTEXT, (long long)w->length);
-        return false;
-    }
+    if (!bench_reads(run, "GPT-2", GPT2_CONTEXT)) return false;
     gpt2 *g = gpt2_new(ctx);
     hone_model *model = g ? hone_model_of(&g->base) : NULL;
     if (!model) return false;
