@@ -119,7 +119,7 @@ typedef struct reading {
     hone_llm *llm;
     hone_session *session;
     hone_sampler *sampler;
-    float *logits;    /* [rows, vocabulary] */
+    int32_t *first;   /* [rows]: the tokens after the prompts */
     int32_t *ids;     /* [rows, count] */
     int64_t rows, count, generated;
 } reading;
@@ -129,26 +129,34 @@ static bool open_reading(bench_run *run, reading *r, int64_t rows, int64_t promp
     uint64_t state = 1;
     *r = (reading){.llm = open_model(run)};
     if (!r->llm) return false;
-    int64_t all = prompt + generated, vocabulary = hone_llm_vocabulary(r->llm);
+    int64_t all = prompt + generated;
     if (!fit(run, r->llm, &all)) return false;
     r->count = all < prompt + generated ? all - (generated < all ? generated : 0) : prompt;
     r->generated = all - r->count;
     r->rows = rows;
     r->session = hone_session_new_rows(r->llm, rows, all);
     r->sampler = hone_sampler_new(run->ctx);
-    r->logits = cli_alloc((size_t)(rows * vocabulary) * sizeof *r->logits);
+    r->first = cli_alloc((size_t)rows * sizeof *r->first);
     r->ids = cli_alloc((size_t)(rows * r->count) * sizeof *r->ids);
-    for (int64_t i = 0; i < rows * r->count; i++) r->ids[i] = next_id(&state, vocabulary);
+    for (int64_t i = 0; i < rows * r->count; i++) r->ids[i] = next_id(&state, hone_llm_vocabulary(r->llm));
     return r->session && r->sampler;
 }
 
 static void close_reading(reading *r)
 {
     free(r->ids);
-    free(r->logits);
+    free(r->first);
     hone_sampler_free(r->sampler);
     hone_session_free(r->session);
     hone_llm_free(r->llm);
+}
+
+/* The token after the logits of the session's row i of those fed last. */
+static bool choose(const reading *r, int64_t i, int64_t position, int32_t *id)
+{
+    int64_t vocabulary = hone_llm_vocabulary(r->llm);
+    return hone_sampler_next(r->sampler, hone_session_logits(r->session) + i * vocabulary, vocabulary, (uint64_t)position, id) ==
+           HONE_OK;
 }
 
 static bool read_prompt(void *state)
@@ -157,8 +165,8 @@ static bool read_prompt(void *state)
     bool ok = true;
     for (int64_t i = 0; i < r->rows && ok; i++)
         ok = hone_session_row_rewind(r->session, i, 0) == HONE_OK &&
-             hone_session_row_feed(r->session, i, r->ids + i * r->count, r->count,
-                                   r->logits + i * hone_llm_vocabulary(r->llm)) == HONE_OK;
+             hone_session_row_feed(r->session, i, r->ids + i * r->count, r->count, NULL) == HONE_OK &&
+             choose(r, 0, r->count, &r->first[i]);
     return ok;
 }
 
@@ -175,16 +183,14 @@ static bool generate(void *state)
 {
     reading *r = state;
     int32_t rows[HONE_SESSION_ROWS], ids[HONE_SESSION_ROWS];
-    int64_t vocabulary = hone_llm_vocabulary(r->llm);
     bool ok = true;
     for (int64_t i = 0; i < r->rows && ok; i++) {
-        rows[i] = (int32_t)i;
+        rows[i] = (int32_t)i, ids[i] = r->first[i];
         ok = hone_session_row_rewind(r->session, i, r->count) == HONE_OK;
     }
     for (int64_t t = 0; t < r->generated && ok; t++) {
-        for (int64_t i = 0; i < r->rows && ok; i++)
-            ok = hone_sampler_next(r->sampler, r->logits + i * vocabulary, vocabulary, (uint64_t)(r->count + t), &ids[i]) == HONE_OK;
-        ok = ok && hone_session_step(r->session, r->rows, rows, ids, r->logits) == HONE_OK;
+        ok = hone_session_step(r->session, r->rows, rows, ids, NULL) == HONE_OK;
+        for (int64_t i = 0; i < r->rows && ok; i++) ok = choose(r, i, r->count + 1 + t, &ids[i]);
     }
     return ok;
 }
@@ -201,9 +207,7 @@ bool bench_generate(bench_run *run)
 bool bench_first_token(bench_run *run)
 {
     reading r;
-    int32_t id;
-    bool ok = open_reading(run, &r, 1, FIRST_PROMPT, 0) && read_prompt(&r) &&
-              hone_sampler_next(r.sampler, r.logits, hone_llm_vocabulary(r.llm), 0, &id) == HONE_OK;
+    bool ok = open_reading(run, &r, 1, FIRST_PROMPT, 0) && read_prompt(&r);
     bench_sample(run, 1, cli_now() - run->began);
     run->peak_memory = hone_peak_memory();
     close_reading(&r);

@@ -287,7 +287,7 @@ static void attention_of_one_query(void **state)
             void *memory = scratch_of(k->attention_decode_scratch(&a));
             char *parts = scratch_of((size_t)tasks * part);
             for (int64_t task = 0; task < tasks; task++) k->attention_decode(&a, task, parts + (size_t)task * part, memory);
-            k->attention_decode_merge(&a, parts);
+            for (int64_t group = 0; group < a.b * a.hkv; group++) k->attention_decode_merge(&a, group, parts);
             free(memory);
             free(parts);
         }
@@ -334,7 +334,9 @@ static void quantized_product(hone_ctx *ctx, hone_dtype format, int64_t blocks, 
     array x = random_array(x_type, rows * k, 1), y = make(HONE_F32, rows * N);
     for (int64_t i = 0; i < 32; i++) set(&x, i, 0); /* a block of zeros has no scale */
     for (int i = 0; i < N; i++) bias[i] = draw();
-    hone__few_rows *q = hone__few_rows_new(ctx, format, rows, N, k, w);
+    void *interleaved = scratch_of(hone__interleaved_bytes(format, N, k));
+    hone__interleave(ctx, format, N, k, w, interleaved);
+    hone__few_rows *q = hone__few_rows_new(ctx, format, rows, N, k, interleaved);
     if (q) {
         void *memory = scratch_of(hone__few_rows_scratch(q));
         hone__few_rows_run(&(hone__few_rows_part){q, with_bias ? bias : NULL, y.data, HONE_F32}, 1, x.data, x_type, memory);
@@ -345,12 +347,18 @@ static void quantized_product(hone_ctx *ctx, hone_dtype format, int64_t blocks, 
                     fail_msg("%s, %lld blocks, row %lld of %lld: %g, not %g", hone_dtype_name(format), (long long)blocks,
                              (long long)r, (long long)rows, get(&y, r * N + c), wanted);
             }
+        hone__few_rows *first = hone__few_rows_new(ctx, format, 1, N, k, interleaved);
+        float alone[N];
+        hone__few_rows_run(&(hone__few_rows_part){first, with_bias ? bias : NULL, alone, HONE_F32}, 1, x.data, x_type, memory);
+        assert_memory_equal(alone, y.data, sizeof alone); /* whatever rows are with it */
+        hone__few_rows_free(first);
         free(memory);
     } else {
         assert_true(hone__ok(ctx));
-        assert_true(hone__isa_level() < HONE__ISA_AVX512 || (rows > 8 && hone__isa_level() < HONE__ISA_AMX));
+        assert_true(hone__isa_level() < HONE__ISA_AVX512 || rows > 8);
     }
     hone__few_rows_free(q);
+    free(interleaved);
     free(w);
     free(plain);
     free(x.data);
@@ -365,7 +373,7 @@ static void quantized_weights(void **state)
     hone_ctx *ctx = hone_ctx_new(.threads = 2);
     for (size_t f = 0; f < HONE_ARRAY_LEN(formats); f++)
         for (size_t b = 0; b < HONE_ARRAY_LEN(blocks); b++)
-            for (int64_t rows = 1; rows <= 63; rows += rows < 10 ? 1 : 17)
+            for (int64_t rows = 1; rows <= 9; rows++)
                 quantized_product(ctx, formats[f], blocks[b], rows, rows & 1 ? HONE_BF16 : HONE_F32, rows & 2);
     hone_ctx_release(ctx);
 }

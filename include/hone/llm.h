@@ -235,6 +235,9 @@ HONE_API hone_status hone_session_row_copy(hone_session *session, int64_t to, in
    wanted). */
 HONE_API hone_status hone_session_step(hone_session *session, int64_t count, const int32_t *rows, const int32_t *ids,
                                        float *logits);
+/* The logits of the last feed ([1, vocabulary]) or step ([count, vocabulary]) where they lie, until the next one. NULL: there
+   was none. */
+HONE_API const float *hone_session_logits(const hone_session *session);
 
 typedef struct hone_generate_opts {
     size_t struct_size;

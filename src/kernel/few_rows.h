@@ -1,6 +1,6 @@
-/* Products of few rows with a weight, read as it is stored and once for all rows: generating text. Weights in blocks
-   multiply activations quantized to 8 bits by blocks of 32 (as ggml's Q8), with sums that are exact in integers within a
-   block; weights in bf16 multiply bf16. */
+/* Products of few rows with a weight that is read once for all rows: generating text. Weights in blocks multiply activations
+   quantized to 8 bits by blocks of 32 (as ggml's Q8), with sums that are exact in integers within a block; weights in bf16
+   multiply bf16. */
 #ifndef HONE_SRC_FEW_ROWS_H
 #define HONE_SRC_FEW_ROWS_H
 
@@ -8,8 +8,13 @@
 
 typedef struct hone__few_rows hone__few_rows;
 
-/* y [rows, n] = x [rows, k] w^T, w [n, k] in `format`. NULL without an error: this CPU or format or that many rows have no
-   such kernel. */
+/* Weights in blocks are read from a copy, as large as they are, in which blocks of several rows lie side by side. */
+bool hone__interleaves(hone_dtype format);
+size_t hone__interleaved_bytes(hone_dtype format, int64_t n, int64_t k);
+void hone__interleave(const hone_ctx *ctx, hone_dtype format, int64_t n, int64_t k, const void *w, void *to);
+
+/* y [rows, n] = x [rows, k] w^T, w [n, k] in `format`: in blocks, that copy of it; bf16 as it lies. NULL without an error: this
+   CPU or format or that many rows have no such kernel. */
 bool hone__few_rows_possible(hone_dtype format, int64_t rows, int64_t n, int64_t k);
 hone__few_rows *hone__few_rows_new(hone_ctx *ctx, hone_dtype format, int64_t rows, int64_t n, int64_t k, const void *w);
 void hone__few_rows_free(hone__few_rows *product);

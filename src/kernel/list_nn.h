@@ -199,12 +199,12 @@ typedef struct hone__pool {
     K(int64_t, attention_tasks, (const hone__attention *a))                                                   \
     K(size_t, attention_scratch, (const hone__attention *a))                                                  \
     K(void, attention, (const hone__attention *a, int64_t task, void *scratch))                               \
-    /* one query a batch row (tq = 1): tasks leave a partial result each, which one merge puts together */    \
+    /* one query a batch row (tq = 1): tasks leave a partial result each; one merge for each of b * hkv ends it */ \
     K(int64_t, attention_decode_tasks, (const hone__attention *a))                                            \
     K(size_t, attention_decode_part, (const hone__attention *a))                                              \
     K(size_t, attention_decode_scratch, (const hone__attention *a))                                           \
     K(void, attention_decode, (const hone__attention *a, int64_t task, void *part, void *scratch))            \
-    K(void, attention_decode_merge, (const hone__attention *a, const void *parts))                            \
+    K(void, attention_decode_merge, (const hone__attention *a, int64_t row_group, const void *parts))         \
     /* one batch row and kv head a task: b * hkv tasks */                                                     \
     K(size_t, attention_grad_scratch, (const hone__attention *a))                                             \
     K(void, attention_grad, (const hone__attention *a, int64_t task, void *scratch))                          \

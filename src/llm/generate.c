@@ -84,18 +84,15 @@ hone_status hone_generate_opt(hone_session *s, const int32_t *prompt, int64_t co
     generation g;
     hone_status status = begin(&g, llm, opts ? opts : &none, opts ? opts->sampling.seed : 0);
     g.out = out;
-    float *logits = hone__alloc(ctx, (size_t)llm->config.vocab_size * sizeof *logits);
-    if (!logits) status = ctx->status;
-    if (status == HONE_OK) status = hone_session_feed(s, prompt, count, logits);
+    if (status == HONE_OK) status = hone_session_feed(s, prompt, count, NULL);
     bool go_on = true;
     for (int32_t id; status == HONE_OK && go_on;) {
-        status = choose(&g, logits, s->length[0], &id, &go_on);
+        status = choose(&g, hone_session_logits(s), s->length[0], &id, &go_on);
         if (status != HONE_OK || !go_on || s->length[0] == s->capacity) break;
         if (hone_cancelled(ctx)) status = hone__fail_run(ctx, HONE_CANCELLED, "cancelled");
-        if (status == HONE_OK) status = hone_session_feed(s, &id, 1, logits);
+        if (status == HONE_OK) status = hone_session_feed(s, &id, 1, NULL);
     }
     end(&g, status);
-    hone__free(ctx, logits);
     return status;
 }
 
@@ -113,7 +110,6 @@ typedef struct batch {
     int64_t n, begun;
     const hone_generate_opts *o;
     row *rows;      /* [session's rows] */
-    float *logits;  /* [rows, vocabulary] */
     float *first;   /* [vocabulary]: after the prompt that was read last, which is in row `last`; -1: in none */
     int64_t last;
     bool stop;      /* on_done said so */
@@ -170,11 +166,12 @@ static hone_status step(batch *b, int64_t *active)
     *active = n;
     if (!n) return HONE_OK;
     if (hone_cancelled(b->s->ctx)) return hone__fail_run(b->s->ctx, HONE_CANCELLED, "cancelled");
-    hone_status status = hone_session_step(b->s, n, rows, ids, b->logits);
+    hone_status status = hone_session_step(b->s, n, rows, ids, NULL);
+    const float *logits = hone_session_logits(b->s);
     for (int64_t i = 0; i < n && status == HONE_OK && !b->stop; i++) {
         row *w = &b->rows[rows[i]];
         bool go_on;
-        status = choose(&w->g, b->logits + i * v, b->s->length[rows[i]], &w->next, &go_on);
+        status = choose(&w->g, logits + i * v, b->s->length[rows[i]], &w->next, &go_on);
         status = settle(b, rows[i], status, go_on);
     }
     return status;
@@ -205,13 +202,11 @@ hone_status hone_generate_batch_opt(hone_session *s, hone_generation *items, int
                                   (long long)items[i].count, (long long)s->capacity);
     size_t v = (size_t)s->llm->config.vocab_size;
     b.rows = hone__calloc(ctx, (size_t)s->rows, sizeof *b.rows);
-    b.logits = hone__alloc(ctx, (size_t)s->rows * v * sizeof *b.logits);
     b.first = hone__alloc(ctx, v * sizeof *b.first);
-    hone_status status = b.rows && b.logits && b.first ? HONE_OK : ctx->status;
+    hone_status status = b.rows && b.first ? HONE_OK : ctx->status;
     for (int64_t r = 0; r < s->rows && b.rows; r++) b.rows[r].item = -1;
     if (status == HONE_OK) status = run_batch(&b);
     hone__free(ctx, b.rows);
-    hone__free(ctx, b.logits);
     hone__free(ctx, b.first);
     return status;
 }

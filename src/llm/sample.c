@@ -1,8 +1,7 @@
 /* Choosing the next token. */
-#include "base/base.h"
 #include "hone/llm.h"
+#include "kernel/table.h"
 
-#include <float.h>
 #include <math.h>
 
 struct hone_sampler {
@@ -84,34 +83,6 @@ static int64_t draw(const hone_sampler *s, int64_t count, double total, uint64_t
     return count - 1;
 }
 
-/* The first of the largest logits; -1 when one is not finite. Lanes, and a whole vocabulary at once, let the compiler use
-   vectors. */
-static int64_t largest(const float *logits, int64_t count)
-{
-    enum { LANES = 16 };
-    float most[LANES], top = -INFINITY;
-    uint32_t bad[LANES] = {0}, any = 0;
-    int64_t whole = count / LANES * LANES;
-    for (int k = 0; k < LANES; k++) most[k] = -INFINITY;
-    for (int64_t i = 0; i < whole; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            float x = logits[i + k];
-            most[k] = x > most[k] ? x : most[k];
-            bad[k] |= !(fabsf(x) <= FLT_MAX);
-        }
-    for (int k = 0; k < LANES; k++) {
-        top = most[k] > top ? most[k] : top;
-        any |= bad[k];
-    }
-    for (int64_t i = whole; i < count; i++) {
-        top = logits[i] > top ? logits[i] : top;
-        any |= !(fabsf(logits[i]) <= FLT_MAX);
-    }
-    int64_t best = 0;
-    while (!any && logits[best] < top) best++;
-    return any ? -1 : best;
-}
-
 hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t count, uint64_t position,
                               int32_t *id)
 {
@@ -119,8 +90,9 @@ hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t coun
     if (!hone__ok(ctx)) return ctx->status;
     if (count <= 0 || count > INT32_MAX)
         return hone__fail_run(ctx, HONE_INVALID, "sampler: %lld logits", (long long)count);
-    int64_t best = largest(logits, count);
-    if (best < 0) {
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    int64_t best = k->argmax(logits, 1, count);
+    if (!isfinite(logits[best]) || !isfinite(k->reduce(HONE__MIN, logits, HONE_F32, 1, count))) {
         int64_t i = 0;
         while (isfinite(logits[i])) i++;
         return hone__fail_run(ctx, HONE_NUMERIC, "sampler: logit %lld of position %llu is %g", (long long)i,

@@ -206,10 +206,15 @@ static hone_status run_step(hone_session *s, int64_t b, int64_t t, int64_t count
     return status;
 }
 
+const float *hone_session_logits(const hone_session *s)
+{
+    const hone_tensor *y = hone_function_output(s->step, 0);
+    return y ? y->data : NULL;
+}
+
 static void take_logits(const hone_session *s, int64_t count, float *logits)
 {
-    if (logits)
-        memcpy(logits, hone_function_output(s->step, 0)->data, (size_t)(count * s->llm->config.vocab_size) * sizeof *logits);
+    if (logits) memcpy(logits, hone_session_logits(s), (size_t)(count * s->llm->config.vocab_size) * sizeof *logits);
 }
 
 hone_status hone_session_feed(hone_session *s, const int32_t *ids, int64_t count, float *logits)

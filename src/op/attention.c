@@ -207,13 +207,24 @@ static void forward(void *arg, int slot, int64_t begin, int64_t end)
         j->e->k->attention(of_task(j, t, &own), t, j->scratch + (size_t)slot * j->slot_bytes);
 }
 
+/* Are the keys of a row and a head cut into several tasks? */
+static bool cut(const job *j) { return j->tasks > j->a->b * j->a->hkv; }
+
 static void decode(void *arg, int slot, int64_t begin, int64_t end)
 {
     const job *j = arg;
     hone__attention own;
-    for (int64_t t = begin; t < end; t++)
+    for (int64_t t = begin; t < end; t++) {
         j->e->k->attention_decode(of_task(j, t, &own), t, j->parts + (size_t)t * j->part_bytes,
                                   j->scratch + (size_t)slot * j->slot_bytes);
+        if (!cut(j)) j->e->k->attention_decode_merge(j->a, t, j->parts);
+    }
+}
+
+static void merge(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    for (int64_t i = begin; i < end; i++) j->e->k->attention_decode_merge(j->a, i, j->parts);
 }
 
 static hone_status run(hone__exec *e)
@@ -237,7 +248,7 @@ static hone_status run(hone__exec *e)
         j.parts = hone__take(&scratch, (size_t)tasks * j.part_bytes);
         j.scratch = scratch;
         hone__slots_run(e->ctx, tasks, grain(&a, tasks), decode, &j);
-        e->k->attention_decode_merge(&a, j.parts);
+        if (cut(&j)) hone__parallel_for(e->ctx, a.b * a.hkv, grain(&a, a.b * a.hkv), merge, &j);
         return HONE_OK;
     }
     int64_t tasks = j.tasks = e->k->attention_tasks(&a);

@@ -126,15 +126,6 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
 /* A segment that is computed again backwards may want the inner product and not y. */
 static bool only_inner(const hone__exec *e) { return hone__has(e->call, 3) && !e->out[0].shape.rank; }
 
-/* Weights in blocks multiply activations of 8 bits, which is four times as far from f32 as bf16: that is for a few rows, and
-   for one token of each of many sequences, where memory is all that counts; not for what a prompt leaves in the cache. */
-static bool may_be_rough(const hone__exec *e, const hone__variable *w)
-{
-    hone_shape x = e->in[0].shape;
-    bool step = x.rank == 3 && x.dim[1] == 1 && e->call->graph->mode != HONE_TRAIN; /* [sequences, tokens, features] */
-    return !hone__is_blocks(w->stored) || hone__row_count(x) <= 8 || step;
-}
-
 /* A weight in another format, generating: one plain copy in bf16, which products of few rows read as they do a stored one. */
 static bool reads_half(const hone__exec *e, const hone__variable *w, const hone__matmul_desc *d)
 {
@@ -143,11 +134,31 @@ static bool reads_half(const hone__exec *e, const hone__variable *w, const hone_
            hone__few_rows_possible(HONE_BF16, d->m, d->n, d->k);
 }
 
-static hone_status prepare_half(hone__exec *e, prepared *p, hone__variable *w, const hone__matmul_desc *d)
+static hone_status refresh_interleaved(hone__derived *derived, hone__variable *w)
 {
-    hone__derived *half = hone__derive_plain(w, HONE_BF16);
-    if (!half || !hone__plan_uses(e->plan, w, half)) return e->ctx->status;
-    if (!(p->few_rows = hone__few_rows_new(e->ctx, HONE_BF16, d->m, d->n, d->k, half->data))) return e->ctx->status;
+    hone__interleave(w->ctx, w->stored, w->shape.dim[0], w->shape.dim[1], w->data, derived->data);
+    hone__variable_release(w);
+    return HONE_OK;
+}
+
+static hone__derived *derive_interleaved(hone__variable *w)
+{
+    const uint64_t interleaved = 0x494E5452; /* tells these copies from packed ones, whose keys are hashes */
+    size_t bytes = hone__interleaved_bytes(w->stored, w->shape.dim[0], w->shape.dim[1]);
+    return hone__derive(w, interleaved << 8 | (uint64_t)w->stored, bytes, refresh_interleaved, NULL, NULL);
+}
+
+/* By few rows, with w as it is stored in bf16, or a copy of it: in bf16, or of its blocks. */
+static hone_status prepare_few_rows(hone__exec *e, prepared *p, hone__variable *w, bool blocks, const hone__matmul_desc *d)
+{
+    const void *data = w->data;
+    if (blocks || w->stored != HONE_BF16) {
+        hone__derived *copy = blocks ? derive_interleaved(w) : hone__derive_plain(w, HONE_BF16);
+        if (!copy || !hone__plan_uses(e->plan, w, copy)) return e->ctx->status;
+        data = copy->data;
+    }
+    p->few_rows = hone__few_rows_new(e->ctx, blocks ? w->stored : HONE_BF16, d->m, d->n, d->k, data);
+    if (!p->few_rows) return e->ctx->status;
     e->scratch_size = hone__few_rows_scratch(p->few_rows);
     return HONE_OK;
 }
@@ -203,14 +214,8 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
     bool more = hone__has(e->call, 3);
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
-    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && may_be_rough(e, variable)) {
-        p->few_rows = hone__few_rows_new(e->ctx, variable->stored, rows, n, k, variable->data);
-        if (p->few_rows) {
-            e->scratch_size = hone__few_rows_scratch(p->few_rows);
-            return HONE_OK;
-        }
-        if (!hone__ok(e->ctx)) return e->ctx->status;
-    }
+    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && hone__few_rows_possible(variable->stored, rows, n, k))
+        return prepare_few_rows(e, p, variable, hone__is_blocks(variable->stored), desc);
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],
                            .c_row = n, .bias = hone__has(e->call, 2),
@@ -227,7 +232,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     }
     *desc = d;
     if (more && at_once(&d)) return HONE_OK;
-    if (derive && reads_half(e, variable, &d)) return prepare_half(e, p, variable, &d);
+    if (derive && reads_half(e, variable, &d)) return prepare_few_rows(e, p, variable, false, &d);
     d.pack_b = derive && e->plan && (x->dtype == HONE_BF16 || x->dtype == HONE_F32) && !shares_plain(e, variable);
     if (!(p->matmul = hone__matmul_new(e->ctx, &d))) return e->ctx->status;
     e->scratch_size = hone__matmul_scratch(p->matmul);

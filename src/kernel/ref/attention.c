@@ -328,26 +328,24 @@ void HONE_K(attention_decode)(const hone__attention *a, int64_t task, void *part
     }
 }
 
-void HONE_K(attention_decode_merge)(const hone__attention *a, const void *parts)
+void HONE_K(attention_decode_merge)(const hone__attention *a, int64_t row_group, const void *parts)
 {
-    int64_t n = pieces(a), g = group(a), dp = padded(a), size = g * (dp + 2);
-    for (int64_t b = 0; b < a->b; b++)
-        for (int64_t h = 0; h < a->h; h++) {
-            int64_t i = h % g;
-            real *first = (real *)(uintptr_t)parts + (b * a->hkv + h / g) * n * size;
-            real *o = first + i * dp, top = -(real)INFINITY, total = 0;
-            for (int64_t p = 0; p < n; p++) {
-                real m = first[p * size + g * dp + i];
-                top = m > top ? m : top;
-            }
-            for (int64_t p = 0; p < n; p++) {
-                real m = first[p * size + g * dp + i], *from = o + p * size;
-                real share = m == -(real)INFINITY ? 0 : real_exp(m - top);
-                total += share * first[p * size + g * dp + g + i];
-                for (int64_t c = 0; c < a->d; c++) o[c] = (p ? o[c] : 0) + share * from[c];
-            }
-            finish_row(a, b, 0, h, top, total, o);
+    int64_t n = pieces(a), g = group(a), dp = padded(a), size = g * (dp + 2), b = row_group / a->hkv, kv = row_group % a->hkv;
+    real *first = (real *)(uintptr_t)parts + row_group * n * size;
+    for (int64_t i = 0; i < g; i++) {
+        real *o = first + i * dp, top = -(real)INFINITY, total = 0;
+        for (int64_t p = 0; p < n; p++) {
+            real m = first[p * size + g * dp + i];
+            top = m > top ? m : top;
         }
+        for (int64_t p = 0; p < n; p++) {
+            real m = first[p * size + g * dp + i], *from = o + p * size;
+            real share = m == -(real)INFINITY ? 0 : real_exp(m - top);
+            total += share * first[p * size + g * dp + g + i];
+            for (int64_t c = 0; c < a->d; c++) o[c] = (p ? o[c] : 0) + share * from[c];
+        }
+        finish_row(a, b, 0, kv * g + i, top, total, o);
+    }
 }
 
 /* ---- backward ---- */

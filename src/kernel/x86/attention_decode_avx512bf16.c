@@ -15,22 +15,6 @@ static const uint16_t *row_of(const hone__attention_side *x, int64_t b, int64_t 
     return (const uint16_t *)x->data + b * x->stride[0] + t * x->stride[1] + h * x->stride[2];
 }
 
-/* Lane i is the sum of x[i]'s lanes. */
-static inline __m512 sums_of(__m512 x[16])
-{
-    __m512 y[8];
-    for (int i = 0; i < 8; i++)
-        y[i] = _mm512_add_ps(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
-    for (int i = 0; i < 4; i++) {
-        __m512d u = _mm512_castps_pd(y[2 * i]), v = _mm512_castps_pd(y[2 * i + 1]);
-        x[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(u, v)), _mm512_castpd_ps(_mm512_unpackhi_pd(u, v)));
-    }
-    for (int i = 0; i < 2; i++)
-        y[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0x88),
-                             _mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0xDD));
-    return _mm512_add_ps(_mm512_shuffle_f32x4(y[0], y[1], 0x88), _mm512_shuffle_f32x4(y[0], y[1], 0xDD));
-}
-
 /* Scores of up to 16 keys from k on, `stride` apart. */
 static inline __m512 scores(const uint16_t *q, const uint16_t *k, int64_t stride, int64_t count, int64_t d)
 {
@@ -41,7 +25,7 @@ static inline __m512 scores(const uint16_t *q, const uint16_t *k, int64_t stride
         for (int j = 0; j < 16; j++)
             if (j < count) dot[j] = _mm512_dpbf16_ps(dot[j], x, (__m512bh)_mm512_loadu_si512(k + j * stride + c));
     }
-    return sums_of(dot);
+    return sum_of_each(dot);
 }
 
 /* Scores s[KEYS], of which the first count are meant, become probabilities in bf16 relative to the new maximum. */
@@ -96,6 +80,13 @@ static inline void add_values(const int heads, float *o, const uint16_t *p, cons
     }
 }
 
+/* Keys of one head lie apart from each other, where the hardware fetches nothing ahead. */
+static inline void fetch_rows(const uint16_t *x, int64_t stride, int64_t count, int64_t d)
+{
+    for (int64_t j = 0; j < count; j++)
+        for (int64_t c = 0; c < d; c += 32) _mm_prefetch((const char *)(x + j * stride + c), _MM_HINT_T0);
+}
+
 void hone__attention_decode_x86_avx512bf16(const hone__attention *a, int64_t task, void *part, void *scratch)
 {
     if (a->q.dtype != HONE_BF16 || a->k.dtype != HONE_BF16 || a->v.dtype != HONE_BF16 || a->d % 32 || a->scale <= 0) {
@@ -116,6 +107,9 @@ void hone__attention_decode_x86_avx512bf16(const hone__attention *a, int64_t tas
     for (int64_t j0 = low; j0 < high; j0 += KEYS) {
         int64_t count = HONE_MIN(high - j0, KEYS);
         const uint16_t *k = row_of(&a->k, b, j0, kv), *v = row_of(&a->v, b, j0, kv);
+        fetch_rows(v, v_stride, count, d);
+        if (j0 + count < high) fetch_rows(k + KEYS * k_stride, k_stride, HONE_MIN(high - j0 - count, KEYS), d);
+        else if (kv + 1 < a->hkv) fetch_rows(row_of(&a->k, b, low, kv + 1), k_stride, HONE_MIN(high - low, KEYS), d);
         for (int64_t i = 0; i < g; i++) {
             const uint16_t *q = row_of(&a->q, b, 0, kv * g + i);
             for (int64_t j = 0; j < KEYS; j += 16) {

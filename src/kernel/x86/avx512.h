@@ -47,6 +47,24 @@ static inline void store_real(void *y, bool bf16, int64_t at, __mmask16 mask, __
         _mm512_mask_storeu_ps((float *)y + at, mask, x);
 }
 
+/* Lane i is what op makes of x[i]'s lanes. x is changed. */
+#define HONE__OF_EACH(name, op)                                                                                            \
+    static inline __m512 name(__m512 x[16])                                                                                \
+    {                                                                                                                      \
+        __m512 y[8];                                                                                                       \
+        for (int i = 0; i < 8; i++)                                                                                        \
+            y[i] = op(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));             \
+        for (int i = 0; i < 4; i++) {                                                                                      \
+            __m512d u = _mm512_castps_pd(y[2 * i]), v = _mm512_castps_pd(y[2 * i + 1]);                                    \
+            x[i] = op(_mm512_castpd_ps(_mm512_unpacklo_pd(u, v)), _mm512_castpd_ps(_mm512_unpackhi_pd(u, v)));             \
+        }                                                                                                                  \
+        for (int i = 0; i < 2; i++)                                                                                        \
+            y[i] = op(_mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0x88), _mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0xDD)); \
+        return op(_mm512_shuffle_f32x4(y[0], y[1], 0x88), _mm512_shuffle_f32x4(y[0], y[1], 0xDD));                         \
+    }
+HONE__OF_EACH(sum_of_each, _mm512_add_ps)
+HONE__OF_EACH(maximum_of_each, _mm512_max_ps)
+
 /* 2^x in the lanes of mask, which must hold x in [-126, 127], and 0 in the others: no denormals, which are slow.
    2^n 2^r with |r| <= 1/2 and a polynomial for 2^r that is best in relative error (1e-7). */
 static inline __m512 exp2_in(__mmask16 mask, __m512 x)

@@ -1,4 +1,4 @@
-/* Dot products of weight rows with a few rows of activations. */
+/* Products of a weight with a few rows of activations. */
 #ifndef HONE_SRC_X86_FEW_ROWS_H
 #define HONE_SRC_X86_FEW_ROWS_H
 
@@ -7,56 +7,50 @@
 /* Columns of y, which are rows of the weight, are worked on in strips. */
 enum {
     HONE__STRIP = 16,
-    HONE__DOT_ROWS = 8,   /* the most rows of x for a dot product by vectors */
-    HONE__TILE_ROWS = 63, /* and by tiles, of int8 */
-    HONE__HALF_ROWS = 31, /* and of bf16 */
-    HONE__INT8_GROUP = 8, /* rows of x a tile of int8 holds, */
-    HONE__BF16_GROUP = 16 /* and one of bf16 */
+    HONE__BLOCK_ROWS = 8, /* the most rows of x with weights in blocks */
+    HONE__HALF_ROWS = 31, /* and with weights in bf16 */
+    HONE__HALF_GROUP = 16 /* rows of x that a tile of bf16 holds */
 };
 
-/* One row of `blocks` blocks of 32, f32 or bf16, to int8 values, and for each block its scale and the scale times the
-   sum of its values. */
-typedef void (*hone__quantize_row)(const void *x, bool bf16, int64_t blocks, int8_t *values, float *scales, float *sums);
-void hone__quantize_row_avx512(const void *x, bool bf16, int64_t blocks, int8_t *values, float *scales, float *sums);
-
-typedef struct hone__quantized_rows {
-    int rows;
-    const int8_t *values[HONE__TILE_ROWS];
-    const float *scales[HONE__TILE_ROWS], *sums[HONE__TILE_ROWS];
-} hone__quantized_rows;
-
-/* sum[r][c] = row c of w, of `blocks` blocks, times row r of x; c below columns <= HONE__STRIP, r below HONE__DOT_ROWS. */
-typedef void (*hone__quantized_dot)(const uint8_t *w, int64_t columns, const hone__quantized_rows *x, int64_t blocks,
-                                    float (*sum)[HONE__STRIP]);
-hone__quantized_dot hone__quantized_dot_avx512(hone_dtype format); /* NULL: no kernel for that format */
-
-/* Activations as tiles of AMX take them, and one product with them. */
-typedef struct hone__tiles {
-    int rows;
-    int64_t k;
-    const char *values;          /* groups of rows, one behind the other */
-    const float *scales, *sums;  /* int8 alone, the same */
-} hone__tiles;
-typedef struct hone__tiles_product {
-    const hone__tiles *x;
+/* One product; rows of x as the functions below made them. */
+typedef struct hone__strips {
     hone_dtype format;
+    int64_t rows, n, k;
     const uint8_t *w;
-    int64_t n;
+    const char *x;
     const float *bias; /* NULL: none */
     void *y;
-    bool half; /* y is bf16 */
-} hone__tiles_product;
+    bool half;         /* y is bf16 */
+} hone__strips;
 
-/* Sizes in bytes, of all groups. */
-size_t hone__int8_tiles_values(int64_t rows, int64_t k);
-size_t hone__int8_tiles_scales(int64_t rows, int64_t k); /* and as much for sums */
-size_t hone__int8_strip_scratch(int64_t k);
-size_t hone__bf16_tiles_values(int64_t rows, int64_t k);
-/* Fill x->values (and scales and sums, from quantized rows). */
-void hone__int8_tiles_amx(const hone__tiles *x, const hone__quantized_rows *from);
-void hone__bf16_tiles_amx(const hone__tiles *x, const uint16_t *from);
-/* Strips [begin, end) of y. bf16 needs n >= HONE__STRIP. */
-void hone__int8_strips_amx(const hone__tiles_product *p, int64_t begin, int64_t end, void *scratch);
-void hone__bf16_strips_amx(const hone__tiles_product *p, int64_t begin, int64_t end);
+/* ---- weights in blocks of 32: interleaved (few_rows.c), activations in 8 bits ---- */
+
+/* The values and the scales of 16 blocks, one of each row of a strip, lie side by side: 4-byte words of values turn about (word i
+   of row 0, of row 1, ...), then come 16 scales, then 16 minima. So a vector holds 4 values of each row, and sums of products
+   need no adding across lanes. Values are without a sign: of Q8_0 128 is added to each. */
+typedef struct hone__block_layout {
+    int scale, minimum, values; /* where a block has them; minimum 0: it has none */
+    int words;                  /* of values */
+    int offset;                 /* what was added to values: stands for a minimum of -offset x scale */
+} hone__block_layout;
+#define HONE__LAYOUT_Q4_0 {.values = 2, .words = 4, .offset = 8}
+#define HONE__LAYOUT_Q4_1 {.minimum = 2, .values = 4, .words = 4}
+#define HONE__LAYOUT_Q8_0 {.values = 2, .words = 8, .offset = 128}
+static inline int hone__strip_block_bytes(const hone__block_layout *f)
+{
+    return HONE__STRIP * (4 * f->words + (f->minimum ? 4 : 2));
+}
+
+/* Bytes of x: for each block the values of all rows, their scales, and scales times sums of values. */
+size_t hone__block_rows_bytes(int64_t rows, int64_t k);
+void hone__block_rows_avx512(const void *x, bool bf16, int64_t rows, int64_t k, char *to);
+/* Strips [begin, end) of y. */
+void hone__block_strips_avx512(const hone__strips *p, int64_t begin, int64_t end);
+
+/* ---- weights in bf16, activations as tiles of AMX take them; n >= HONE__STRIP ---- */
+
+size_t hone__half_rows_bytes(int64_t rows, int64_t k);
+void hone__half_rows_amx(const uint16_t *x, int64_t rows, int64_t k, char *to);
+void hone__half_strips_amx(const hone__strips *p, int64_t begin, int64_t end);
 
 #endif
