@@ -1,5 +1,5 @@
-"""The table of speeds in both READMEs, from the JSON of `bench/run --peers`."""
-import statistics
+"""The tables of speeds and of examples in both READMEs, from the JSON of `bench/run --peers` and `bench/examples`."""
+import re, statistics
 
 from documents import ROOT, fill, number, table
 
@@ -34,20 +34,53 @@ TITLES = {
     "iris": ("iris: start, 100 epochs, test", "iris：启动、100 轮训练、测试"),
     "nodes": ("a node of a graph of small ones", "小节点图中的一个节点"),
 }
+# Examples in the order of the table: what it is, what it reached ({name of a figure}), in English and Chinese. Several rows of
+# bench/examples may belong to one program.
+EXAMPLES = {
+    "simple_cnn": ("the network of every course on Fashion-MNIST as 3 x 32 x 32", "accuracy {accuracy:.3f}",
+                   "每门课程都有的卷积网络，Fashion-MNIST 作 3 x 32 x 32", "正确率 {accuracy:.3f}"),
+    "fashion_cnn": ("clothes in pictures (Fashion-MNIST), a convolutional network", "accuracy {accuracy:.3f}",
+                    "区分服装图片（Fashion-MNIST），卷积网络", "正确率 {accuracy:.3f}"),
+    "digits": ("handwritten digits, from 4,000 of them", "accuracy {accuracy:.3f}", "手写数字，只用 4,000 个样本", "正确率 {accuracy:.3f}"),
+    "review_sentiment": ("movie reviews, a GRU that begins from nothing", "accuracy {accuracy:.3f}",
+                         "影评，从零训练的 GRU", "正确率 {accuracy:.3f}"),
+    "pronounce": ("how English words are said (CMUdict), a transformer", "{words, wrong:.3f} of unseen words wrong",
+                  "英语单词的读音（CMUdict），Transformer", "未见过的单词错误率 {words, wrong:.3f}"),
+    "japanese_vowels": ("who of nine men speaks, a GRU", "accuracy {accuracy:.3f}", "九人之中谁在说话，GRU", "正确率 {accuracy:.3f}"),
+    "scenes segment": ("digits in pictures: which pixels", "mean IoU {mean IoU:.3f}", "图片里的数字：像素分割", "平均 IoU {mean IoU:.3f}"),
+    "scenes detect": ("digits in pictures: which boxes", "average precision {average precision:.3f}",
+                      "图片里的数字：目标检测", "平均精度 {average precision:.3f}"),
+    "forecast": ("airline passengers, an LSTM", "mean error {mean error:.1f} thousand; as a year ago: 35.9",
+                 "航空旅客数，LSTM", "平均误差 {mean error:.1f} 千人；沿用去年同期为 35.9"),
+    "recommend": ("what a reader will think of a review, matrix factorization", "RMSE {error:.3f}; biases alone: 0.867",
+                  "读者会给影评打几分，矩阵分解", "RMSE {error:.3f}；只用偏置为 0.867"),
+    "word_vectors": ("words of Jane Austen's novels, skip-gram", "{-s among the nearest:.3f} of plurals among the nearest",
+                     "简·奥斯汀小说的词向量，skip-gram", "{-s among the nearest:.3f} 的复数形式在近邻之中"),
+    "wine": ("wines, stratified cross-validation", "accuracy {accuracy:.3f}", "葡萄酒，分层交叉验证", "正确率 {accuracy:.3f}"),
+    "autoencoder": ("clothes squeezed into 32 numbers", "mean squared error {error:.4f}", "把服装图片压缩成 32 个数", "均方误差 {error:.4f}"),
+    "fashion_gan": ("new clothes, two networks against each other", "score {score:.1f}; of real ones: 7.6",
+                    "两个网络相互对抗，画出新的服装", "得分 {score:.1f}；真实图片为 7.6"),
+}
+EXAMPLE_HEADS = [["example", "what", "reached", "seconds"], ["示例", "内容", "结果", "秒"]]
+
+
 WORDS = [
-    {"file": "README.md", "head": ["work", "Hone", "peer", "", "ratio", "memory, GB: Hone, peer"],
+    {"file": "README.md", "head": ["work", "Hone", "of limit", "peer", "", "ratio", "memory, GB: Hone, peer"],
      "said": {},
-     "where": "Both sides 2 threads, in turn ({pairs}, medians within); SmolLM2-135M where nothing else is named. Machine: {cpus} cores of an "
+     "where": "Both sides 2 threads, in turn ({pairs}; medians, and the least and greatest ratio); SmolLM2-135M where nothing else is "
+              "named. Of limit: the share of what this CPU could do, if matrix products ran at their best measured rates and all other "
+              "bytes at the memory's bandwidth (above 100 %: from the caches). Machine: {cpus} cores of an "
               "{cpu} ({instructions}), {memory_gb} GB, {system}. Builds: {builds}. `bench/run --peers` measures it again, "
               "`bench/run --write-readme` writes it here; [docs/performance.md](docs/performance.md) shows how speed and "
               "memory depend on sizes.",
      "without_amx": "llama.cpp is built without AMX, because its AMX code crashes on this machine; with every other instruction "
                     "set that the CPU has (`scripts/peers/environment`)."},
-    {"file": "README.zh-CN.md", "head": ["任务", "Hone", "对手", "", "比值", "内存（GB）：Hone，对手"],
+    {"file": "README.zh-CN.md", "head": ["任务", "Hone", "占极限", "对手", "", "比值", "内存（GB）：Hone，对手"],
      "said": {"images/s": "张/s", "texts/s": "篇/s", "llama.cpp without AMX": "llama.cpp（未启用 AMX）", "Hone, one sequence": "Hone，一个序列",
               "PyTorch eager, fused AdamW": "PyTorch eager，fused AdamW", "PyTorch compiled, fused AdamW": "PyTorch compiled，fused AdamW",
               "PyTorch eager, fused Adam": "PyTorch eager，fused Adam", "PyTorch compiled, fused Adam": "PyTorch compiled，fused Adam"},
-     "where": "双方各 2 线程，轮流运行（{pairs}，各取中位数）；未注明的任务使用 SmolLM2-135M。机器：{cpu}，{cpus} 核（{instructions}），"
+     "where": "双方各 2 线程，轮流运行（{pairs}；取中位数，并列出比值的最小与最大）；未注明的任务使用 SmolLM2-135M。占极限：若矩阵乘法"
+              "都以实测最快速度运行、其余字节都以内存带宽搬运，所达到的比例（超过 100 % 表示数据来自缓存）。机器：{cpu}，{cpus} 核（{instructions}），"
               "{memory_gb} GB，{system}。版本：{builds}。`bench/run --peers` 重新测量，`bench/run --write-readme` 写入此表；"
               "速度和内存如何随规模变化见 [docs/performance.md](docs/performance.md)（英文）。",
      "without_amx": "llama.cpp 编译时未启用 AMX，因为它的 AMX 代码在这台机器上会崩溃；CPU 具有的其他指令集全部启用"
@@ -72,12 +105,34 @@ def peak(row, side):
 
 def cells(row, language, words):
     title = TITLES.get(row["name"], (f"`{row['name']}`",) * 2)[language]
-    ours = [title, value(row, "hone", words["said"])]
+    shares = [pair["hone"]["share"] for pair in row["pairs"]]
+    ours = [title, value(row, "hone", words["said"]), f"{100 * statistics.median(shares):.0f} %" if all(shares) else "-"]
     if row["peer"] is None:
         return ours + ["-", "", "-", peak(row, "hone")]
     ratio = f"{row['ratio']:.2f}" if row["ratio"] < 100 else f"{row['ratio']:.0f}"
+    if len(row["pairs"]) > 1 and row["ratio"] < 100:
+        ratio += f" ({row['least']:.2f}–{row['most']:.2f})"
     return ours + [words["said"].get(row["peer"], row["peer"]), value(row, "peer", words["said"]), ratio,
                    f"{peak(row, 'hone')}, {peak(row, 'peer')}"]
+
+
+def example_cells(row, language):
+    title, reached = EXAMPLES[row["name"]][2 * language:2 * language + 2]
+    for figure in row["figures"]:
+        reached = re.sub(r"\{" + re.escape(figure["name"]) + r":(\.\df)\}", lambda found: format(figure["value"], found[1]), reached)
+    program = row["name"].split()[0]
+    return [f"[{program}](examples/{program}.c)", title, reached, number(row["seconds"], 2)]
+
+
+def write_examples(results, folder=ROOT):
+    """results: what bench/examples has saved."""
+    rows = {row["name"]: row for row in results["rows"]}
+    lacking = [name for name in EXAMPLES if name not in rows]
+    if lacking:
+        raise SystemExit(f"bench/examples has no figures of {', '.join(lacking)}: run it with these names")
+    for language, words in enumerate(WORDS):
+        text = table(EXAMPLE_HEADS[language], [example_cells(rows[name], language) for name in EXAMPLES])
+        fill(folder / words["file"], "bench/examples", text)
 
 
 def write(results, folder=ROOT):

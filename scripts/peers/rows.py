@@ -5,8 +5,8 @@ import collections, json, os, pathlib, statistics, subprocess, sys, time
 # options: of torch_peer.py
 Peer = collections.namedtuple("Peer", "label case model options bar")
 # name: the workload; WORKLOAD@avx2: everyone limited as LIMITS says. memory: the most that Hone may take, bytes; most: the
-# largest value allowed, in the workload's own unit. None: no bar
-Row = collections.namedtuple("Row", "name peers memory most", defaults=(None, None))
+# largest value allowed, in the workload's own unit; share: the least of what this CPU could do. None: no bar
+Row = collections.namedtuple("Row", "name peers memory most share", defaults=(None, None, None))
 
 FOLDER, FILE, Q8_0 = "folder", "file", "q8_0"  # which form of the model a peer reads
 HONE = "hone"  # the peer is another workload of our own
@@ -23,7 +23,7 @@ def torch(label, case, bar, *options, model=FOLDER):
 LONG, SHORT = ("--batch", "8", "--length", "512"), ("--batch", "4", "--length", "64")
 ROWS = [
     Row("full_f32", [torch(EAGER, "full_f32", 1.5)]),
-    Row("full_bf16", [torch(COMPILED, "full_bf16", 2.4, "--compile"), torch(EAGER, "full_bf16", None)], memory=3.0e9),
+    Row("full_bf16", [torch(COMPILED, "full_bf16", 2.4, "--compile"), torch(EAGER, "full_bf16", None)], memory=3.0e9, share=0.6),
     Row("full_bf16_8x512", [torch(EAGER, "full_bf16", 3.0, *LONG)], memory=4.2e9),
     Row("full_bf16_8bit", [], memory=2.3e9),
     Row("lora_bf16", [torch(COMPILED, "lora_bf16", 2.4, "--compile"), torch(EAGER, "lora_bf16", 4.0)], memory=0.9e9),
@@ -31,17 +31,19 @@ ROWS = [
     Row("prompt_bf16", [torch("PyTorch", "prompt_bf16", 2.0, "--length", "512")]),
     Row("prompt", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=FILE)]),
     Row("prompt_q8_0", [torch(LLAMA, "llama_prompt", 5.0, "--length", "512", model=Q8_0)]),
-    Row("generate", [torch(LLAMA, "llama_generate", 2.4, "--length", "64", model=FILE)]),
+    Row("generate", [torch(LLAMA, "llama_generate", 2.4, "--length", "64", model=FILE)], share=0.6),
     Row("generate_8", [Peer(ONE_SEQUENCE, "generate", HONE, (), 5.0)]),
     Row("generate_bf16", [torch("PyTorch", "generate_bf16", 3.0, "--length", "64")]),
     Row("load", [torch("PyTorch", "load", None)], most=0.3),
     Row("gpt2_f32", [torch(EAGER, "gpt2_f32", 1.4, *SHORT, model=None)]),
     Row("gpt2_bf16", [torch(EAGER, "gpt2_bf16", 2.4, *SHORT, model=None)]),
     Row("mlp", [torch(EAGER_ADAM, "mlp", 2.0, "--batch", "128", model=None),
-                torch(COMPILED_ADAM, "mlp", None, "--batch", "128", "--compile", model=None)]),
+                torch(COMPILED_ADAM, "mlp", 2.0, "--batch", "128", "--compile", model=None)]),
     *(Row(case, [torch(EAGER_ADAM, case, 2.0, "--batch", "128", model=None),
                  torch(COMPILED_ADAM, case, 2.0, "--batch", "128", "--compile", model=None)]) for case in ("cnn_f32", "cnn_bf16")),
-    *(Row(case, [torch(EAGER_ADAM, case, 1.3, "--batch", "32", "--length", "128", model=None)]) for case in ("lstm_f32", "lstm_bf16")),
+    *(Row(case, [torch(EAGER_ADAM, case, 1.3, "--batch", "32", "--length", "128", model=None),
+                 torch(COMPILED_ADAM, case, 1.3, "--batch", "32", "--length", "128", "--compile", model=None)])
+      for case in ("lstm_f32", "lstm_bf16")),
     *(Row(case, [torch(EAGER_ADAM, case, bar, "--batch", "64", model=None),
                  torch(COMPILED_ADAM, case, bar, "--batch", "64", "--compile", model=None)])
       for case, bar in (("resnet_f32", None), ("resnet_bf16", 2.0))),
@@ -124,7 +126,8 @@ def median(pairs, side, field):
 
 
 def missed(row, peer, pairs):
-    """Which bars of the row these figures miss: of "ratio", "value", "memory"."""
+    """Which bars of the row these figures miss: of "ratio", "value", "memory", "share of the limit"."""
     bad = ["ratio"] if peer and peer.bar and ratios(row.name, pairs)[0] < peer.bar else []
     bad += ["value"] if row.most and median(pairs, "hone", "value") > row.most else []
+    bad += ["share of the limit"] if row.share and median(pairs, "hone", "share") < row.share else []
     return bad + (["memory"] if row.memory and max(pair.hone.peak for pair in pairs) > row.memory else [])
