@@ -426,8 +426,14 @@ static void half_weights(void **state)
     (void)state;
     enum { N0 = 160, N1 = 37, ROWS = 31 };
     hone_ctx *ctx = hone_ctx_new(.threads = 2);
-    for (int64_t k = 32; k <= 4096; k = k < 128 ? k + 32 : k * 2) {
-        array w0 = random_array(HONE_BF16, N0 * k, 1), w1 = random_array(HONE_BF16, N1 * k, 1);
+    static const int64_t lengths[] = {1, 31, 32, 33, 64, 96, 128, 256, 300, 1024, 2047, 4096};
+    for (size_t l = 0; l < HONE_ARRAY_LEN(lengths); l++) {
+        int64_t k = lengths[l], padded = hone__few_rows_padded(k);
+        array w0 = random_array(HONE_BF16, N0 * padded, 1), w1 = random_array(HONE_BF16, N1 * padded, 1);
+        for (int64_t i = 0; i < N0 * padded; i++)
+            if (i % padded >= k) set(&w0, i, 0);
+        for (int64_t i = 0; i < N1 * padded; i++)
+            if (i % padded >= k) set(&w1, i, 0);
         array x = random_array(HONE_BF16, ROWS * k, 1), alone = make(HONE_F32, N1);
         float bias[N0];
         for (int i = 0; i < N0; i++) bias[i] = draw();
@@ -448,7 +454,7 @@ static void half_weights(void **state)
                     int64_t at = second ? i - rows * N0 : i, n = second ? N1 : N0, r = at / n, c = at % n;
                     double wanted = second ? 0 : (double)bias[c], size = 0;
                     for (int64_t p = 0; p < k; p++) {
-                        double term = get(&x, r * k + p) * get(second ? &w1 : &w0, c * k + p);
+                        double term = get(&x, r * k + p) * get(second ? &w1 : &w0, c * padded + p);
                         wanted += term;
                         size += fabs(term);
                     }

@@ -570,6 +570,42 @@ static void test_a_summary_counts_layers(void **state)
     hone_model_release(model);
 }
 
+/* Weights whose rows are no multiple of 32 have padded copies in bf16, which follow the weights. */
+static void test_few_rows_of_odd_length_in_bf16(void **state)
+{
+    (void)state;
+    static const int widths[] = {16, 31, 32, 37, 100};
+    for (size_t w = 0; w < HONE_ARRAY_LEN(widths); w++) {
+        hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, widths[w]), hone_dense(ctx, 48)));
+        for (int rows = 1; rows <= 5; rows += 2) {
+            float first[5 * 48];
+            hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(rows, 45));
+            assert_hone_ok(ctx, hone_tensor_fill_normal(x, 0, 1, 7));
+            for (int step = 0; step < 2; step++)
+                for (int half = 0; half < 2; half++) {
+                    hone_compile(model, .optimizer = hone_sgd(ctx), .loss = HONE_MSE, .compute = half ? HONE_BF16 : HONE_F32);
+                    hone_tensor *y = hone_predict(model, x, rows);
+                    if (!y) fail_msg("%s", hone_error(ctx));
+                    for (int i = 0; i < rows * 48; i++) {
+                        if (!half) first[i] = at(y, i);
+                        else assert_true(fabsf(at(y, i) - first[i]) <= 0.03f * (1 + fabsf(first[i])));
+                    }
+                    if (half && !step) { /* the plan stays, the weights don't */
+                        hone_tensor *zeros = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(rows, 48)), *z;
+                        assert_hone_ok(ctx, hone_train_on_batch(model, x, zeros, NULL, NULL));
+                        assert_non_null(z = hone_predict(model, x, rows));
+                        assert_memory_not_equal(hone_tensor_data(z), hone_tensor_data(y), sizeof(float) * (size_t)rows * 48);
+                        hone_tensor_free(z);
+                        hone_tensor_free(zeros);
+                    }
+                    hone_tensor_free(y);
+                }
+            hone_tensor_free(x);
+        }
+        hone_model_release(model);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +625,7 @@ int main(void)
         TEST(test_freezing_goes_by_prefix),
         TEST(test_lora_begins_as_nothing_and_learns),
         TEST(test_square_weights_go_both_ways),
+        TEST(test_few_rows_of_odd_length_in_bf16),
         TEST(test_owners_may_go_in_any_order),
         TEST(test_failing_allocations_end_in_an_error),
     };

@@ -11,9 +11,9 @@ struct hone__few_rows {
 static bool possible(const hone__few_rows *f)
 {
 #ifdef HONE_X86
-    if (hone__isa_level() < HONE__ISA_AVX512 || f->rows < 1 || f->k < 32 || f->k % 32) return false;
+    if (hone__isa_level() < HONE__ISA_AVX512 || f->rows < 1 || f->k < 1) return false;
     if (f->format == HONE_BF16) return hone__isa_level() == HONE__ISA_AMX && f->rows <= HONE__HALF_ROWS && f->n >= HONE__STRIP;
-    return hone__interleaves(f->format) && f->rows <= HONE__BLOCK_ROWS;
+    return hone__interleaves(f->format) && f->rows <= HONE__BLOCK_ROWS && f->k % 32 == 0;
 #else
     (void)f;
     return false;

@@ -13,8 +13,11 @@ bool hone__interleaves(hone_dtype format);
 size_t hone__interleaved_bytes(hone_dtype format, int64_t n, int64_t k);
 void hone__interleave(const hone_ctx *ctx, hone_dtype format, int64_t n, int64_t k, const void *w, void *to);
 
-/* y [rows, n] = x [rows, k] w^T, w [n, k] in `format`: in blocks, that copy of it; bf16 as it lies. NULL without an error: this
-   CPU or format or that many rows have no such kernel. */
+/* Rows of a weight in bf16 are read 32 values at a time: so long they must be, zeros where they end before. */
+static inline int64_t hone__few_rows_padded(int64_t k) { return (k + 31) / 32 * 32; }
+
+/* y [rows, n] = x [rows, k] w^T, w [n, k] in `format`: in blocks, that copy of it, k a multiple of 32; in bf16 [n, padded k].
+   NULL without an error: this CPU or format or that many rows have no such kernel. */
 bool hone__few_rows_possible(hone_dtype format, int64_t rows, int64_t n, int64_t k);
 hone__few_rows *hone__few_rows_new(hone_ctx *ctx, hone_dtype format, int64_t rows, int64_t n, int64_t k, const void *w);
 void hone__few_rows_free(hone__few_rows *product);

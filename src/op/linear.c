@@ -148,12 +148,34 @@ static hone__derived *derive_interleaved(hone__variable *w)
     return hone__derive(w, interleaved << 8 | (uint64_t)w->stored, bytes, refresh_interleaved, NULL, NULL);
 }
 
+/* In bf16, rows of an odd length ended by zeros: products of few rows take 32 values at a time. */
+static hone_status refresh_padded(hone__derived *derived, hone__variable *w)
+{
+    int64_t n = w->shape.dim[0], k = w->shape.dim[1], padded = hone__few_rows_padded(k);
+    hone_status status = HONE_OK;
+    for (int64_t r = 0; r < n && status == HONE_OK; r++) {
+        uint16_t *to = (uint16_t *)derived->data + r * padded;
+        status = hone__convert(to, HONE_BF16, (const char *)w->data + hone__dtype_bytes(w->stored, r * k), w->stored, k);
+        memset(to + k, 0, (size_t)(padded - k) * sizeof *to);
+    }
+    hone__variable_release(w);
+    return status;
+}
+
+static hone__derived *derive_half(hone__variable *w)
+{
+    const uint64_t padded = 0x50414444;
+    int64_t n = w->shape.dim[0], k = w->shape.dim[1];
+    if (hone__few_rows_padded(k) == k) return hone__derive_plain(w, HONE_BF16);
+    return hone__derive(w, padded, hone__dtype_bytes(HONE_BF16, n * hone__few_rows_padded(k)), refresh_padded, NULL, NULL);
+}
+
 /* By few rows, with w as it is stored in bf16, or a copy of it: in bf16, or of its blocks. */
 static hone_status prepare_few_rows(hone__exec *e, prepared *p, hone__variable *w, bool blocks, const hone__matmul_desc *d)
 {
     const void *data = w->data;
-    if (blocks || w->stored != HONE_BF16) {
-        hone__derived *copy = blocks ? derive_interleaved(w) : hone__derive_plain(w, HONE_BF16);
+    if (blocks || w->stored != HONE_BF16 || d->k % 32) {
+        hone__derived *copy = blocks ? derive_interleaved(w) : derive_half(w);
         if (!copy || !hone__plan_uses(e->plan, w, copy)) return e->ctx->status;
         data = copy->data;
     }
@@ -214,7 +236,8 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     int64_t rows = hone__row_count(xs), k = hone__row_length(xs), n = hone__row_length(y->shape);
     bool more = hone__has(e->call, 3);
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
-    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && hone__few_rows_possible(variable->stored, rows, n, k))
+    if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && hone__few_rows_possible(variable->stored, rows, n, k) &&
+        (hone__is_blocks(variable->stored) || e->call->graph->mode != HONE_TRAIN || k == hone__few_rows_padded(k)))
         return prepare_few_rows(e, p, variable, hone__is_blocks(variable->stored), desc);
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],

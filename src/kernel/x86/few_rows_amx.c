@@ -13,6 +13,7 @@ enum {
     AHEAD = 4096 /* bytes to fetch ahead */
 };
 
+static int64_t steps_of(int64_t k) { return (k + 31) / 32; }
 static int64_t groups(int64_t rows) { return (rows + HONE__HALF_GROUP - 1) / HONE__HALF_GROUP; }
 
 /* y's row r from column c on, the lanes of mask. */
@@ -30,20 +31,21 @@ static int64_t room_of(int64_t rows)
     return room;
 }
 
-size_t hone__half_rows_bytes(int64_t rows, int64_t k) { return (size_t)(groups(rows) * (k / 32) * STRIP * room_of(rows) * 4); }
+size_t hone__half_rows_bytes(int64_t rows, int64_t k) { return (size_t)(groups(rows) * steps_of(k) * STRIP * room_of(rows) * 4); }
 
 void hone__half_rows_amx(const uint16_t *x, int64_t rows, int64_t k, char *to)
 {
-    int64_t room = room_of(rows), steps = k / 32;
+    int64_t room = room_of(rows), steps = steps_of(k);
     if (room == 1) {
         memcpy(to, x, (size_t)k * 2);
+        memset(to + k * 2, 0, (size_t)(steps * 32 - k) * 2);
         return;
     }
     for (int64_t first = 0; first < rows; first += HONE__HALF_GROUP)
         for (int64_t s = 0; s < steps; s++) {
             __m512i t[STRIP];
             for (int64_t r = 0; r < STRIP; r++)
-                t[r] = first + r < rows ? _mm512_loadu_si512(x + (first + r) * k + s * 32) : _mm512_setzero_si512();
+                t[r] = _mm512_maskz_loadu_epi16(first + r < rows ? first32(k - s * 32) : 0, x + (first + r) * k + s * 32);
             transpose16(t);
             for (int j = 0; j < STRIP; j++, to += room * 4) _mm512_mask_storeu_epi32(to, first_lanes(room), t[j]);
         }
@@ -93,7 +95,7 @@ INLINE void finish_strip(const hone__strips *p, const float (*sums)[STRIP * STRI
 void hone__half_strips_amx(const hone__strips *p, int64_t begin, int64_t end)
 {
     _Alignas(64) float sums[2][STRIP * STRIP];
-    int64_t room = room_of(p->rows), steps = p->k / 32, row = p->k * 2;
+    int64_t room = room_of(p->rows), steps = steps_of(p->k), row = steps * 64;
     uint16_t bytes = (uint16_t)(room * 4);
     const tile_config config = {1, 0, {0}, {bytes, bytes, bytes, bytes, 64, 64, bytes, bytes}, {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&config);
