@@ -6,7 +6,11 @@
  *                hone_model_new(1, &x, 1, &y)
  *   Module:      a struct of your own with a hone_layer first, made by hone_module, with a forward of its own.
  * Layers learn their input sizes when they are first applied. A layer belongs to its parent, the root to its model;
- * layer handles die with the model. Parameter names are dotted paths, as in checkpoints ("layers.0.q_proj.weight"). */
+ * layer handles die with the model. Parameter names are dotted paths, as in checkpoints ("layers.0.q_proj.weight").
+ *
+ * Constructors return NULL on error: INVALID for a size or an option that is not allowed, MEMORY. The context keeps the first one,
+ * and what is given a NULL passes it on, so a whole network is checked once, where it is compiled or run. Whether an input fits a
+ * layer shows when the layer is applied: SHAPE, DTYPE or INVALID, with the layer's dotted name. */
 #ifndef HONE_NN_H
 #define HONE_NN_H
 
