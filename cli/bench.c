@@ -1,6 +1,8 @@
 /* The table of workloads, and how a repeat is measured. */
 #include "bench.h"
 
+#include <string.h>
+
 #define SMALL .model = BENCH_NO_MODEL
 #define FULL .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_FULL
 #define LORA .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_LORA
@@ -81,12 +83,20 @@ bool bench_begin_limit(bench_run *run)
     return (run->profile = hone_profile_new(run->ctx)) != NULL;
 }
 
+/* Of what the unit counts: generation makes a token a sequence in each, training reads whole sequences. */
+static double count_of_step(const bench_workload *w)
+{
+    bool tokens = !strcmp(w->unit, "tok/s") && !w->prompt_length;
+    return (double)((w->batch ? w->batch : 1) * (tokens && w->length ? w->length : 1));
+}
+
 bool bench_end_limit(bench_run *run, double count)
 {
     hone_profile_stop(run->profile);
     bool ok = hone_profile_measure(run->profile) == HONE_OK;
     double seconds = ok ? hone_profile_summarize(run->profile).limit_seconds : 0;
     if (seconds > 0) run->limit = run->work->less_is_better ? seconds / count : count / seconds;
+    if (ok && run->profiled) ok = (run->table = hone_profile_text(run->profile, (int64_t)(count / count_of_step(run->work) + 0.5)));
     hone_profile_free(run->profile);
     run->profile = NULL;
     return ok;

@@ -23,6 +23,8 @@ typedef struct bench_run {
     double limit;       /* in that unit: what this CPU could do at best; 0: not defined */
     size_t peak_memory; /* bytes, of the work alone: measuring limits comes after it */
     hone_profile *profile;
+    bool profiled;      /* its table is wanted */
+    char *table;        /* it; owned: hone_free_text */
     double began;       /* seconds */
 } bench_run;
 
@@ -49,7 +51,7 @@ void bench_sample(bench_run *run, double count, double seconds);
 bool bench_enough(const bench_run *run);
 /* Takes note of the memory, and begins a profile of the repeats that follow. */
 bool bench_begin_limit(bench_run *run);
-/* After one repeat more, of `count`: what would it take at the limit? */
+/* After one repeat more, of `count`: what would it take at the limit? And the table by node, if it is wanted. */
 bool bench_end_limit(bench_run *run, double count);
 /* All of this around repeat(state), which is called once more before. */
 bool bench_repeat(bench_run *run, double count, bool (*repeat)(void *state), void *state);

@@ -13,7 +13,7 @@ typedef struct bench_args {
     const char *model, *compare;
     int64_t repeats;
     int64_t batch, length, prompt_length; /* 0: the workload's own */
-    bool list, in_process;
+    bool list, in_process, profile;
 } bench_args;
 
 /* ---- one result ---- */
@@ -50,14 +50,16 @@ static json_t *measure_here(const bench_args *args, const bench_workload *meant)
     if (args->length) w->length = args->length;
     if (args->prompt_length) w->prompt_length = args->prompt_length;
     bench_run run = {.args = &args->common, .work = w, .model = w->model ? args->model : NULL, .resized = is_resized(args),
-                     .repeats = w->whole_process ? 1 : args->repeats, .began = cli_now(), .ctx = cli_ctx(&args->common)};
+                     .profiled = args->profile, .repeats = w->whole_process ? 1 : args->repeats, .began = cli_now(), .ctx = cli_ctx(&args->common)};
     if (!run.ctx) return NULL;
     bool ok = w->run(&run) && run.n > 0;
     if (!ok && hone_error(run.ctx)[0]) cli_fail_ctx(&args->common, run.ctx);
+    json_t *result = ok ? result_of(w, run.samples, run.n, run.limit, run.peak_memory) : NULL;
+    if (result && run.table) json_object_set_new(result, "profile", json_string(run.table));
+    hone_free_text(run.ctx, run.table);
     hone_profile_free(run.profile);
     hone_ctx_release(run.ctx);
-    if (!ok) return NULL;
-    return result_of(w, run.samples, run.n, run.limit, run.peak_memory);
+    return result;
 }
 
 /* ---- children ---- */
@@ -105,7 +107,7 @@ static json_t *measure_once(const bench_args *args, const bench_workload *w, con
                    {"--length", args->length}, {"--prompt-length", args->prompt_length}};
     enum { NUMBERS = sizeof numbers / sizeof *numbers };
     char text_of[NUMBERS][24];
-    const char *argv[5 + 2 * NUMBERS + 4] = {args->common.argv[0], "bench", w->name, "--in-process", "--json"};
+    const char *argv[5 + 2 * NUMBERS + 5] = {args->common.argv[0], "bench", w->name, "--in-process", "--json"};
     int n = 5;
     for (int i = 0; i < NUMBERS; i++) {
         snprintf(text_of[i], sizeof text_of[i], "%lld", (long long)numbers[i].value);
@@ -113,6 +115,7 @@ static json_t *measure_once(const bench_args *args, const bench_workload *w, con
     }
     if (model) argv[n++] = "--model", argv[n++] = model;
     if (args->common.quiet) argv[n++] = "--quiet";
+    if (args->profile) argv[n++] = "--profile";
     char *text = run_self(args, (char *const *)(uintptr_t)argv);
     json_t *result = text ? json_loads(text, 0, NULL) : NULL;
     if (text && !result) cli_fail(&args->common, "%s: its process told no result", w->name);
@@ -285,6 +288,8 @@ static bool measure(const bench_args *args, const bench_workload *w, models *m, 
     double ratio = ratio_to(before, w, json_number_value(json_object_get(result, "value")));
     if (!args->common.json) {
         print_row(w, result, ratio);
+        const char *table = json_string_value(json_object_get(result, "profile"));
+        if (table) printf("\n%s\n", table);
         json_decref(result);
         return true;
     }
@@ -374,6 +379,8 @@ static const option options[] = {
      .help = "tokens a sequence, a prompt or an answer"},
     {.name = "prompt-length", .kind = OPTION_INT, AT(prompt_length), .value = "N", .shown = "16", .min = 1, .max = 1 << 20,
      .help = "tokens before those that are generated"},
+    {.name = "profile", .kind = OPTION_FLAG, AT(profile),
+     .help = "a table of each by node: time, rates, share of the limit, memory by owner"},
     {.name = "compare", .kind = OPTION_STRING, AT(compare), .value = "FILE",
      .help = "what --json printed earlier: how much better each is now"},
     {.name = "in-process", .kind = OPTION_FLAG, AT(in_process),

@@ -37,6 +37,21 @@ static void results_are_json_and_can_be_compared_with(void **state)
     release(again);
 }
 
+static void profiles_are_printed_and_in_json(void **state)
+{
+    (void)state;
+    result r = HONE_RUN(NULL, "bench", "mlp", "--batch", "4", "--profile", "--repeats", "1");
+    check(r, 0, NULL);
+    assert_non_null(strstr(r.out, "ms a step"));
+    assert_non_null(strstr(r.out, "  linear 0 f32\n"));
+    assert_non_null(strstr(r.out, "  optimizer states\n"));
+    release(r);
+    r = HONE_RUN(NULL, "bench", "generate", "--model", TINY, "--length", "3", "--profile", "--json", "--repeats", "1");
+    check(r, 0, NULL);
+    assert_non_null(strstr(r.out, "\"profile\":\" ms a step"));
+    release(r);
+}
+
 static void workloads_of_language_models_run(void **state)
 {
     (void)state;
@@ -169,7 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_json_and_can_be_compared_with),
-        cmocka_unit_test(workloads_of_language_models_run),
+        cmocka_unit_test(profiles_are_printed_and_in_json), cmocka_unit_test(workloads_of_language_models_run),
         cmocka_unit_test(sizes_can_be_set),
         cmocka_unit_test(what_needs_a_model_is_left_out_and_named),
         cmocka_unit_test(every_workload_is_listed),
