@@ -19,12 +19,6 @@ typedef struct gan {
     hone_model *generator, *discriminator;
 } gan;
 
-static hone_node *leaky_relu(void *user, hone_graph *graph, hone_node *const *in, int n)
-{
-    (void)user, (void)graph, (void)n;
-    return hone_leaky_relu(in[0], 0.2);
-}
-
 /* Noise [B, 64] to pictures [B, 1, 28, 28] of values in (-1, 1): 7 x 7, doubled twice. */
 static hone_layer *generator(hone_ctx *ctx)
 {
@@ -40,9 +34,9 @@ static hone_layer *generator(hone_ctx *ctx)
 static hone_layer *discriminator(hone_ctx *ctx)
 {
     return hone_sequential(ctx,
-        hone_conv2d(ctx, 32, 4, .stride = {2}, .padding = HONE_SAME), hone_lambda(ctx, leaky_relu, NULL),
+        hone_conv2d(ctx, 32, 4, .stride = {2}, .padding = HONE_SAME), hone_leaky_relu_layer(ctx, 0.2),
         hone_conv2d(ctx, 64, 4, .stride = {2}, .padding = HONE_SAME, .no_bias = true), hone_batch_norm_layer(ctx),
-        hone_lambda(ctx, leaky_relu, NULL),
+        hone_leaky_relu_layer(ctx, 0.2),
         hone_flatten(ctx), hone_dropout_layer(ctx, 0.3), hone_dense(ctx, 1));
 }
 

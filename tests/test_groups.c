@@ -74,6 +74,10 @@ static void test_wrong_groups_are_refused(void **state)
     hone_clear_error(ctx);
     assert_int_equal(hone_optimizer_group(o, "0", .max_norm = 1, .unit_norm = true), HONE_INVALID);
     hone_clear_error(ctx);
+    assert_int_equal(hone_optimizer_group(o, "0", .min_norm = 2, .max_norm = 1), HONE_INVALID);
+    hone_clear_error(ctx);
+    assert_int_equal(hone_optimizer_group(o, "0", .min_norm = 2, .norm_rate = 1.5), HONE_INVALID);
+    hone_clear_error(ctx);
     assert_hone_ok(ctx, hone_optimizer_group(o, "*.kernel"));
     assert_int_equal(hone_optimizer_step(o, model, NULL), HONE_NOT_FOUND);
     assert_error(HONE_NOT_FOUND, "no trained parameter matches '*.kernel'");
@@ -101,10 +105,11 @@ static void test_constraints_hold_after_a_step(void **state)
 {
     (void)state;
     float w[PARAMS], free_[PARAMS];
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 4; way++) {
         hone_model *models[] = {golden_model(), golden_model()};
         hone_optimizer *free_rule = hone_sgd(ctx, .learning_rate = 0.3), *o = hone_sgd(ctx, .learning_rate = 0.3);
-        hone_group_opts opts = {.struct_size = sizeof opts, .max_norm = way == 0 ? 1.5 : 0, .unit_norm = way == 1, .non_negative = way == 2};
+        hone_group_opts opts = {.struct_size = sizeof opts, .max_norm = way == 0 ? 1.5 : 0, .unit_norm = way == 1, .non_negative = way == 2,
+                                .min_norm = way == 3 ? 4 : 0, .norm_rate = way == 3 ? 0.75 : 0};
         assert_hone_ok(ctx, hone_optimizer_group_opt(o, "0.weight", &opts));
         step_with_ones(free_rule, models[0]), step_with_ones(o, models[1]);
         read_params(models[0], free_), read_params(models[1], w);
@@ -115,12 +120,38 @@ static void test_constraints_hold_after_a_step(void **state)
             changed += was != is;
             if (way == 0) assert_true(fabs(is - HONE_MIN(was, 1.5)) < 1e-5);
             if (way == 1) assert_true(fabs(is - 1) < 1e-5);
+            if (way == 3) assert_true(fabs(is - (0.75 * HONE_MAX(was, 4) + 0.25 * was)) < 1e-5); /* keras.constraints.MinMaxNorm */
             for (int i = 0; i < 5 && way == 2; i++) assert_true(w[5 * r + i] == HONE_MAX(free_[5 * r + i], 0));
         }
         assert_true(changed > 0);
         for (int m = 0; m < 2; m++) hone_model_release(models[m]);
         hone_optimizer_free(free_rule), hone_optimizer_free(o);
     }
+}
+
+/* Rows of words that the batch does not have, too: Keras's embeddings_regularizer and embeddings_constraint. */
+static void test_embeddings_are_regularized_and_constrained(void **state)
+{
+    (void)state;
+    float before[12], after[12];
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_embedding_layer(ctx, 4, 3, .initializer = HONE_INIT_UNIFORM), hone_flatten(ctx), hone_dense(ctx, 1)));
+    hone_tensor *x = hone_tensor_from_i32(ctx, HONE_SHAPE(1, 2), (int32_t[]){1, 1}), *y = hone_tensor_from_f32(ctx, HONE_SHAPE(1, 1), VALUES(5));
+    hone_optimizer *o = hone_sgd(ctx, .learning_rate = 0.5);
+    assert_hone_ok(ctx, hone_optimizer_group(o, "0.weight", .l2 = 0.25, .max_norm = 0.04));
+    assert_hone_ok(ctx, hone_compile(model, .optimizer = o, .loss = HONE_MSE));
+    assert_hone_ok(ctx, hone_model_build_for(model, HONE_I32, HONE_SHAPE(1, 2)));
+    const hone_param *p = hone_model_find_param(model, "0.weight");
+    hone_param_read(p, 12, before);
+    assert_hone_ok(ctx, hone_train_on_batch(model, x, y, NULL, NULL));
+    hone_param_read(p, 12, after);
+    for (int r = 0; r < 4; r++) {
+        double was = 0, is = 0;
+        for (int i = 0; i < 3; i++) was += pow(0.75 * (double)before[3 * r + i], 2), is += pow((double)after[3 * r + i], 2);
+        if (r == 1) assert_true(fabs(sqrt(is) - 0.04) < 1e-6); /* its own gradient is large */
+        else assert_true(fabs(sqrt(is) - HONE_MIN(sqrt(was), 0.04)) < 1e-6); /* w - 0.5 * 2 * 0.25 w */
+    }
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
 }
 
 static void test_clipping_by_value_follows_pytorch(void **state)
@@ -240,6 +271,7 @@ int main(void)
         TEST(test_regularizers_are_a_part_of_the_gradient),
         TEST(test_wrong_groups_are_refused),
         TEST(test_constraints_hold_after_a_step),
+        TEST(test_embeddings_are_regularized_and_constrained),
         TEST(test_clipping_by_value_follows_pytorch),
         TEST(test_averages_are_those_of_pytorch),
         TEST(test_fit_updates_the_average),

@@ -216,6 +216,71 @@ static void test_adaptive_pooling_of_all_ranks_is_pytorchs(void **state)
     hone_safetensors_close(file);
 }
 
+typedef struct merge_case {
+    hone_layer *layer;
+    int n;
+} merge_case;
+
+static void record_merge(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    const merge_case *c = user;
+    (void)graph;
+    if ((out[0] = hone_apply_n(c->layer, c->n, in))) hone_grad(hone_sum(hone_square(out[0]), HONE_ALL_AXES, false), c->n, in, out + 1);
+}
+
+/* Dot is Keras's (by einsum), the others PyTorch's: values and gradients. */
+static void test_merging_gated_and_sloped_layers_are_pytorchs(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    merge_case cases[] = {{hone_dot_layer(ctx, HONE_AXES(1), false), 2},    {hone_dot_layer(ctx, HONE_AXES(-1), true), 2},
+                          {hone_dot_layer(ctx, HONE_AXES(2, 1), false), 2}, {hone_dot_layer(ctx, HONE_AXES(-1, 1), true), 2},
+                          {hone_dot_layer(ctx, HONE_AXES(2, 1), false), 2}, {hone_glu_layer(ctx, 1), 1},
+                          {hone_average_layer(ctx), 2},                     {hone_maximum_layer(ctx), 2},
+                          {hone_minimum_layer(ctx), 2},                     {hone_subtract_layer(ctx), 2},
+                          {hone_leaky_relu_layer(ctx, 0.2), 1},             {hone_elu_layer(ctx, 0.7), 1}};
+    for (int i = 0; i < (int)HONE_ARRAY_LEN(cases); i++) {
+        hone_tensor *x[2];
+        char name[64];
+        for (int k = 0; k < cases[i].n; k++) snprintf(name, sizeof name, "merged%d.x%d", i, k), x[k] = golden_tensor(file, name);
+        hone_function *f = hone_function_new(ctx, cases[i].n, 1 + cases[i].n, record_merge, &cases[i]);
+        if (hone_function_call(f, x) != HONE_OK) fail_msg("%d: %s", i, hone_error(ctx));
+        for (int k = 0; k <= cases[i].n; k++) {
+            if (k) snprintf(name, sizeof name, "merged%d.grad%d", i, k - 1);
+            else snprintf(name, sizeof name, "merged%d.y", i);
+            hone_tensor *want = golden_tensor(file, name);
+            assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(hone_function_output(f, k))));
+            assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
+            hone_tensor_free(want);
+        }
+        hone_function_free(f);
+        for (int k = 0; k < cases[i].n; k++) hone_tensor_free(x[k]);
+        hone_layer_free(cases[i].layer);
+    }
+    hone_safetensors_close(file);
+}
+
+static void test_layers_that_merge_say_what_does_not_fit(void **state)
+{
+    (void)state;
+    refuse(hone_dot_layer(ctx, HONE_AXES(1, 0), false), HONE_SHAPE(2, 3), "dot: axes are one or two, not the batch's");
+    refuse(hone_dot_layer(ctx, HONE_AXES(1), false), HONE_SHAPE(2, 3), "dot '': needs two inputs, the input is [2, 3]");
+    refuse(hone_subtract_layer(ctx), HONE_SHAPE(2, 3), "subtract '': needs two inputs");
+    refuse(hone_glu_layer(ctx, 0), HONE_SHAPE(2, 3), "split: [2, 3] cannot be cut into 2 equal pieces along axis -1");
+    refuse(hone_leaky_relu_layer(ctx, (double)NAN), HONE_SHAPE(2, 3), "leaky_relu: nan is no number");
+    hone_graph *g = hone_graph_new(ctx);
+    hone_node *in[] = {hone_input(g, "a", HONE_F32, HONE_SHAPE(2, 3)), hone_input(g, "b", HONE_F32, HONE_SHAPE(2, 4, 5))};
+    hone_layer *dots[] = {hone_dot_layer(ctx, HONE_AXES(1, 2), false), hone_dot_layer(ctx, HONE_AXES(2), false)};
+    static const char *const said[] = {"must have as many examples as the first input, and as long an axis", "has no such axis"};
+    for (int i = 0; i < 2; i++) {
+        assert_null(hone_apply_n(dots[i], 2, in));
+        assert_error(HONE_SHAPE, said[i]);
+        hone_clear_error(ctx);
+        hone_layer_free(dots[i]);
+    }
+    hone_graph_release(g);
+}
+
 static void test_upsampling_and_adaptive_pooling_are_pytorchs(void **state)
 {
     (void)state;
@@ -502,6 +567,8 @@ int main(void)
                                        TEST(test_activations_that_are_ops), TEST(test_activity_regularizers_join_the_loss),
                                        TEST(test_residuals_add_their_input),
                                        TEST(test_depthwise_and_separable_convolutions_are_pytorchs),
+                                       TEST(test_merging_gated_and_sloped_layers_are_pytorchs),
+                                       TEST(test_layers_that_merge_say_what_does_not_fit),
                                        TEST(test_adaptive_pooling_of_all_ranks_is_pytorchs), TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_layers_of_several_inputs_and_of_a_users_function),

@@ -53,13 +53,19 @@ static const loss_case cases[] = {
     {"bce_logits_weighted", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {.positive_weight = 2.5}},
     {"bce_logits_negatives", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {.positive_weight = (double)HONE_ZERO}},
     {"sparse_options", hone_sparse_categorical_cross_entropy_loss_opt, NULL, {.label_smoothing = 0.15}},
+    {"mape", hone_mape_loss_opt, NULL, {0}},
+    {"msle", hone_msle_loss_opt, NULL, {0}},
+    {"squared_hinge", hone_squared_hinge_loss_opt, NULL, {0}},
+    {"poisson", hone_poisson_loss_opt, NULL, {0}},
+    {"poisson_log", hone_poisson_loss_opt, NULL, {.log_input = true}},
+    {"bce_logits_positives", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {0}},
 };
 
 enum { MAX_IN = 5 };
 typedef struct golden_run {
     const loss_case *c;
-    int n_in;          /* without class weights, which come last */
-    bool weighted;
+    int n_in;          /* without weights of classes or positives, which come last */
+    bool weighted, positives;
     int n_gradients;
 } golden_run;
 
@@ -68,7 +74,7 @@ static void record(void *user, hone_graph *graph, hone_node *const *in, hone_nod
     (void)graph;
     const golden_run *run = user;
     hone_loss_opts o = run->c->o;
-    if (run->weighted) o.class_weights = in[run->n_in];
+    if (run->weighted) *(run->positives ? &o.positive_weights : &o.class_weights) = in[run->n_in];
     if (run->c->loss && run->n_in == 4) o.output_lengths = in[2], o.target_lengths = in[3];
     for (int r = 0; r < 2; r++) {
         o.reduction = r ? HONE_REDUCE_NONE : HONE_REDUCE_MEAN;
@@ -110,7 +116,8 @@ static void check_case(const loss_case *c, hone_dtype dtype, double tolerance)
         in[i] = hone_tensor_new(ctx, info->dtype == HONE_F64 ? dtype : info->dtype, info->shape);
         assert_hone_ok(ctx, hone_tensor_write(in[i], 0, hone_shape_count(info->shape), info->dtype, info->data));
     }
-    if ((info = find(c->name, "class_weights", -1))) {
+    run.positives = find(c->name, "positive_weights", -1) != NULL;
+    if ((info = find(c->name, run.positives ? "positive_weights" : "class_weights", -1))) {
         run.weighted = true;
         in[n] = hone_tensor_new(ctx, dtype, info->shape);
         assert_hone_ok(ctx, hone_tensor_write(in[n++], 0, hone_shape_count(info->shape), HONE_F64, info->data));
@@ -235,7 +242,7 @@ static void test_losses_stay_finite(void **state)
 {
     (void)state;
     static const loss_fn losses[] = {hone_log_cosh_loss_opt, hone_focal_loss_opt, hone_cosine_loss_opt, hone_huber_loss_opt,
-                                     hone_kl_divergence_loss_opt};
+                                     hone_kl_divergence_loss_opt, hone_mape_loss_opt, hone_msle_loss_opt};
     hone_graph *g = hone_graph_new(ctx, .eager = true);
     hone_tensor *tx = hone_tensor_from_f32(ctx, HONE_SHAPE(3, 2), VALUES(1e4f, -1e4f, 0, 0, 90, -90));
     hone_tensor *tt = hone_tensor_from_f32(ctx, HONE_SHAPE(3, 2), VALUES(1, 0, 0, 1, 0, 1));
@@ -276,6 +283,8 @@ static void test_wrong_losses_are_refused(void **state)
     REFUSED(hone_cross_entropy_loss(x, y, .label_smoothing = 1), HONE_INVALID, "label_smoothing is 1");
     REFUSED(hone_cross_entropy_loss(x, y, .class_weights = column), HONE_SHAPE, "class_weights are [4, 1]");
     REFUSED(hone_nll_loss(x, column), HONE_DTYPE, "must be an integer");
+    REFUSED(hone_poisson_loss(x, column), HONE_SHAPE, "poisson_loss: the target is [4, 1]");
+    REFUSED(hone_binary_cross_entropy_with_logits_loss(column, column, .positive_weights = x), HONE_SHAPE, "cannot be broadcast");
     REFUSED(hone_mse_loss(x, x, .reduction = (hone_reduction)9), HONE_INVALID, "reduction 9 does not exist");
     assert_null(hone_mse_loss(NULL, x));
     assert_null(hone_cross_entropy_loss(x, NULL));
@@ -299,28 +308,29 @@ static void test_losses_have_names(void **state)
 
 enum { ROWS = 40 };
 typedef struct problem {
-    hone_tensor *x, *values, *bits, *signs, *one_hot, *classes;
+    hone_tensor *x, *values, *bits, *signs, *counts, *one_hot, *classes;
 } problem;
 static problem make_problem(void)
 {
-    float x[ROWS * 3], values[ROWS * 2], bits[ROWS * 2], signs[ROWS * 2], one_hot[ROWS * 2] = {0};
+    float x[ROWS * 3], values[ROWS * 2], bits[ROWS * 2], signs[ROWS * 2], counts[ROWS * 2], one_hot[ROWS * 2] = {0};
     int32_t classes[ROWS];
     for (int r = 0; r < ROWS; r++) {
         for (int i = 0; i < 3; i++) x[3 * r + i] = hone__random_normal(1, (uint64_t)(3 * r + i));
         values[2 * r] = x[3 * r] - x[3 * r + 1];
         values[2 * r + 1] = x[3 * r + 2];
-        for (int i = 0; i < 2; i++) bits[2 * r + i] = values[2 * r + i] > 0, signs[2 * r + i] = 2 * bits[2 * r + i] - 1;
+        for (int i = 0; i < 2; i++) bits[2 * r + i] = values[2 * r + i] > 0, signs[2 * r + i] = 2 * bits[2 * r + i] - 1, counts[2 * r + i] = 5 * bits[2 * r + i];
         classes[r] = values[2 * r] > 0;
         one_hot[2 * r + classes[r]] = 1;
     }
     return (problem){hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 3), x), hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 2), values),
                      hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 2), bits), hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 2), signs),
+                     hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 2), counts),
                      hone_tensor_from_f32(ctx, HONE_SHAPE(ROWS, 2), one_hot), hone_tensor_from_i32(ctx, HONE_SHAPE(ROWS), classes)};
 }
 static void free_problem(problem *p)
 {
     hone_tensor_free(p->x), hone_tensor_free(p->values), hone_tensor_free(p->bits);
-    hone_tensor_free(p->signs), hone_tensor_free(p->one_hot), hone_tensor_free(p->classes);
+    hone_tensor_free(p->signs), hone_tensor_free(p->counts), hone_tensor_free(p->one_hot), hone_tensor_free(p->classes);
 }
 
 static hone_node *log_softmax_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
@@ -344,15 +354,16 @@ static void test_every_loss_trains(void **state)
             hone_model_release(model);
             continue;
         }
+        bool positive = l == HONE_POISSON || l == HONE_MSLE, signs = l == HONE_HINGE || l == HONE_SQUARED_HINGE || l == HONE_MAPE;
         bool logs = l == HONE_NLL || l == HONE_KL_DIVERGENCE, one_of = info->targets == HONE__CATEGORIES || info->targets == HONE__CLASSES;
         hone_layer *last = logs ? hone_layer_new(ctx, sizeof *last, "log_softmax", log_softmax_forward)
-                                : hone_activation_layer(ctx, info->logits || info->targets == HONE__VALUES ? HONE_NO_ACTIVATION
+                                : hone_activation_layer(ctx, positive ? HONE_SOFTPLUS : info->logits || info->targets == HONE__VALUES ? HONE_NO_ACTIVATION
                                                              : one_of ? HONE_SOFTMAX : HONE_SIGMOID);
         hone_model_release(model);
         model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 2), last));
         assert_hone_ok(ctx, hone_compile(model, .loss = (hone_loss)l, .optimizer = hone_adam(ctx, .learning_rate = 0.03)));
         hone_history *h;
-        if (hone_fit(model, p.x, l == HONE_HINGE ? p.signs : targets[info->targets], &h, .epochs = 40, .batch_size = 8) != HONE_OK)
+        if (hone_fit(model, p.x, positive ? p.counts : signs ? p.signs : targets[info->targets], &h, .epochs = 40, .batch_size = 8) != HONE_OK)
             fail_msg("%s: %s", info->name, hone_error(ctx));
         if (!(h->epochs[39].loss < 0.6 * h->epochs[0].loss))
             fail_msg("%s: %g after %g", info->name, h->epochs[39].loss, h->epochs[0].loss);

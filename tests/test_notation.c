@@ -29,6 +29,9 @@ static void test_options_go_where_they_belong(void **state)
         "{\"activation\":\"relu\",\"dilation\":[1,2,0],\"filters\":32,\"kernel\":3,\"padding\":\"same\",\"stride\":[2,0,0]}");
     has("reshape 1x28x28", 0, "{\"shape\":[1,28,28]}");
     has("gru 7 2 bidirectional dropout=0.5", 0, "{\"bidirectional\":true,\"dropout\":0.5,\"layers\":2,\"units\":7}");
+    has("conv1d 4 3, leaky_relu 0.2, glu 1", 1, "{\"slope\":0.2}");
+    has("leaky_relu", 0, "{\"slope\":0.01}");
+    has("dense 8 identity, glu", 1, "{}");
     has("batch_norm momentum=0.5", 0, "{\"epsilon\":1e-5,\"momentum\":0.5}");
     has("batch_norm", 0, "{\"epsilon\":1e-5,\"momentum\":0.1}"); /* not 0: that would never learn its statistics */
     has("batch_norm momentum=0", 0, "{\"epsilon\":1e-5,\"momentum\":0.0}");

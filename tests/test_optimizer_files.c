@@ -17,7 +17,7 @@ static hone_optimizer *by_name(hone_ctx *owner, int i)
 
 static hone_optimizer *grouped(hone_optimizer *o)
 {
-    hone_optimizer_group(o, "0", .learning_rate_factor = 0.5, .l1 = 1e-3, .l2 = 1e-3, .max_norm = 0.7);
+    hone_optimizer_group(o, "0", .learning_rate_factor = 0.5, .l1 = 1e-3, .l2 = 1e-3, .min_norm = 0.5, .max_norm = 0.7, .norm_rate = 0.9);
     hone_optimizer_group(o, "*.bias", .weight_decay = HONE_ZERO, .non_negative = true);
     hone_optimizer_group(o, "2.weight", .unit_norm = true, .adamw = true);
     return o;

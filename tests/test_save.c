@@ -224,7 +224,8 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                                hone_upsampling(ctx, HONE_SHAPE(2), false)),
                image, "{\"type\":\"upsampling\",\"options\":{\"factors\":[2,3],\"linear\":true}");
     check_same(hone_sequential(ctx, hone_sinusoidal_positions(ctx), hone_conv_transpose1d(ctx, 3, 4, .stride = {2}), hone_depthwise_conv1d(ctx, 3),
-                               hone_separable_conv1d(ctx, 4, 3), hone_concatenate_layer(ctx, 1), hone_add_layer(ctx), hone_multiply_layer(ctx),
+                               hone_separable_conv1d(ctx, 4, 3), hone_concatenate_layer(ctx, 1), hone_add_layer(ctx), hone_multiply_layer(ctx), hone_average_layer(ctx),
+                               hone_maximum_layer(ctx), hone_minimum_layer(ctx), hone_leaky_relu_layer(ctx, 0.3), hone_elu_layer(ctx, HONE_ZERO), hone_glu_layer(ctx, 1),
                                hone_residual(ctx, hone_activity_regularization(ctx, 0.5, 0), hone_activation_layer(ctx, HONE_HARD_SHRINK))),
                line, "{\"type\":\"concatenate\",\"options\":{\"axis\":1}");
     check_same(hone_sequential(ctx, hone_flatten(ctx), hone_rnn_cell(ctx, 5), hone_gru_cell(ctx, 4), hone_lstm_cell(ctx, 3)), line, "gru_cell");
@@ -277,6 +278,9 @@ static void test_functional_models_are_made_again(void **state)
     hone_node *c = hone_concatenate(2, parts, 1);
     hone_node *m = hone_apply_n(hone_multiply_layer(ctx), 2, (hone_node *[]){c, hone_leaky_relu(c, 0.1)});
     m = hone_apply_n(hone_concatenate_layer(ctx, -1), 2, (hone_node *[]){m, hone_sub(m, hone_mean(m, HONE_AXES(1), true))});
+    hone_node *near = hone_apply_n(hone_dot_layer(ctx, HONE_AXES(2, 2), true), 2, (hone_node *[]){a, sum});
+    near = hone_apply(hone_flatten(ctx), hone_apply_n(hone_subtract_layer(ctx), 2, (hone_node *[]){near, near}));
+    m = hone_apply_n(hone_concatenate_layer(ctx, -1), 2, (hone_node *[]){m, near});
     hone_node *y = hone_apply(hone_dense(ctx, 3), m);
     hone_node *inputs[] = {ids, v};
     hone_model *model = hone_model_new(2, inputs, 1, &y);

@@ -447,6 +447,31 @@ static void test_orthogonal_values_are_orthogonal(void **state)
     }
 }
 
+static void test_identity_passes_its_input_on(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][2] = {{4, 4}, {3, 5}, {5, 3}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(sizes); i++) {
+        int64_t rows = sizes[i][0], columns = sizes[i][1];
+        hone_layer *dense = hone_dense(ctx, rows);
+        assert_hone_ok(ctx, hone_layer_initialize(dense, "weight", HONE_INIT_IDENTITY, .value = -2));
+        float *w = first_weight(dense, "weight", rows, columns);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < columns; c++) assert_true(w[r * columns + c] == (r == c ? -2 : 0));
+        free(w);
+    }
+    hone_model *model = hone_model_of(hone_conv2d(ctx, 2, 3, .padding = HONE_SAME, .initializer = HONE_INIT_IDENTITY));
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(1, 2, 2, 2), VALUES(1, 2, 3, 4, 5, 6, 7, 8)), *y = hone_predict(model, x, 1);
+    assert_memory_equal(hone_tensor_data(x), hone_tensor_data(y), 8 * sizeof(float));
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_model_release(model);
+    model = hone_model_of(hone_dense(ctx, 2, .bias_initializer = HONE_INIT_IDENTITY));
+    assert_int_equal(hone_model_build_for(model, HONE_F32, HONE_SHAPE(1, 2)), HONE_SHAPE);
+    assert_error(HONE_SHAPE, "identity: needs [out, in, ...], not [2]");
+    hone_clear_error(ctx);
+    hone_model_release(model);
+}
+
 /* The nearest layer's word counts, then the latest; what nobody spoke of begins as its layer has it. */
 static void test_what_was_said_last_and_nearest_counts(void **state)
 {
@@ -600,7 +625,7 @@ int main(void)
         TEST(test_lengths_hide_what_is_beyond_them),
         TEST(test_positions_are_added),
         TEST(test_first_values_have_their_moments),
-        TEST(test_orthogonal_values_are_orthogonal),
+        TEST(test_orthogonal_values_are_orthogonal), TEST(test_identity_passes_its_input_on),
         TEST(test_what_was_said_last_and_nearest_counts),
         TEST(test_refusals_say_what_does_not_fit),
         TEST(test_every_allocation_may_fail),

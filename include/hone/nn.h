@@ -125,7 +125,9 @@ typedef enum hone_initializer {
     HONE_INIT_CONSTANT,       /* value, default 0 */
     HONE_INIT_ORTHOGONAL,     /* as a matrix [first axis, others]: value (default 1) times one whose rows, or columns if they are
                                  fewer, are orthonormal: Q of a normal matrix: Saxe et al. 2014 */
-    HONE_INIT_VARIANCE_SCALING /* variance value / fan, default 1 / fan_in, truncated normal: Keras's VarianceScaling */
+    HONE_INIT_VARIANCE_SCALING, /* variance value / fan, default 1 / fan_in, truncated normal: Keras's VarianceScaling */
+    HONE_INIT_IDENTITY        /* value (default 1) where output i reads input i, 0 elsewhere: [out, in] as Keras's Identity and
+                                 torch.nn.init.eye_; of kernels [out, in, ...] at the middle tap, as torch.nn.init.dirac_ */
 } hone_initializer;
 
 typedef enum hone_fan { HONE_FAN_IN, HONE_FAN_OUT, HONE_FAN_AVERAGE } hone_fan;
@@ -286,7 +288,8 @@ typedef struct hone_embedding_opts {
     bool padding;          /* the id padding_index stands for nothing: zeros, and no gradient for its row */
     int64_t padding_index; /* default 0 */
 } hone_embedding_opts;
-/* ids [...] (integers in [0, vocabulary)) -> [..., size]. Parameter weight [vocabulary, size]. */
+/* ids [...] (integers in [0, vocabulary)) -> [..., size]. Parameter weight [vocabulary, size]; regularizers and constraints of its
+   rows are a group of the optimizer (optim.h). */
 HONE_API hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size,
                                               const hone_embedding_opts *opts);
 #define hone_embedding_layer(...)                                                                            \
@@ -337,6 +340,11 @@ HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_grou
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
 HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
+/* hone_glu along axis; 0, which is the batch's, stands for the last one. As torch.nn.GLU. */
+HONE_API hone_layer *hone_glu_layer(hone_ctx *ctx, int axis);
+/* hone_leaky_relu; slope 0: 0.01, HONE_ZERO: 0. And hone_elu; alpha 0: 1, HONE_ZERO: 0. */
+HONE_API hone_layer *hone_leaky_relu_layer(hone_ctx *ctx, double slope);
+HONE_API hone_layer *hone_elu_layer(hone_ctx *ctx, double alpha);
 /* x [B, ...] as it is; adds l1 sum |x| + l2 sum x^2 of each example to its loss (hone_add_loss): an activity regularizer, Keras's
    ActivityRegularization. (Regularizers of weights: groups of an optimizer, optim.h.) */
 HONE_API hone_layer *hone_activity_regularization(hone_ctx *ctx, double l1, double l2);
@@ -355,10 +363,19 @@ HONE_API hone_layer *hone_cropping(hone_ctx *ctx, hone_shape before, hone_shape 
 HONE_API hone_layer *hone_spatial_dropout(hone_ctx *ctx, double rate);
 /* x > 0 ? x : weight x, a weight [C] for each channel of x [N, C, ...], at first 0 as in Keras: He et al. 2015. */
 HONE_API hone_layer *hone_prelu(hone_ctx *ctx);
-/* Of several inputs (hone_apply_n): along an axis; their sum; their product (broadcast). */
+/* Of several inputs (hone_apply_n): along an axis; their sum, product, mean, maximum, minimum (broadcast); of two the difference. */
 HONE_API hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis);
 HONE_API hone_layer *hone_add_layer(hone_ctx *ctx);
 HONE_API hone_layer *hone_multiply_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_average_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_maximum_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_minimum_layer(hone_ctx *ctx);
+HONE_API hone_layer *hone_subtract_layer(hone_ctx *ctx);
+/* Of two inputs a [B, ...] and b [B, ...]: sums of products over one axis of each, HONE_AXES(of_a, of_b), or HONE_AXES(of_both); what
+   other axes they have follow each other: [B, those of a, those of b], [B, 1] without any. The batch's axis is 0 and cannot be
+   summed over; axes below 0 count from the end. normalize: of vectors divided by their L2 norms (at least 1e-7), so that it is the
+   cosine. As keras.layers.Dot. */
+HONE_API hone_layer *hone_dot_layer(hone_ctx *ctx, hone_axes axes, bool normalize);
 /* A function of yours as a layer without parameters: records ops on its inputs and returns a node, or NULL after an error. A model
    that has one cannot be saved as a whole (hone_model_save): its weights can. */
 typedef hone_node *(*hone_lambda_fn)(void *user, hone_graph *graph, hone_node *const *inputs, int n_inputs);

@@ -253,6 +253,9 @@ HONE_API hone_node *hone_dropout(hone_node *x, double rate);
 /* Rows of weight [V, D], which may be stored in any dtype: ids [...] -> [..., D]. An id outside [0, V) is an
    error of the run. */
 HONE_API hone_node *hone_embedding(hone_node *weight, hone_node *ids);
+/* a sigmoid(b), a and b the halves of x along axis, whose length is even: Dauphin et al. 2017, "Language Modeling with Gated
+   Convolutional Networks"; torch.nn.GLU. */
+HONE_API hone_node *hone_glu(hone_node *x, int axis);
 /* gate sigmoid(gate) up, same shapes. Shazeer, "GLU Variants Improve Transformer", 2020. */
 HONE_API hone_node *hone_swiglu(hone_node *gate, hone_node *up);
 
@@ -327,6 +330,9 @@ typedef struct hone_loss_opts {
     double positive_weight;   /* binary cross-entropies: the factor of the part where t is 1 (PyTorch's pos_weight); default 1,
                                  HONE_ZERO for 0 */
     bool zero_infinity;       /* ctc: 0 for targets that there is no way to write */
+    hone_node *positive_weights; /* the same as positive_weight, instead of it, for each output: real, broadcast to the output (of
+                                    [..., V] a vector [V], PyTorch's pos_weight) */
+    bool log_input;           /* poisson: the output is the rate's logarithm */
 } hone_loss_opts;
 #define HONE_IGNORE_ZERO INT64_MIN
 #define HONE_LOSS_OPTS(function, ...)                                                                        \
@@ -347,13 +353,27 @@ HONE_API hone_node *hone_huber_loss_opt(hone_node *output, hone_node *target, co
 /* log(cosh(o - t)), without overflow: keras.losses.LogCosh. */
 HONE_API hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_log_cosh_loss(...) HONE_LOSS_OPTS(hone_log_cosh_loss_opt, __VA_ARGS__)
+/* 100 |t - o| / max(|t|, 1e-7): percent. keras.losses.MeanAbsolutePercentageError. */
+HONE_API hone_node *hone_mape_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_mape_loss(...) HONE_LOSS_OPTS(hone_mape_loss_opt, __VA_ARGS__)
+/* (log(1 + max(o, 1e-7)) - log(1 + max(t, 1e-7)))^2: keras.losses.MeanSquaredLogarithmicError. */
+HONE_API hone_node *hone_msle_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_msle_loss(...) HONE_LOSS_OPTS(hone_msle_loss_opt, __VA_ARGS__)
+/* Of rates o and counts t: o - t log(o + 1e-7), keras.losses.Poisson; with log_input e^o - t o, torch.nn.PoissonNLLLoss. */
+HONE_API hone_node *hone_poisson_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_poisson_loss(...) HONE_LOSS_OPTS(hone_poisson_loss_opt, __VA_ARGS__)
 /* max(0, 1 - t o), t -1 or 1: keras.losses.Hinge. */
 HONE_API hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_hinge_loss(...) HONE_LOSS_OPTS(hone_hinge_loss_opt, __VA_ARGS__)
-/* hone_binary_cross_entropy, of probabilities: -(w t log p + (1 - t) log(1 - p)), w positive_weight; label_smoothing. */
+/* hone_binary_cross_entropy, of probabilities: -(w t log p + (1 - t) log(1 - p)), w positive_weight or positive_weights;
+   label_smoothing. */
 HONE_API hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_binary_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_loss_opt, __VA_ARGS__)
-/* hone_binary_cross_entropy_with_logits, p = sigmoid(x); positive_weight, label_smoothing: torch.nn.BCEWithLogitsLoss. */
+/* max(0, 1 - t o)^2: keras.losses.SquaredHinge. */
+HONE_API hone_node *hone_squared_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_squared_hinge_loss(...) HONE_LOSS_OPTS(hone_squared_hinge_loss_opt, __VA_ARGS__)
+/* hone_binary_cross_entropy_with_logits, p = sigmoid(x); positive_weight or positive_weights, label_smoothing:
+   torch.nn.BCEWithLogitsLoss. */
 HONE_API hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target,
                                                                    const hone_loss_opts *opts);
 #define hone_binary_cross_entropy_with_logits_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_with_logits_loss_opt, __VA_ARGS__)

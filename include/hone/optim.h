@@ -194,10 +194,13 @@ typedef struct hone_group_opts {
        clipping, reported losses are without it. Default 0. */
     double l1, l2;
     /* Constraints, applied after each step. A unit is an element of the first axis: a row of a dense layer's weight, a
-       filter of a convolution; a vector is one unit. As keras.constraints.MaxNorm, UnitNorm, NonNeg. */
+       filter of a convolution, the vector of a word of an embedding; a parameter of one axis is one unit. As
+       keras.constraints.MaxNorm, MinMaxNorm, UnitNorm, NonNeg. */
     double max_norm;   /* > 0: a unit that is longer is scaled down to this L2 norm */
     bool unit_norm;    /* each unit is scaled to L2 norm 1 */
     bool non_negative; /* negative elements become 0 */
+    double min_norm;   /* > 0: a unit that is shorter is scaled up to this L2 norm */
+    double norm_rate;  /* of min_norm and max_norm: the share of the way to the norm that is gone in a step; default 1 */
 } hone_group_opts;
 /* Other options for the parameters whose dotted names match `pattern`: a prefix ("model.embed_tokens"), or with * (any
    characters, dots too) and ? (one) the whole name ("*.bias", "*norm.weight"). Of several that match the last one holds.

@@ -68,6 +68,27 @@ def pooled(golden):
                            f"pooled.{kind}{axes}.grad": torch.autograd.grad((y * y).sum(), x)[0]})
 
 
+def merged(golden):
+    """Of several inputs: Keras's Dot by einsum; and torch.nn.GLU; with the gradient of the squares' sum. In the order of tests/test_layers.c."""
+    a, b, c, d = (torch.randn(*s) for s in ((4, 5), (4, 5), (4, 3, 5), (4, 5, 2)))
+    unit = F.normalize
+    x = torch.randn(4, 6, 5)
+    cases = [((a, b), lambda a, b: torch.einsum("bk,bk->b", a, b)[:, None]),
+             ((a, b), lambda a, b: F.cosine_similarity(a, b)[:, None]),
+             ((c, d), lambda c, d: torch.einsum("bmk,bkn->bmn", c, d)),
+             ((c, d), lambda c, d: torch.einsum("bmk,bkn->bmn", unit(c, dim=2), unit(d, dim=1))),
+             ((c, a), lambda c, a: torch.einsum("bmk,bk->bm", c, a)),
+             ((x,), lambda x: F.glu(x, 1)),
+             ((a, b), lambda a, b: (a + b) / 2), ((a, b), torch.maximum), ((a, b), torch.minimum), ((a, b), lambda a, b: a - b),
+             ((a,), lambda a: F.leaky_relu(a, 0.2)), ((a,), lambda a: F.elu(a, 0.7))]
+    for i, (inputs, function) in enumerate(cases):
+        inputs = [v.clone().requires_grad_() for v in inputs]
+        y = function(*inputs)
+        golden[f"merged{i}.y"] = y.detach()
+        for k, (v, gradient) in enumerate(zip(inputs, torch.autograd.grad((y * y).sum(), inputs))):
+            golden.update({f"merged{i}.x{k}": v.detach(), f"merged{i}.grad{k}": gradient.clone()})
+
+
 def main():
     torch.manual_seed(7)
     torch.set_num_threads(1)
@@ -95,6 +116,7 @@ def main():
                        {"x": x, "weight": layer.weight, "bias": layer.bias, "y": layer(x)}.items()})
     depthwise(golden)
     pooled(golden)
+    merged(golden)
     target = ROOT / "tests" / "data" / "layers.golden.safetensors"
     save_file({key: value.contiguous() for key, value in golden.items()}, target)
     target.chmod(0o644)

@@ -3,8 +3,8 @@
     python scripts/golden/make_loss_golden.py tests/data/losses.golden.safetensors
 
 A case is inputs and a function that gives one value an element, row or example, and, where PyTorch's mean is not the mean of
-these, another that gives PyTorch's own. Stored are `case.in0`, ... and `case.class_weights`, `case.none`, `case.mean`, and
-`case.grad0`, ...: the gradient of the mean in the real inputs. test_losses.c lists the same cases with Hone's options.
+these, another that gives PyTorch's own. Stored are `case.in0`, ... and `case.class_weights` or `case.positive_weights`,
+`case.none`, `case.mean`, and `case.grad0`, ...: the gradient of the mean in the real inputs. test_losses.c lists the same cases with Hone's options.
 """
 
 import sys
@@ -40,7 +40,7 @@ def numpy(x):
     return np.ascontiguousarray(x).reshape(x.shape)
 
 
-def case(name, inputs, none, mean=None, class_weights=None, wanted=1):
+def case(name, inputs, none, mean=None, class_weights=None, wanted=1, positive_weights=None):
     """wanted: gradients of the first so many inputs."""
     inputs = [x.clone().requires_grad_() if i < wanted else x for i, x in enumerate(inputs)]
     losses = none(*inputs)
@@ -51,6 +51,8 @@ def case(name, inputs, none, mean=None, class_weights=None, wanted=1):
         results[f"{name}.in{i}"] = numpy(x)
     if class_weights is not None:
         results[f"{name}.class_weights"] = numpy(class_weights)
+    if positive_weights is not None:
+        results[f"{name}.positive_weights"] = numpy(positive_weights)
     results[f"{name}.none"], results[f"{name}.mean"] = numpy(losses), numpy(loss)
 
 
@@ -174,6 +176,18 @@ case("bce_logits_negatives", [normal(*shape), bits(*shape)],
 case("ctc_zero_infinity", [normal(4, 6, 5), labels],
      lambda x, y: F.ctc_loss(x.log_softmax(-1).transpose(0, 1), y, torch.full((4,), 6), torch.tensor([4, 2, 0, 4]), reduction="none",
                              zero_infinity=True))
+
+# of Keras, by its formulas
+t = 1 + classes(64, *shape).double() / 64  # and differences that f32 has exactly: percent of rounding would be all else
+case("mape", [t + (2 * bits(*shape) - 1) * (1 + classes(4, *shape)) / 64, t],
+     lambda o, t: 100 * (t - o).abs() / t.abs().clamp(min=1e-7))
+case("msle", [3 * normal(*shape), 3 * uniform(*shape)],
+     lambda o, t: (torch.log(o.clamp(min=1e-7) + 1) - torch.log(t.clamp(min=1e-7) + 1)) ** 2, wanted=2)
+case("squared_hinge", [normal(*shape), 2 * bits(*shape) - 1], lambda o, t: F.relu(1 - o * t) ** 2)
+case("poisson", [3 * uniform(*shape), classes(6, *shape).double()], *both(F.poisson_nll_loss, log_input=False, eps=1e-7))
+case("poisson_log", [normal(*shape), classes(6, *shape).double()], *both(F.poisson_nll_loss, log_input=True))
+w = 3 * uniform(5)
+case("bce_logits_positives", [normal(*shape), uniform(*shape)], *both(F.binary_cross_entropy_with_logits, pos_weight=w), positive_weights=w)
 
 save_file(results, sys.argv[1])
 Path(sys.argv[1]).chmod(0o644)

@@ -11,8 +11,9 @@ hone_status hone_layer_initialize_opt(hone_layer *layer, const char *name, hone_
     hone_ctx *ctx = layer->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     hone_init_opts o = opts ? *opts : (hone_init_opts){0};
-    bool spread = initializer != HONE_INIT_CONSTANT && initializer != HONE_INIT_ORTHOGONAL && o.value != (double)HONE_ZERO;
-    if (!name || !name[0] || initializer <= HONE_INIT_DEFAULT || initializer > HONE_INIT_VARIANCE_SCALING ||
+    bool spread = initializer != HONE_INIT_CONSTANT && initializer != HONE_INIT_ORTHOGONAL && initializer != HONE_INIT_IDENTITY &&
+                  o.value != (double)HONE_ZERO;
+    if (!name || !name[0] || initializer <= HONE_INIT_DEFAULT || initializer > HONE_INIT_IDENTITY ||
         !isfinite(o.value) || (spread && o.value < 0) || (unsigned)o.fan > HONE_FAN_AVERAGE ||
         (unsigned)o.distribution > HONE_DISTRIBUTE_UNIFORM)
         return hone__fail(ctx, HONE_INVALID, "layer '%s': '%s' cannot begin by initializer %d with value %g",
@@ -142,6 +143,17 @@ static hone_status orthogonal(hone_ctx *ctx, hone_shape shape, double gain, uint
     return HONE_OK;
 }
 
+static hone_status identity(hone_ctx *ctx, hone_shape shape, double gain, float *values)
+{
+    if (shape.rank < 2) return hone__fail(ctx, HONE_SHAPE, "initializer identity: needs [out, in, ...], not %s", HONE__SHAPE_STR(shape));
+    int64_t taps = 1, middle = 0;
+    for (int d = 2; d < shape.rank; d++) taps *= shape.dim[d], middle = middle * shape.dim[d] + shape.dim[d] / 2;
+    fill(values, hone_shape_count(shape), 0);
+    for (int64_t i = 0; taps > 0 && i < HONE_MIN(shape.dim[0], shape.dim[1]); i++)
+        values[(i * shape.dim[1] + i) * taps + middle] = (float)gain;
+    return HONE_OK;
+}
+
 hone_status hone__fill_initial(hone_ctx *ctx, const hone__initial *initial, hone_shape shape, uint64_t key, float *values)
 {
     const hone_init_opts *o = &initial->opts;
@@ -154,6 +166,7 @@ hone_status hone__fill_initial(hone_ctx *ctx, const hone__initial *initial, hone
     double value = o->value == (double)HONE_ZERO ? 0 : o->value != 0 ? o->value : own;
     switch (which) {
     case HONE_INIT_ORTHOGONAL: return orthogonal(ctx, shape, value, key, values);
+    case HONE_INIT_IDENTITY: return identity(ctx, shape, value, values);
     case HONE_INIT_DEFAULT:
     case HONE_INIT_ZEROS: fill(values, count, 0); break;
     case HONE_INIT_ONES: fill(values, count, 1); break;

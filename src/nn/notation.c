@@ -47,7 +47,7 @@ static void list_values(const hone__field *f, char *text, size_t size)
 
 static bool refuse_layer(const words *w)
 {
-    char known[1200] = "";
+    char known[1600] = "";
     size_t count;
     const hone__layer_kind *const *kinds = hone__layer_kinds(&count);
     for (size_t i = 0; i < count; i++) append(known, sizeof known, ", ", kinds[i]->type);
@@ -138,7 +138,7 @@ static bool set(words *w, const hone__field *f, const char *text)
 static bool is_leading(const hone__field *f)
 {
     return f->name && (f->type == HONE__FIELD_I64 || f->type == HONE__FIELD_INT || f->type == HONE__FIELD_F64 ||
-                       f->type == HONE__FIELD_SHAPE || f->type == HONE__FIELD_AXES);
+                       f->type == HONE__FIELD_F64_ZERO || f->type == HONE__FIELD_SHAPE || f->type == HONE__FIELD_AXES);
 }
 
 static const hone__field *field_for(const words *w, const char *text)

@@ -6,6 +6,7 @@ typedef struct shaping {
     hone_shape before, after; /* padding and cropping; reshape: the target */
     hone_axes order;
     int axis;
+    bool normalize;
     double rate;
     hone_lambda_fn fn;
     void *user;
@@ -168,22 +169,82 @@ hone_layer *hone_concatenate_layer(hone_ctx *ctx, int axis)
     return l ? &l->base : NULL;
 }
 
-static hone_node *add_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+/* Which op takes one input after the other. */
+static const struct merge {
+    const char *type;
+    hone_node *(*two)(hone_node *a, hone_node *b);
+} merges[] = {{"add", hone_add},         {"multiply", hone_mul},    {"average", hone_add},
+              {"maximum", hone_maximum}, {"minimum", hone_minimum}, {"subtract", hone_sub}};
+
+static hone_node *merge_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
-    (void)self, (void)graph;
+    const struct merge *m = merges;
+    while (strcmp(m->type, self->type) != 0) m++;
+    if (m->two == hone_sub && n != 2) return wants(self, graph, in[0], "needs two inputs");
     hone_node *y = in[0];
-    for (int i = 1; i < n; i++) y = hone_add(y, in[i]);
-    return y;
+    for (int i = 1; i < n; i++) y = m->two(y, in[i]);
+    return !strcmp(m->type, "average") && n > 1 ? hone_affine(y, 1.0 / n, 0) : y;
 }
-static hone_node *multiply_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+hone_layer *hone_add_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "add", merge_forward); }
+hone_layer *hone_multiply_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "multiply", merge_forward); }
+hone_layer *hone_average_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "average", merge_forward); }
+hone_layer *hone_maximum_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "maximum", merge_forward); }
+hone_layer *hone_minimum_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "minimum", merge_forward); }
+hone_layer *hone_subtract_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "subtract", merge_forward); }
+
+/* x [B, ...] as rows [B, others, length of the axis]; false: it has no such axis. */
+static bool rows_along(hone_node *x, int axis, bool normalize, hone_node **rows, hone_shape *others)
 {
-    (void)self, (void)graph;
-    hone_node *y = in[0];
-    for (int i = 1; i < n; i++) y = hone_mul(y, in[i]);
-    return y;
+    hone_shape s = x->shape;
+    if (axis < 0) axis += s.rank;
+    if (axis < 1 || axis >= s.rank) return false;
+    hone_axes order = {.count = s.rank};
+    *others = (hone_shape){.rank = s.rank - 2};
+    for (int d = 0, to = 0; d < s.rank; d++)
+        if (d != axis) order.axis[to++] = d;
+    order.axis[s.rank - 1] = axis;
+    for (int d = 0; d < others->rank; d++) others->dim[d] = s.dim[order.axis[d + 1]];
+    *rows = hone_reshape(hone_transpose(x, order), HONE_SHAPE(s.dim[0], hone_shape_count(*others), s.dim[axis]));
+    if (normalize && *rows) {
+        hone_node *least = hone_fill(hone_node_graph(x), x->dtype, HONE_SCALAR, 1e-7);
+        *rows = hone_div(*rows, hone_maximum(hone_norm(*rows, HONE_AXES(-1), true), least));
+    }
+    return true;
 }
-hone_layer *hone_add_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "add", add_forward); }
-hone_layer *hone_multiply_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "multiply", multiply_forward); }
+
+static hone_node *dot_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    const shaping *l = (const shaping *)(const void *)self;
+    hone_node *rows[2] = {0}, *y;
+    hone_shape others[2], out = {.rank = 1, .dim = {in[0]->shape.rank ? in[0]->shape.dim[0] : 0}};
+    if (n != 2) return wants(self, graph, in[0], "needs two inputs");
+    for (int i = 0; i < 2; i++) {
+        if (!rows_along(in[i], l->order.axis[l->order.count == 2 ? i : 0], l->normalize, &rows[i], &others[i]))
+            return wants(self, graph, in[i], "has no such axis besides the batch's");
+        if (out.rank + others[i].rank > HONE_MAX_RANK) return wants(self, graph, in[i], "the result would have too many axes");
+        for (int d = 0; d < others[i].rank; d++) out.dim[out.rank++] = others[i].dim[d];
+    }
+    if (!rows[0] || !rows[1]) return NULL;
+    if (!hone_shape_equal(HONE_SHAPE(rows[0]->shape.dim[0], rows[0]->shape.dim[2]), HONE_SHAPE(rows[1]->shape.dim[0], rows[1]->shape.dim[2])))
+        return wants(self, graph, in[1], "must have as many examples as the first input, and as long an axis");
+    if (out.rank == 1) out.dim[out.rank++] = 1;
+    if (rows[0]->shape.dim[1] == 1 && rows[1]->shape.dim[1] == 1)
+        y = hone_sum(hone_mul(rows[0], rows[1]), HONE_AXES(-1), false);
+    else
+        y = hone_matmul(rows[0], rows[1], .transpose_b = true);
+    return hone_reshape(y, out);
+}
+hone_layer *hone_dot_layer(hone_ctx *ctx, hone_axes axes, bool normalize)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (axes.count < 1 || axes.count > 2 || axes.axis[0] == 0 || (axes.count == 2 && axes.axis[1] == 0)) {
+        hone__fail(ctx, HONE_INVALID, "dot: axes are one or two, not the batch's, which is 0");
+        return NULL;
+    }
+    shaping *l = make(ctx, "dot", dot_forward);
+    if (l) l->order = axes, l->normalize = normalize;
+    return l ? &l->base : NULL;
+}
 
 static hone_node *lambda_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
@@ -207,8 +268,7 @@ hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user)
 /* Those without options. */
 static hone_layer *plain_again(hone_ctx *ctx, const hone_layer *like)
 {
-    if (!strcmp(like->type, "add")) return hone_add_layer(ctx);
-    return !strcmp(like->type, "multiply") ? hone_multiply_layer(ctx) : hone_prelu(ctx);
+    return hone_layer_new(ctx, sizeof(hone_layer), like->type, !strcmp(like->type, "prelu") ? prelu_forward : merge_forward);
 }
 static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
 {
@@ -217,19 +277,27 @@ static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
     if (!strcmp(like->type, "permute")) return hone_permute_layer(ctx, l->order);
     if (!strcmp(like->type, "zero_padding")) return hone_zero_padding(ctx, l->before, l->after);
     if (!strcmp(like->type, "cropping")) return hone_cropping(ctx, l->before, l->after);
+    if (!strcmp(like->type, "dot")) return hone_dot_layer(ctx, l->order, l->normalize);
     if (!strcmp(like->type, "concatenate")) return hone_concatenate_layer(ctx, l->axis);
     return hone_spatial_dropout(ctx, l->rate);
 }
 static const hone__field reshape_fields[] = {HONE__FIELD(shaping, "shape", before, SHAPE), {0}};
 static const hone__field permute_fields[] = {HONE__FIELD(shaping, "order", order, AXES), {0}};
 static const hone__field border_fields[] = {HONE__FIELD(shaping, "before", before, SHAPE), HONE__FIELD(shaping, "after", after, SHAPE), {0}};
+static const hone__field dot_fields[] = {HONE__FIELD(shaping, "axes", order, AXES), HONE__FIELD(shaping, "normalize", normalize, BOOL), {0}};
 static const hone__field axis_field[] = {HONE__FIELD(shaping, "axis", axis, INT), {0}};
 static const hone__field rate_field[] = {HONE__FIELD(shaping, "rate", rate, F64), {0}};
 const hone__layer_kind hone__prelu_kind = {"prelu", prelu_forward, sizeof(hone_layer), NULL, plain_again};
-const hone__layer_kind hone__add_kind = {"add", add_forward, sizeof(hone_layer), NULL, plain_again};
-const hone__layer_kind hone__multiply_kind = {"multiply", multiply_forward, sizeof(hone_layer), NULL, plain_again};
+#define MERGE(name) const hone__layer_kind hone__##name##_kind = {#name, merge_forward, sizeof(hone_layer), NULL, plain_again}
+MERGE(add);
+MERGE(multiply);
+MERGE(average);
+MERGE(maximum);
+MERGE(minimum);
+MERGE(subtract);
 #define KIND(name, fields) const hone__layer_kind hone__##name##_kind = {#name, name##_forward, sizeof(shaping), fields, shaping_again}
 KIND(concatenate, axis_field);
+KIND(dot, dot_fields);
 KIND(spatial_dropout, rate_field);
 KIND(reshape, reshape_fields);
 KIND(permute, permute_fields);

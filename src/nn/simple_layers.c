@@ -138,8 +138,9 @@ const hone__layer_kind hone__rms_norm_kind = {"rms_norm", rms_norm_forward, size
 
 typedef struct simple {
     hone_layer base;
-    double rate;
+    double rate; /* or a slope */
     hone_activation activation;
+    int axis;
 } simple;
 
 static hone_node *dropout_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
@@ -170,6 +171,43 @@ hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation)
     if (l) l->activation = activation;
     return l ? &l->base : NULL;
 }
+
+static hone_node *glu_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    int axis = ((simple *)(void *)self)->axis;
+    (void)graph, (void)n;
+    return hone_glu(in[0], axis ? axis : -1);
+}
+hone_layer *hone_glu_layer(hone_ctx *ctx, int axis)
+{
+    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, "glu", glu_forward);
+    if (l) l->axis = axis;
+    return l ? &l->base : NULL;
+}
+
+static hone_node *leaky_relu_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)graph, (void)n;
+    return hone_leaky_relu(in[0], ((simple *)(void *)self)->rate);
+}
+static hone_node *elu_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)graph, (void)n;
+    return hone_elu(in[0], ((simple *)(void *)self)->rate);
+}
+static hone_layer *sloped(hone_ctx *ctx, const char *type, hone_layer_fn forward, double slope)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!isfinite(slope)) {
+        hone__fail(ctx, HONE_INVALID, "%s: %g is no number", type, slope);
+        return NULL;
+    }
+    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);
+    if (l) l->rate = slope;
+    return l ? &l->base : NULL;
+}
+hone_layer *hone_leaky_relu_layer(hone_ctx *ctx, double slope) { return sloped(ctx, "leaky_relu", leaky_relu_forward, hone__choose(slope, 0.01)); }
+hone_layer *hone_elu_layer(hone_ctx *ctx, double alpha) { return sloped(ctx, "elu", elu_forward, hone__choose(alpha, 1)); }
 
 static hone_node *flatten_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
@@ -232,6 +270,15 @@ static hone_layer *activation_again(hone_ctx *ctx, const hone_layer *like)
 {
     return hone_activation_layer(ctx, ((const simple *)(const void *)like)->activation);
 }
+static hone_layer *glu_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_glu_layer(ctx, ((const simple *)(const void *)like)->axis);
+}
+static hone_layer *sloped_again(hone_ctx *ctx, const hone_layer *like)
+{
+    double slope = ((const simple *)(const void *)like)->rate;
+    return !strcmp(like->type, "elu") ? hone_elu_layer(ctx, slope) : hone_leaky_relu_layer(ctx, slope);
+}
 static hone_layer *flatten_again(hone_ctx *ctx, const hone_layer *like)
 {
     (void)like;
@@ -242,4 +289,10 @@ static const hone__field activation_fields[] = {HONE__FIELD(simple, "activation"
 const hone__layer_kind hone__dropout_kind = {"dropout", dropout_forward, sizeof(simple), dropout_fields, dropout_again};
 const hone__layer_kind hone__activation_kind = {"activation", activation_forward, sizeof(simple), activation_fields,
                                                 activation_again};
+static const hone__field glu_fields[] = {HONE__FIELD(simple, "axis", axis, INT), {0}};
+static const hone__field leaky_relu_fields[] = {HONE__FIELD(simple, "slope", rate, F64_ZERO), {0}};
+static const hone__field elu_fields[] = {HONE__FIELD(simple, "alpha", rate, F64_ZERO), {0}};
+const hone__layer_kind hone__glu_kind = {"glu", glu_forward, sizeof(simple), glu_fields, glu_again};
+const hone__layer_kind hone__leaky_relu_kind = {"leaky_relu", leaky_relu_forward, sizeof(simple), leaky_relu_fields, sloped_again};
+const hone__layer_kind hone__elu_kind = {"elu", elu_forward, sizeof(simple), elu_fields, sloped_again};
 const hone__layer_kind hone__flatten_kind = {"flatten", flatten_forward, sizeof(hone_layer), NULL, flatten_again};

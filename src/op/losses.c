@@ -105,10 +105,46 @@ hone_node *hone_log_cosh_loss_opt(hone_node *output, hone_node *target, const ho
     return hone__reduce_losses(hone_add(hone_affine(d, 1, -log(2)), hone_softplus(hone_affine(d, -2, 0))), NULL, opts ? opts : &no_options);
 }
 
+/* Keras's epsilon: what is divided by, and what a logarithm is taken of, is at least this. */
+static const double least = 1e-7;
+
+static hone_node *at_least(hone_node *x, double bound) { return hone_maximum(x, number(x, bound)); }
+
+hone_node *hone_mape_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    if (!same_shape("mape_loss", output, target)) return NULL;
+    hone_node *share = hone_div(hone_abs(hone_sub(target, output)), at_least(hone_abs(target), least));
+    return hone__reduce_losses(hone_affine(share, 100, 0), NULL, opts ? opts : &no_options);
+}
+
+static hone_node *log_plus_one(hone_node *x) { return hone_log(hone_affine(at_least(x, least), 1, 1)); }
+
+hone_node *hone_msle_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    if (!same_shape("msle_loss", output, target)) return NULL;
+    return hone__reduce_losses(hone_square(hone_sub(log_plus_one(output), log_plus_one(target))), NULL, opts ? opts : &no_options);
+}
+
+hone_node *hone_poisson_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    if (!same_shape("poisson_loss", output, target)) return NULL;
+    hone_node *rate = o->log_input ? hone_exp(output) : output, *log_rate = o->log_input ? output : hone_log(hone_affine(output, 1, least));
+    return hone__reduce_losses(hone_sub(rate, hone_mul(target, log_rate)), NULL, o);
+}
+
+static hone_node *short_of_margin(hone_node *output, hone_node *target) { return hone_relu(hone_affine(hone_mul(output, target), -1, 1)); }
+
 hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     if (!same_shape("hinge_loss", output, target)) return NULL;
-    return hone__reduce_losses(hone_relu(hone_affine(hone_mul(output, target), -1, 1)), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(short_of_margin(output, target), NULL, opts ? opts : &no_options);
+}
+
+hone_node *hone_squared_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    if (!same_shape("squared_hinge_loss", output, target)) return NULL;
+    return hone__reduce_losses(hone_square(short_of_margin(output, target)), NULL, opts ? opts : &no_options);
 }
 
 /* term: the loss of an element; positive: -t log p, the part of it that positive_weight is a factor of. */
@@ -124,7 +160,12 @@ static hone_node *binary(const char *loss, hone_node *(*term)(hone_node *, hone_
         return NULL;
     }
     hone_node *losses = term(output, target);
-    if (weight != 1) losses = hone_add(losses, hone_affine(positive(output, target), weight - 1, 0));
+    if (o->positive_weights) {
+        hone_node *more = hone_affine(hone_broadcast_to(o->positive_weights, output->shape), 1, -1);
+        losses = hone_add(losses, hone_mul(positive(output, target), more));
+    } else if (weight != 1) {
+        losses = hone_add(losses, hone_affine(positive(output, target), weight - 1, 0));
+    }
     return hone__reduce_losses(losses, NULL, o);
 }
 
@@ -256,8 +297,7 @@ static hone_node *length(hone_node *x) { return hone_norm(x, HONE_AXES(-1), fals
 hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     if (!same_shape("cosine_loss", output, target) || !has_last_axis("cosine_loss", output)) return NULL;
-    hone_node *least = number(output, 1e-8);
-    hone_node *lengths = hone_mul(hone_maximum(length(output), least), hone_maximum(length(target), least));
+    hone_node *lengths = hone_mul(at_least(length(output), 1e-8), at_least(length(target), 1e-8));
     hone_node *cosine = hone_div(hone_sum(hone_mul(output, target), HONE_AXES(-1), false), lengths);
     return hone__reduce_losses(hone_affine(cosine, -1, 1), NULL, opts ? opts : &no_options);
 }

@@ -101,3 +101,10 @@ hone_node *hone_swiglu(hone_node *gate, hone_node *up)
     if (!gate || !up) return NULL;
     return hone__record(gate->call->graph, &hone__op_swiglu, 2, (hone_node *[]){gate, up}, NULL);
 }
+
+hone_node *hone_glu(hone_node *x, int axis)
+{
+    hone_node *halves[2];
+    if (!x || hone_split(x, axis, 2, halves) != HONE_OK) return NULL;
+    return hone_mul(halves[0], hone_sigmoid(halves[1]));
+}

@@ -110,10 +110,12 @@ hone_status hone_optimizer_group_opt(hone_optimizer *o, const char *pattern, con
     if (o->rule->minimize) return hone__fail(o->ctx, HONE_INVALID, "%s takes no parameter groups", o->rule->name);
     if (o->n_segments) return hone__fail(o->ctx, HONE_STATE, "parameter groups come before the first step");
     bool ok = hone__choose(opts->learning_rate_factor, 1) >= 0 && hone__choose(opts->weight_decay, 0) >= 0 && opts->max_norm >= 0 &&
-              opts->l1 >= 0 && opts->l2 >= 0;
-    if (!pattern || !pattern[0] || !ok || (opts->max_norm > 0 && opts->unit_norm))
-        return hone__fail(o->ctx, HONE_INVALID, "a parameter group needs a pattern; learning_rate_factor, weight_decay, "
-                                                "l1, l2 and max_norm must not be negative, and max_norm excludes unit_norm");
+              opts->l1 >= 0 && opts->l2 >= 0 && opts->min_norm >= 0 && opts->norm_rate >= 0 && opts->norm_rate <= 1;
+    bool bounded = opts->max_norm > 0 || opts->min_norm > 0;
+    if (!pattern || !pattern[0] || !ok || (bounded && opts->unit_norm) || (opts->max_norm > 0 && opts->min_norm > opts->max_norm))
+        return hone__fail(o->ctx, HONE_INVALID, "a parameter group needs a pattern; learning_rate_factor, weight_decay, l1, l2, "
+                                                "min_norm and max_norm must not be negative, norm_rate is at most 1, min_norm at "
+                                                "most max_norm, and both exclude unit_norm");
     if (!hone__grow(o->ctx, (void **)&o->groups, &o->groups_capacity, o->n_groups + 1, sizeof *o->groups)) return o->ctx->status;
     hone__optim_group group = {.pattern = hone__strdup(o->ctx, pattern), .opts = *opts};
     if (!group.pattern) return o->ctx->status;
@@ -342,15 +344,25 @@ static void set_constants(hone_optimizer *o, double scale)
     }
 }
 
-/* keras.constraints: a unit longer than max_norm is scaled to it; epsilon is theirs. */
+/* The L2 norm that a unit of norm `norm` is to have. */
+static double wanted_norm(const hone_group_opts *opts, double norm)
+{
+    if (opts->unit_norm) return 1;
+    double want = HONE_MAX(norm, opts->min_norm), rate = opts->norm_rate > 0 ? opts->norm_rate : 1;
+    if (opts->max_norm > 0) want = HONE_MIN(want, opts->max_norm);
+    return rate * want + (1 - rate) * norm;
+}
+
+/* keras.constraints; epsilon is theirs. */
 static void constrain(const hone_optimizer *o, const hone_group_opts *opts, const hone_param *p)
 {
     float *w = p->segment->values + p->offset;
     int64_t count = hone_shape_count(p->v.shape), units = p->v.shape.rank > 1 ? p->v.shape.dim[0] : 1;
     if (opts->non_negative) o->k->unary(HONE__RELU, w, HONE_F32, w, HONE_F32, 1, count, 0, 0);
-    for (int64_t i = 0, n = units ? count / units : 0; i < units && (opts->max_norm > 0 || opts->unit_norm); i++) {
-        double norm = sqrt(o->k->sumsq(w + i * n, n)), want = opts->unit_norm ? 1 : HONE_MIN(norm, opts->max_norm);
-        if (opts->unit_norm || norm > want)
+    bool scales = opts->max_norm > 0 || opts->min_norm > 0 || opts->unit_norm;
+    for (int64_t i = 0, n = units ? count / units : 0; i < units && scales; i++) {
+        double norm = sqrt(o->k->sumsq(w + i * n, n)), want = wanted_norm(opts, norm);
+        if (opts->unit_norm || norm > want || norm < want)
             o->k->unary(HONE__AFFINE, w + i * n, HONE_F32, w + i * n, HONE_F32, 1, n, want / (norm + 1e-7), 0);
     }
 }

@@ -189,7 +189,7 @@ static bool check_options(hone_ctx *ctx, const hone_compile_opts *o)
     const hone_loss_opts *l = &o->loss_options;
     if ((unsigned)o->loss >= HONE_LOSS_COUNT)
         hone__fail(ctx, HONE_INVALID, "compile: loss %d does not exist", (int)o->loss);
-    else if (l->weights || l->class_weights || l->output_lengths || l->target_lengths || l->reduction)
+    else if (l->weights || l->class_weights || l->positive_weights || l->output_lengths || l->target_lengths || l->reduction)
         hone__fail(ctx, HONE_INVALID, "compile: loss_options may hold numbers only; weights of classes and samples are given to "
                                       "hone_fit, other nodes to a custom_loss");
     return hone__ok(ctx);

@@ -42,7 +42,8 @@ static const member members[] = {
 static const member group_members[] = {
 #define MEMBER(name, type) {#name, type, offsetof(hone_group_opts, name)}
     MEMBER(learning_rate_factor, NUMBER), MEMBER(weight_decay, NUMBER), MEMBER(adamw, TRUTH),     MEMBER(l1, NUMBER), MEMBER(l2, NUMBER),
-    MEMBER(max_norm, NUMBER),             MEMBER(unit_norm, TRUTH),     MEMBER(non_negative, TRUTH),
+    MEMBER(max_norm, NUMBER),             MEMBER(unit_norm, TRUTH),     MEMBER(non_negative, TRUTH), MEMBER(min_norm, NUMBER),
+    MEMBER(norm_rate, NUMBER),
 #undef MEMBER
 };
 
