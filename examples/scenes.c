@@ -34,7 +34,8 @@ typedef struct digits {
 typedef struct scene {
     float picture[SIZE * SIZE];
     int32_t label[SIZE * SIZE]; /* 0: ground, else 1 + the digit */
-    int n, class[MOST];
+    int n;
+    int32_t class[MOST];
     float box[MOST][4]; /* x1, y1, x2, y2 */
 } scene;
 
@@ -281,7 +282,7 @@ static hone_model *new_detector(hone_ctx *ctx)
 typedef struct boxes {
     int64_t n;
     float box[CELLS][4], score[CELLS];
-    int class[CELLS];
+    int32_t class[CELLS];
 } boxes;
 
 /* Of one scene's output [CELLS, OUTPUTS]: boxes with a score of 0.05 and more, the best first, of those around one thing only the
@@ -318,16 +319,11 @@ static hone_status find_boxes(hone_ctx *ctx, const float *output, boxes *kept)
     return status;
 }
 
-/* All boxes of all test scenes, and how many there should be. */
-typedef struct found {
-    float score;
-    int class, right;
-} found;
+/* Of all test scenes. */
 typedef struct tally {
-    found *found;
-    int64_t n, digits[10];
-    int64_t said, right; /* with a score above 0.5 */
-    double iou;          /* their sum over those that are right */
+    hone_detection *precisions;
+    int64_t there, said, right; /* boxes that should be, are with a score above 0.5, and are right of these */
+    double iou;                 /* their sum over those that are right */
 } tally;
 
 /* A box is right when it shares half with a digit of its class that no better box has taken. */
@@ -335,6 +331,8 @@ static hone_status count_boxes(hone_ctx *ctx, boxes *b, scene *s, tally *t)
 {
     hone_tensor *box = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(b->n, 4), b->box);
     hone_tensor *truth = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(s->n, 4), s->box), *iou = hone_box_iou(box, truth);
+    hone_tensor *score = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(b->n), b->score);
+    hone_tensor *class = hone_tensor_from_i32(ctx, HONE_SHAPE(b->n), b->class), *digit = hone_tensor_from_i32(ctx, HONE_SHAPE(s->n), s->class);
     int taken[MOST] = {0};
     for (int64_t i = 0; iou && i < b->n; i++) {
         int best = -1, right;
@@ -345,36 +343,13 @@ static hone_status count_boxes(hone_ctx *ctx, boxes *b, scene *s, tally *t)
         }
         right = common >= 0.5;
         if (right) taken[best] = 1;
-        t->found[t->n++] = (found){b->score[i], b->class[i], right};
         if (b->score[i] > 0.5f) t->said++, t->right += right, t->iou += right * common;
     }
-    for (int k = 0; k < s->n; k++) t->digits[s->class[k]]++;
-    hone_status status = iou ? HONE_OK : HONE_INVALID;
-    hone_tensor_free(box), hone_tensor_free(truth), hone_tensor_free(iou);
+    t->there += s->n;
+    hone_status status = iou && class && digit ? hone_detection_update(t->precisions, box, score, class, truth, digit) : HONE_INVALID;
+    hone_tensor_free(box), hone_tensor_free(truth), hone_tensor_free(iou), hone_tensor_free(score), hone_tensor_free(class);
+    hone_tensor_free(digit);
     return status;
-}
-
-static int best_first(const void *a, const void *b)
-{
-    const found *x = a, *y = b;
-    return (x->score < y->score) - (x->score > y->score);
-}
-
-/* The mean over digits of the sum of precisions at each right box, the best first, over the number of boxes there should be. */
-static double average_precision(tally *t)
-{
-    double mean = 0;
-    qsort(t->found, (size_t)t->n, sizeof *t->found, best_first);
-    for (int c = 0; c < 10; c++) {
-        double precisions = 0, seen = 0, right = 0;
-        for (int64_t i = 0; i < t->n; i++) {
-            if (t->found[i].class != c) continue;
-            seen++;
-            if (t->found[i].right) precisions += ++right / seen;
-        }
-        if (t->digits[c]) mean += precisions / (double)t->digits[c] / 10;
-    }
-    return mean;
 }
 
 static hone_status detect(hone_ctx *ctx, digits *learnt, const digits *held_out, int epochs, int64_t scenes)
@@ -382,7 +357,7 @@ static hone_status detect(hone_ctx *ctx, digits *learnt, const digits *held_out,
     static scene test[BATCH];
     static boxes said;
     hone_model *model = new_detector(ctx);
-    tally t = {.found = calloc((size_t)(TESTS + BATCH) * CELLS, sizeof *t.found)};
+    tally t = {.precisions = hone_detection_new(ctx, 10, .iou = 0.5)};
     hone_status status = hone_ctx_status(ctx);
     if (status == HONE_OK)
         status = train(model, hone_dataset_new(ctx, scenes, HONE_F32, HONE_SHAPE(1, SIZE, SIZE), HONE_F32,
@@ -397,13 +372,11 @@ static hone_status detect(hone_ctx *ctx, digits *learnt, const digits *held_out,
         hone_tensor_free(y);
     }
     if (status == HONE_OK) {
-        double there = 0;
-        for (int c = 0; c < 10; c++) there += (double)t.digits[c];
         double right = (double)t.right;
         printf("Precision: %.4f, Recall: %.4f, Mean IoU: %.4f, Average precision: %.4f\n", t.said ? right / (double)t.said : 0,
-               right / there, t.right ? t.iou / right : 0, average_precision(&t));
+               right / (double)t.there, t.right ? t.iou / right : 0, hone_detection_result(t.precisions));
     }
-    free(t.found);
+    hone_detection_free(t.precisions);
     hone_model_release(model);
     return status;
 }

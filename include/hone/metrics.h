@@ -30,6 +30,7 @@ typedef struct hone_metric_opts {
     bool elementwise;     /* predictions shaped as targets are decisions of their own (multi-label), not rows over classes */
     int64_t ignore_index; /* targets equal to it are left out; so are those below 0; default: none */
     const char *name;     /* what histories and logs call it, at most 63 bytes; default: the metric's own. Copied */
+    double at_least;      /* precision_at_recall and its kin: what the other is at least, in (0, 1]; default 0.5 */
 } hone_metric_opts;
 
 /* A metric that is being computed. */
@@ -43,14 +44,28 @@ typedef struct hone_metric hone_metric;
    mean_iou         tp / (tp + fp + fn)
    roc_auc          area under the curve of true over false positive rate, trapezoids; many classes: each against the rest
    average_precision  sum (R_n - R_n-1) P_n over thresholds
+   precision_at_recall, recall_at_precision  the most of the one at any threshold where the other is at_least so much
+   sensitivity_at_specificity, specificity_at_sensitivity  the same of true positive and true negative rate
+   matthews_correlation, cohen_kappa  how far answers and targets agree beyond chance, over all classes: Matthews 1975, Gorodkin
+                    2004; Cohen 1960
+   balanced_accuracy  mean recall over the classes that are targets
    log_loss         mean -log p[target], p cut to [e, 1 - e], e the precision of the predictions' dtype
    perplexity       exp of the mean -log p[target]
    mae, mse, rmse   mean |y - p|, mean (y - p)^2, its root (of each column, then the mean)
+   mape             mean 100 |y - p| / max(|y|, 1e-7): percent, as Keras; scikit-learn's is a share
+   msle             mean (log(1 + max(y, 1e-7)) - log(1 + max(p, 1e-7)))^2
+   log_cosh, poisson  mean log cosh(p - y); mean p - y log(p + 1e-7)
+   hinge, squared_hinge  mean max(0, 1 - y p), of its square; y -1 or 1
+   categorical_hinge  mean over rows of max(0, 1 + the largest (1 - y) p - sum y p), y one-hot
+   cosine_similarity  mean over rows of y p / (|y| |p|), norms at least 1e-7
+   kl_divergence    mean over rows of sum y log(y / p), both cut to [1e-7, 1]
+   pearson_correlation  of each column, then the mean; NaN where one of both is constant
    r2               1 - sum (y - p)^2 / sum (y - mean y)^2 of each column, then the mean
    bleu             of corpora, 0 to 100: Papineni et al. 2002 as sacrebleu computes it (13a tokenizer, exponential smoothing)
    rouge_l          mean F-measure by longest common subsequence of words, the best reference: Lin 2004, as rouge-score
    wer, cer         word, character error rate: edits / words (characters) of the references, as jiwer
-   average matters to precision, recall, f1, f_beta, mean_iou, roc_auc and average_precision. NULL on error (sticky):
+   average matters to precision, recall, f1, f_beta, mean_iou, roc_auc, average_precision and those at a least other. Names and
+   formulas that scikit-learn lacks are Keras's, but that thresholds are all scores there are, not 200. NULL on error (sticky):
    NOT_FOUND names what there is; INVALID. */
 HONE_API hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_metric_opts *opts);
 #define hone_metric_new(...)                                                                                 \
@@ -93,12 +108,44 @@ HONE_API void hone_free_curve(hone_ctx *ctx, double *x, double *y); /* NULL is a
 /* Intersection over union of each of a [N, 4] with each of b [M, 4]: f32 [N, M], the shared area over the area of both together, 0
    for two without area. The tensor is the caller's. NULL on error (does not stick, but MEMORY): SHAPE. */
 HONE_API hone_tensor *hone_box_iou(const hone_tensor *a, const hone_tensor *b);
+/* The same of the generalized one: what the smallest box around both has beside them, over its area, is subtracted, so that boxes
+   apart are in (-1, 0]: Rezatofighi et al. 2019; torchvision.ops.generalized_box_iou. */
+HONE_API hone_tensor *hone_box_giou(const hone_tensor *a, const hone_tensor *b);
 /* Non-maximum suppression: goes through boxes [n, 4] from the highest of scores [n] on and drops each whose intersection over
    union with one that stays, of the same of classes [n] (NULL: there is one class), is above threshold in [0, 1]. The *n_kept that
    stay go into rows[n], the best first, of equal ones the earlier: for hone_take. Errors do not stick (but MEMORY): SHAPE, INVALID
    also for a score that is NaN. */
 HONE_API hone_status hone_nms(const hone_tensor *boxes, const hone_tensor *scores, const hone_tensor *classes, double threshold,
                               int64_t *rows, int64_t *n_kept);
+
+/* Whose average precision of boxes. */
+typedef enum hone_detection_style {
+    HONE_DETECTION_COCO, /* pycocotools: a box belongs to the best there is that no better scored one took; precision at recalls 0,
+                            0.01, ... 1; at most 100 boxes of a class and picture */
+    HONE_DETECTION_VOC   /* VOC 2010 and later: a box belongs to the best there is, whoever comes second is wrong; the area below the
+                            curve. Sides of boxes are x2 - x1, not the kit's x2 - x1 + 1 */
+} hone_detection_style;
+typedef struct hone_detection_opts {
+    size_t struct_size;
+    hone_detection_style style;
+    double iou; /* least intersection over union of a right box; default of COCO: the mean over 0.5, 0.55, ... 0.95, of VOC 0.5 */
+} hone_detection_opts;
+/* Mean average precision (mAP) of boxes found in pictures, which is being computed. */
+typedef struct hone_detection hone_detection;
+/* Over classes [0, classes); owned by the caller. NULL on error (sticky): INVALID, MEMORY. */
+HONE_API hone_detection *hone_detection_new_opt(hone_ctx *ctx, int64_t classes, const hone_detection_opts *opts);
+#define hone_detection_new(...)                                                                              \
+    HONE_OPTS2(hone_detection_new_opt, hone_detection_opts, __VA_ARGS__, .struct_size = sizeof(hone_detection_opts))
+HONE_API void hone_detection_free(hone_detection *detection); /* NULL is allowed */
+/* One picture: boxes [n, 4] with scores [n] and classes [n] that were found, and those that are there [m, 4], [m] (classes NULL: all 0;
+   n and m may be 0). On error nothing is counted, and it does not stick (but MEMORY): SHAPE; INVALID for a class out of range or a
+   score that is NaN. */
+HONE_API hone_status hone_detection_update(hone_detection *detection, const hone_tensor *boxes, const hone_tensor *scores,
+                                           const hone_tensor *classes, const hone_tensor *true_boxes, const hone_tensor *true_classes);
+/* The mean over the classes that were there, in [0, 1]; NaN without any. And of one class; NaN when it was not there. */
+HONE_API double hone_detection_result(const hone_detection *detection);
+HONE_API double hone_detection_result_of(const hone_detection *detection, int64_t of);
+HONE_API void hone_detection_reset(hone_detection *detection);
 
 /* ---- confusion ------------------------------------------------------------------------------------------- */
 

@@ -170,10 +170,53 @@ def report(target, answer, names=None, digits=2, classes=None):
             "text": text, "counts": sk.confusion_matrix(target, answer, labels=range(classes or 1 + max(target + answer))).tolist()}
 
 
+def at_least():
+    """The most of one where the other is at least so much, from scikit-learn's curves; agreement beyond chance; means of Keras's formulas."""
+    target, p = np.array(single["target"]), np.array(single["prediction"])
+    precision, recall, _ = sk.precision_recall_curve(target, p)
+    precision, recall = precision[:-1], recall[:-1]
+    false, true, _ = sk.roc_curve(target, p, drop_intermediate=False)
+    rows = []
+    for least in (0.3, 0.5, 0.8, 1.0):
+        given = {"at_least": least}
+        rows += [["precision_at_recall", given, precision[recall >= least].max(initial=0)],
+                 ["recall_at_precision", given, recall[precision >= least].max(initial=0)],
+                 ["sensitivity_at_specificity", given, true[1 - false >= least].max(initial=0)],
+                 ["specificity_at_sensitivity", given, (1 - false)[true >= least].max(initial=0)]]
+    ranked = {"target": single["target"], "prediction": single["prediction"], "results": [[n, o, float(v)] for n, o, v in rows]}
+    agreed = []
+    for case in (many, two):
+        y, a = case["target"], case["prediction"]
+        agreed.append({"target": y, "prediction": a, "results": [["matthews_correlation", {}, sk.matthews_corrcoef(y, a)],
+                                                                 ["cohen_kappa", {}, sk.cohen_kappa_score(y, a)],
+                                                                 ["balanced_accuracy", {}, sk.recall_score(y, a, average="macro", labels=np.unique(y))]]})
+    random = np.random.default_rng(8)
+    t, p, w = random.random((20, 4)), 0.05 + random.random((20, 4)), random.integers(0, 4, 20) / 2
+    t[0, 0] = 0
+    sign, hot = np.where(t > 0.5, 1.0, -1.0), np.eye(4)[random.integers(0, 4, 20)]
+    share, answer = t / t.sum(1, keepdims=True), p / p.sum(1, keepdims=True)
+    cut = [np.clip(v, 1e-7, 1) for v in (share, answer)]
+    cases = [(p, t, {"mape": 100 * np.abs(t - p) / np.maximum(np.abs(t), 1e-7),
+                     "msle": (np.log(np.maximum(p, 1e-7) + 1) - np.log(np.maximum(t, 1e-7) + 1)) ** 2, "log_cosh": np.log(np.cosh(p - t)),
+                     "poisson": p - t * np.log(p + 1e-7),
+                     "cosine_similarity": (p * t).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(t, axis=1)}),
+             (3 * p - 1, sign, {"hinge": np.maximum(0, 1 - (3 * p - 1) * sign), "squared_hinge": np.maximum(0, 1 - (3 * p - 1) * sign) ** 2}),
+             (p, hot, {"categorical_hinge": np.maximum(0, 1 + ((1 - hot) * p).max(1) - (hot * p).sum(1))}),
+             (answer, share, {"kl_divergence": (cut[0] * np.log(cut[0] / cut[1])).sum(1)})]
+    means = []
+    for answers, targets, values in cases:
+        values = {name: v.mean(1) if v.ndim > 1 else v for name, v in values.items()}
+        for weights in (None, w):
+            means.append({"target": targets.tolist(), "prediction": answers.tolist(), **({} if weights is None else {"weights": weights.tolist()}),
+                          "results": [[name, {}, float(np.average(v, weights=weights))] for name, v in values.items()]})
+    means[0]["results"].append(["pearson_correlation", {}, float(np.mean([np.corrcoef(p[:, c], t[:, c])[0, 1] for c in range(4)]))])
+    return [ranked, *agreed, *means]
+
+
 many, of_classes = many_classes(), scores_of_classes()
+two, single = two_classes(), single_scores()
 golden = {
-    "numbers": [many, two_classes(), *of_classes, single_scores(), labels(), regression(30), regression(30, 3),
-                *weighted()],
+    "numbers": [many, two, *of_classes, single, labels(), regression(30), regression(30, 3), *weighted(), *at_least()],
     "texts": [texts(TEXTS), *(texts([t]) for t in TEXTS[:2] + TEXTS[9:]), texts([["short", ["a short one"]]]), texts([["", [""]]]),
               texts(random_texts(60)), *(texts(random_texts(3)) for _ in range(10))],
     "reports": [report(many["target"], many["prediction"]),

@@ -6,15 +6,30 @@
 
 static double area(const double *box) { return fmax(box[2] - box[0], 0) * fmax(box[3] - box[1], 0); }
 
-static double iou(const double *a, const double *b)
+/* *all: the area of both together. */
+static double shared_area(const double *a, const double *b, double *all)
 {
     const double both[4] = {fmax(a[0], b[0]), fmax(a[1], b[1]), fmin(a[2], b[2]), fmin(a[3], b[3])};
-    double shared = area(both), all = area(a) + area(b) - shared;
+    double shared = area(both);
+    *all = area(a) + area(b) - shared;
+    return shared;
+}
+
+double hone__box_iou(const double *a, const double *b)
+{
+    double all, shared = shared_area(a, b, &all);
     return all > 0 ? shared / all : 0;
 }
 
-/* As doubles, freed by the caller; NULL with an error when they are no boxes, or for lack of memory. */
-static double *read_boxes(const hone_tensor *boxes)
+static double giou(const double *a, const double *b)
+{
+    const double hull[4] = {fmin(a[0], b[0]), fmin(a[1], b[1]), fmax(a[2], b[2]), fmax(a[3], b[3])};
+    double all;
+    shared_area(a, b, &all);
+    return hone__box_iou(a, b) - (area(hull) > 0 ? (area(hull) - all) / area(hull) : 0);
+}
+
+double *hone__read_boxes(const hone_tensor *boxes)
 {
     hone_ctx *ctx = boxes->ctx;
     if (boxes->shape.rank != 2 || boxes->shape.dim[1] != 4)
@@ -26,17 +41,21 @@ static double *read_boxes(const hone_tensor *boxes)
     return NULL;
 }
 
-hone_tensor *hone_box_iou(const hone_tensor *a, const hone_tensor *b)
+/* f32 [N, M] of each of a with each of b. */
+static hone_tensor *pairs(const hone_tensor *a, const hone_tensor *b, double (*of)(const double *a, const double *b))
 {
     if (!a || !b || !hone__ok(a->ctx)) return NULL;
-    double *of_a = read_boxes(a), *of_b = of_a ? read_boxes(b) : NULL;
+    double *of_a = hone__read_boxes(a), *of_b = of_a ? hone__read_boxes(b) : NULL;
     hone_tensor *result = of_b ? hone_tensor_new(a->ctx, HONE_F32, HONE_SHAPE(a->shape.dim[0], b->shape.dim[0])) : NULL;
     for (int64_t i = 0, at = 0; result && i < a->shape.dim[0]; i++)
-        for (int64_t j = 0; j < b->shape.dim[0]; j++) ((float *)result->data)[at++] = (float)iou(of_a + 4 * i, of_b + 4 * j);
+        for (int64_t j = 0; j < b->shape.dim[0]; j++) ((float *)result->data)[at++] = (float)of(of_a + 4 * i, of_b + 4 * j);
     hone__free(a->ctx, of_a);
     hone__free(a->ctx, of_b);
     return result;
 }
+
+hone_tensor *hone_box_iou(const hone_tensor *a, const hone_tensor *b) { return pairs(a, b, hone__box_iou); }
+hone_tensor *hone_box_giou(const hone_tensor *a, const hone_tensor *b) { return pairs(a, b, giou); }
 
 /* ---- suppression ---- */
 
@@ -69,7 +88,7 @@ static int64_t suppress(candidate *c, int64_t n, double threshold)
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++) {
         bool stays = true;
-        for (int64_t k = 0; k < kept && stays; k++) stays = c[k].class != c[i].class || iou(c[k].box, c[i].box) <= threshold;
+        for (int64_t k = 0; k < kept && stays; k++) stays = c[k].class != c[i].class || hone__box_iou(c[k].box, c[i].box) <= threshold;
         if (stays) c[kept++] = c[i];
     }
     return kept;
@@ -88,7 +107,7 @@ hone_status hone_nms(const hone_tensor *boxes, const hone_tensor *scores, const 
     if (wrong)
         return hone__fail_run(ctx, HONE_SHAPE, "nms: %s are %s for boxes %s", wrong == scores ? "scores" : "classes",
                               HONE__SHAPE_STR(wrong->shape), HONE__SHAPE_STR(boxes->shape));
-    double *values = read_boxes(boxes);
+    double *values = hone__read_boxes(boxes);
     if (!values) return ctx->status != HONE_OK ? ctx->status : HONE_SHAPE;
     candidate *c = hone__alloc(ctx, (size_t)HONE_MAX(want.dim[0], 1) * sizeof *c);
     hone_status status = c ? read_candidates(ctx, values, scores, classes, c, want.dim[0]) : HONE_MEMORY;

@@ -76,6 +76,42 @@ double hone__classes_result(const hone_metric *m)
     return hone__average(m->classes, (int64_t)m->n_classes, m->o.average, m->type->score, m->o.beta);
 }
 
+/* Sums over classes: of what is right, of all, of answers times targets, of answers and of targets squared. */
+typedef struct agreement {
+    double right, all, product, answers, targets;
+} agreement;
+static agreement agree(const hone_metric *m)
+{
+    agreement a = {0};
+    for (size_t i = 0; i < m->n_classes; i++) {
+        hone__class_count c = m->classes[i];
+        a.right += c.right, a.all += c.targets, a.product += c.answers * c.targets;
+        a.answers += c.answers * c.answers, a.targets += c.targets * c.targets;
+    }
+    return a;
+}
+
+/* 0 where answers or targets are all of one class. */
+double hone__matthews_result(const hone_metric *m)
+{
+    agreement a = agree(m);
+    return ratio(a.right * a.all - a.product, sqrt((a.all * a.all - a.answers) * (a.all * a.all - a.targets)));
+}
+
+double hone__kappa_result(const hone_metric *m)
+{
+    agreement a = agree(m);
+    return (a.right * a.all - a.product) / (a.all * a.all - a.product);
+}
+
+double hone__balanced_result(const hone_metric *m)
+{
+    double sum = 0, classes = 0;
+    for (size_t i = 0; i < m->n_classes; i++)
+        if (m->classes[i].targets > 0) sum += hone__recall(m->classes[i], 1), classes++;
+    return ratio(sum, classes);
+}
+
 /* A decision that is right or not, into a mean. */
 static void add_share(hone_metric *m, bool right, double weight)
 {

@@ -13,12 +13,31 @@ static const hone__metric_type types[] = {
     {.name = "mean_iou", .update = hone__classes_update, .result = hone__classes_result, .score = hone__iou},
     {.name = "roc_auc", .update = hone__ranking_update, .result = hone__roc_auc_result},
     {.name = "average_precision", .update = hone__ranking_update, .result = hone__average_precision_result},
+    {.name = "precision_at_recall", .update = hone__ranking_update, .result = hone__precision_at_recall_result},
+    {.name = "recall_at_precision", .update = hone__ranking_update, .result = hone__recall_at_precision_result},
+    {.name = "sensitivity_at_specificity", .update = hone__ranking_update, .result = hone__sensitivity_at_specificity_result},
+    {.name = "specificity_at_sensitivity", .update = hone__ranking_update, .result = hone__specificity_at_sensitivity_result},
+    {.name = "matthews_correlation", .update = hone__classes_update, .result = hone__matthews_result},
+    {.name = "cohen_kappa", .update = hone__classes_update, .result = hone__kappa_result},
+    {.name = "balanced_accuracy", .update = hone__classes_update, .result = hone__balanced_result},
     {.name = "log_loss", .update = hone__log_loss_update, .result = hone__mean_result, .smaller = true},
     {.name = "perplexity", .update = hone__perplexity_update, .result = hone__perplexity_result, .smaller = true},
     {.name = "mae", .update = hone__columns_update, .result = hone__mae_result, .columns = true, .smaller = true},
     {.name = "mse", .update = hone__columns_update, .result = hone__mse_result, .columns = true, .smaller = true},
     {.name = "rmse", .update = hone__columns_update, .result = hone__rmse_result, .columns = true, .smaller = true},
     {.name = "r2", .update = hone__columns_update, .result = hone__r2_result, .columns = true},
+    {.name = "pearson_correlation", .update = hone__columns_update, .result = hone__pearson_result, .columns = true},
+    {.name = "mape", .update = hone__rows_update, .result = hone__mean_result, .element = hone__mape, .columns = true, .smaller = true},
+    {.name = "msle", .update = hone__rows_update, .result = hone__mean_result, .element = hone__msle, .columns = true, .smaller = true},
+    {.name = "log_cosh", .update = hone__rows_update, .result = hone__mean_result, .element = hone__log_cosh, .columns = true, .smaller = true},
+    {.name = "poisson", .update = hone__rows_update, .result = hone__mean_result, .element = hone__poisson, .columns = true, .smaller = true},
+    {.name = "hinge", .update = hone__rows_update, .result = hone__mean_result, .element = hone__hinge, .columns = true, .smaller = true},
+    {.name = "squared_hinge", .update = hone__rows_update, .result = hone__mean_result, .element = hone__squared_hinge, .columns = true,
+     .smaller = true},
+    {.name = "categorical_hinge", .update = hone__rows_update, .result = hone__mean_result, .row = hone__categorical_hinge, .columns = true,
+     .smaller = true},
+    {.name = "cosine_similarity", .update = hone__rows_update, .result = hone__mean_result, .row = hone__cosine, .columns = true},
+    {.name = "kl_divergence", .update = hone__rows_update, .result = hone__mean_result, .row = hone__kl, .columns = true, .smaller = true},
     {.name = "bleu", .text = hone__bleu_text, .result = hone__bleu_result},
     {.name = "rouge_l", .text = hone__rouge_l_text, .result = hone__mean_result},
     {.name = "wer", .text = hone__wer_text, .result = hone__error_rate_result, .smaller = true},
@@ -29,7 +48,7 @@ static const hone__metric_type *find(hone_ctx *ctx, const char *name)
 {
     for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++)
         if (name && !strcmp(types[i].name, name)) return &types[i];
-    char all[512] = "";
+    char all[1024] = "";
     for (size_t i = 0; i < HONE_ARRAY_LEN(types); i++) {
         if (i) strcat(all, ", ");
         strcat(all, types[i].name);
@@ -47,8 +66,10 @@ hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_met
     o.beta = o.beta == 0 || !strcmp(name, "f1") ? 1 : o.beta;
     o.k = o.k == 0 ? 5 : o.k;
     o.threshold = hone__choose(o.threshold, 0.5);
-    if (!(o.beta > 0) || o.k < 1 || isnan(o.threshold) || (unsigned)o.average > HONE_AVERAGE_WEIGHTED) {
-        hone__fail(ctx, HONE_INVALID, "metric '%s': beta and k must be positive, threshold a number, average one of hone_average",
+    o.at_least = o.at_least == 0 ? 0.5 : o.at_least;
+    if (!(o.beta > 0) || o.k < 1 || isnan(o.threshold) || !(o.at_least > 0 && o.at_least <= 1) || (unsigned)o.average > HONE_AVERAGE_WEIGHTED) {
+        hone__fail(ctx, HONE_INVALID, "metric '%s': beta and k must be positive, threshold a number, at_least in (0, 1], average one "
+                                      "of hone_average",
                    name);
         return NULL;
     }

@@ -37,6 +37,12 @@ void hone__decision(const hone__answers *a, const hone_metric_opts *o, int64_t i
 /* INVALID when a decision's classes are not within [0, classes), targets to be left out aside. */
 hone_status hone__check_decisions(hone_ctx *ctx, const hone__answers *a, const hone_metric_opts *o, int64_t classes);
 
+/* ---- boxes: x1, y1, x2, y2 ------------------------------------------------------------------------------------- */
+
+double hone__box_iou(const double *a, const double *b);
+/* [n, 4] as doubles, freed by the caller; NULL with an error when they are no boxes (does not stick), or for lack of memory. */
+double *hone__read_boxes(const hone_tensor *boxes);
+
 /* ---- metrics ------------------------------------------------------------------------------------------------- */
 
 /* Of one class: right answers, all answers, all targets; sums of weights. */
@@ -51,9 +57,10 @@ typedef double (*hone__class_score)(hone__class_count c, double beta);
 /* The score of n classes as one number. */
 double hone__average(const hone__class_count *c, int64_t n, hone_average average, hone__class_score score, double beta);
 
-/* Of one column: how targets vary (Welford 1962) and errors. */
+/* Of one column: how targets, predictions and both together vary (Welford 1962), and errors. */
 typedef struct hone__column {
     double mean, variation, absolute, square;
+    double predicted, predicted_variation, together;
 } hone__column;
 
 typedef struct hone__metric_type hone__metric_type;
@@ -84,6 +91,8 @@ struct hone__metric_type {
     hone__metric_text_fn text;
     double (*result)(const hone_metric *m);
     hone__class_score score; /* of precision and its kin */
+    double (*element)(double p, double t); /* of the mean over elements */
+    double (*row)(const double *p, const double *t, int64_t n); /* of the mean over rows */
     bool columns;
     bool smaller; /* is better */
 };
@@ -93,6 +102,9 @@ hone_status hone__accuracy_update(hone_metric *m);
 hone_status hone__top_k_update(hone_metric *m);
 hone_status hone__classes_update(hone_metric *m);
 double hone__classes_result(const hone_metric *m);
+double hone__matthews_result(const hone_metric *m);
+double hone__kappa_result(const hone_metric *m);
+double hone__balanced_result(const hone_metric *m);
 /* values.c */
 hone_status hone__log_loss_update(hone_metric *m);
 hone_status hone__perplexity_update(hone_metric *m);
@@ -103,10 +115,25 @@ double hone__mae_result(const hone_metric *m);
 double hone__mse_result(const hone_metric *m);
 double hone__rmse_result(const hone_metric *m);
 double hone__r2_result(const hone_metric *m);
+double hone__pearson_result(const hone_metric *m);
+hone_status hone__rows_update(hone_metric *m);
+double hone__mape(double p, double t);
+double hone__msle(double p, double t);
+double hone__log_cosh(double p, double t);
+double hone__poisson(double p, double t);
+double hone__hinge(double p, double t);
+double hone__squared_hinge(double p, double t);
+double hone__categorical_hinge(const double *p, const double *t, int64_t n);
+double hone__cosine(const double *p, const double *t, int64_t n);
+double hone__kl(const double *p, const double *t, int64_t n);
 /* ranking.c */
 hone_status hone__ranking_update(hone_metric *m);
 double hone__roc_auc_result(const hone_metric *m);
 double hone__average_precision_result(const hone_metric *m);
+double hone__precision_at_recall_result(const hone_metric *m);
+double hone__recall_at_precision_result(const hone_metric *m);
+double hone__sensitivity_at_specificity_result(const hone_metric *m);
+double hone__specificity_at_sensitivity_result(const hone_metric *m);
 /* text.c, bleu.c */
 hone_status hone__rouge_l_text(hone_metric *m, const char *prediction, size_t n, const char *const *references);
 hone_status hone__wer_text(hone_metric *m, const char *prediction, size_t n, const char *const *references);

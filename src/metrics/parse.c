@@ -47,7 +47,8 @@ static const struct option {
 } options[] = {
 #define OPTION(name, type) {#name, type, offsetof(hone_metric_opts, name)}
     OPTION(average, AVERAGE),  OPTION(beta, NUMBER),      OPTION(k, COUNT),            OPTION(threshold, NUMBER),
-    OPTION(from_logits, FLAG), OPTION(elementwise, FLAG), OPTION(ignore_index, INDEX), OPTION(name, NAME),
+    OPTION(from_logits, FLAG), OPTION(elementwise, FLAG), OPTION(ignore_index, INDEX), OPTION(at_least, NUMBER),
+    OPTION(name, NAME),
 #undef OPTION
 };
 
@@ -104,7 +105,7 @@ hone_metric *hone_metric_parse(hone_ctx *ctx, const char *text, const hone_metri
         ok = equals && set_option(trimmed(at, (size_t)(equals - at)), trimmed(equals + 1, (size_t)(stop - equals - 1)), &o, own_name);
         if (!ok)
             hone__fail(ctx, HONE_INVALID, "metric '%.100s': '%.*s' is no option; there are average=macro, beta=2, k=3, threshold=0.5, "
-                                          "from_logits=true, elementwise=true, ignore_index=-100, name=...",
+                                          "from_logits=true, elementwise=true, ignore_index=-100, at_least=0.9, name=...",
                        text, (int)HONE_MIN(stop - at, (ptrdiff_t)100), at);
         at = comma ? comma + 1 : end;
     }

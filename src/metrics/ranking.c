@@ -88,9 +88,10 @@ static bool lower(const scored *s, size_t n, threshold *t)
     return true;
 }
 
-static double roc_auc(const scored *s, size_t n, amounts all)
+static double roc_auc(const scored *s, size_t n, amounts all, double at_least)
 {
     double area = 0;
+    (void)at_least;
     threshold before = {0}, t = {0};
     for (; lower(s, n, &t); before = t)
         area += (t.false_positives - before.false_positives) * (t.true_positives + before.true_positives) / 2;
@@ -99,16 +100,48 @@ static double roc_auc(const scored *s, size_t n, amounts all)
 
 static double precision(threshold t) { return t.true_positives / (t.true_positives + t.false_positives); }
 
-static double average_precision(const scored *s, size_t n, amounts all)
+static double average_precision(const scored *s, size_t n, amounts all, double at_least)
 {
     double sum = 0;
+    (void)at_least;
     threshold before = {0}, t = {0};
     for (; lower(s, n, &t); before = t)
         sum += (t.true_positives - before.true_positives) * precision(t);
     return all.positives > 0 ? sum / all.positives : 0;
 }
 
-static double average(const hone_metric *m, double (*score)(const scored *s, size_t n, amounts all))
+/* The most of one rate at thresholds where the other is at least so much; 0: nowhere. */
+typedef double (*rate)(threshold t, amounts all);
+static double sensitivity(threshold t, amounts all) { return all.positives > 0 ? t.true_positives / all.positives : 0; }
+static double specificity(threshold t, amounts all) { return all.negatives > 0 ? 1 - t.false_positives / all.negatives : 0; }
+static double share_of_answers(threshold t, amounts all) { return (void)all, t.at ? precision(t) : 0; }
+static double most_where(const scored *s, size_t n, amounts all, rate wanted, rate other, double at_least)
+{
+    double most = 0;
+    threshold t = {0}; /* nothing is answered with the class */
+    do {
+        if (other(t, all) >= at_least) most = fmax(most, wanted(t, all));
+    } while (lower(s, n, &t));
+    return most;
+}
+static double precision_at_recall(const scored *s, size_t n, amounts all, double at_least)
+{
+    return most_where(s, n, all, share_of_answers, sensitivity, at_least);
+}
+static double recall_at_precision(const scored *s, size_t n, amounts all, double at_least)
+{
+    return most_where(s, n, all, sensitivity, share_of_answers, at_least);
+}
+static double sensitivity_at_specificity(const scored *s, size_t n, amounts all, double at_least)
+{
+    return most_where(s, n, all, sensitivity, specificity, at_least);
+}
+static double specificity_at_sensitivity(const scored *s, size_t n, amounts all, double at_least)
+{
+    return most_where(s, n, all, specificity, sensitivity, at_least);
+}
+
+static double average(const hone_metric *m, double (*score)(const scored *s, size_t n, amounts all, double at_least))
 {
     hone_average kind = m->o.average;
     if (kind == HONE_AVERAGE_AUTO) kind = m->width <= 2 && !m->o.elementwise ? HONE_AVERAGE_BINARY : HONE_AVERAGE_MACRO;
@@ -124,7 +157,7 @@ static double average(const hone_metric *m, double (*score)(const scored *s, siz
         scored *s = sorted(m, c, &n, &all);
         if (!s) return NAN;
         double weight = kind == HONE_AVERAGE_WEIGHTED && width > 1 ? all.positives : 1;
-        if (weight > 0) sum += weight * score(s, n, all);
+        if (weight > 0) sum += weight * score(s, n, all, m->o.at_least);
         weights += weight;
         hone__free(m->ctx, s);
     }
@@ -133,6 +166,10 @@ static double average(const hone_metric *m, double (*score)(const scored *s, siz
 
 double hone__roc_auc_result(const hone_metric *m) { return average(m, roc_auc); }
 double hone__average_precision_result(const hone_metric *m) { return average(m, average_precision); }
+double hone__precision_at_recall_result(const hone_metric *m) { return average(m, precision_at_recall); }
+double hone__recall_at_precision_result(const hone_metric *m) { return average(m, recall_at_precision); }
+double hone__sensitivity_at_specificity_result(const hone_metric *m) { return average(m, sensitivity_at_specificity); }
+double hone__specificity_at_sensitivity_result(const hone_metric *m) { return average(m, specificity_at_sensitivity); }
 
 hone_status hone_metric_curve(hone_metric *m, int64_t of, size_t *n, double **x, double **y)
 {
@@ -141,7 +178,7 @@ hone_status hone_metric_curve(hone_metric *m, int64_t of, size_t *n, double **x,
     hone_ctx *ctx = m->ctx;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     bool roc = m->type->result == hone__roc_auc_result;
-    if (m->type->update != hone__ranking_update)
+    if (!roc && m->type->result != hone__average_precision_result)
         return hone__fail_run(ctx, HONE_STATE, "metric '%s' has no curve; roc_auc and average_precision have", m->type->name);
     if (!m->n || of < 0 || of >= (int64_t)m->width)
         return hone__fail_run(ctx, HONE_INVALID, "metric '%s': there is no column %lld, but %zu", m->type->name, (long long)of,
