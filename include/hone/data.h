@@ -422,6 +422,8 @@ typedef struct hone_loader_opts {
                       classes (Zhang et al. 2017, arXiv:1710.09412; the pairing is timm's). Needs f32 and classes */
     double cutmix; /* the same, but a rectangle comes from the other picture (Yun et al. 2019, arXiv:1905.04899); with both,
                       each batch takes one of them by chance */
+    const double *sample_weights; /* [rows of the dataset]: the factor of each example's loss, at least 0 (hone_loader_weights);
+                                     default 1. Copied. Not with mixup and cutmix */
 } hone_loader_opts;
 /* Makes batches of a dataset on threads of its own, ahead of who takes them. Whatever is random is a function of (seed, epoch,
    row). Belongs to the thread of its context. */
@@ -440,6 +442,9 @@ HONE_API hone_status hone_loader_begin(hone_loader *loader, int64_t epoch);
 /* The next batch, x [B, ...] and y [B, ...], which are the loader's until the next call; both NULL at the end of the epoch. On
    error, which is that of the first row that could not be read: both NULL; does not stick. */
 HONE_API hone_status hone_loader_next(hone_loader *loader, hone_tensor **x, hone_tensor **y);
+
+/* The sample_weights of the batch that hone_loader_next gave last, f32 [B], the loader's as the batch is; NULL: it has none. */
+HONE_API const hone_tensor *hone_loader_weights(const hone_loader *loader);
 
 /* ---- text records, for language models --------------------------------------------------------------- */
 

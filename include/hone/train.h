@@ -132,8 +132,8 @@ HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const
 #define hone_fit(...)                                                                                        \
     HONE_OPTS4(hone_fit_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
 /* The same on the batches of a loader, which decides on their size and order: batch_size, no_shuffle, validation_split and
-   weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often). An epoch's
-   number is how many the model has seen. */
+   sample_weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often, its
+   .sample_weights are the factors of losses). An epoch's number is how many the model has seen. */
 HONE_API hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts);
 #define hone_fit_loader(...)                                                                                 \
     HONE_OPTS3(hone_fit_loader_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
@@ -144,7 +144,12 @@ HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, cons
 /* The metrics of hone_compile over all rows, in their order, into values[n]; n must be how many there are. */
 HONE_API hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,
                                            size_t n, double *values);
-/* Both on the examples of a loader (epoch 0): n is 0, or how many metrics there are. */
+/* Both, n being 0 or how many metrics there are, with factors of the rows' losses, real [rows], which weighted metrics see as well
+   (the accuracy does not); NULL: 1 each. The sum of weighted losses is divided by the number of rows, as in Keras's evaluate. */
+HONE_API hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y,
+                                            const hone_tensor *sample_weights, int batch_size, double *loss, double *accuracy, size_t n,
+                                            double *values);
+/* Both on the examples of a loader (epoch 0), with its sample_weights: n is 0, or how many metrics there are. */
 HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n,
                                           double *values);
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */

@@ -4,6 +4,7 @@
 #include "data/mix.h"
 #include "data/transform.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -33,6 +34,8 @@ struct hone_loader {
     hone_loader_opts o;
     int64_t *rows;   /* [n] which rows of the dataset; NULL: all */
     double *weights; /* [n]; NULL: each once */
+    float *sample_weights; /* [rows of the dataset]; NULL: 1 */
+    hone_tensor *batch_weights; /* of the batch taken last */
     int64_t n, batches, epoch;
     int64_t *order; /* [n] of the epoch */
     hone_shape x_shape, y_shape; /* of an example in a batch */
@@ -151,6 +154,8 @@ static hone_status check(hone_loader *l)
     if ((o->mixup > 0 || o->cutmix > 0) && (d->x_dtype != HONE_F32 || !o->classes || (o->cutmix > 0 && d->x_shape.rank != 3)))
         return hone__fail(ctx, HONE_INVALID, "loader: mixup and cutmix need classes and x in f32, cutmix pictures [channels, height, "
                                              "width]");
+    if (o->sample_weights && (o->mixup > 0 || o->cutmix > 0))
+        return hone__fail(ctx, HONE_INVALID, "loader: what mixup and cutmix make of two examples has no one sample weight");
     l->y_dtype = o->classes ? HONE_F32 : d->y_dtype;
     l->y_shape = o->classes ? HONE_SHAPE(o->classes) : d->y_shape;
     return HONE_OK;
@@ -170,6 +175,20 @@ static bool copy_rows(hone_loader *l)
     hone_status status = hone_sample_rows(l->ctx, l->weights, l->n, 0, 0, NULL); /* are they weights? */
     if (status != HONE_OK && hone__ok(l->ctx)) hone__fail(l->ctx, status, "loader: the weights must be at least 0, and not all 0");
     return status == HONE_OK;
+}
+
+static bool copy_sample_weights(hone_loader *l)
+{
+    const double *from = l->o.sample_weights;
+    int64_t rows = l->dataset->rows;
+    if (!from) return true;
+    if (!(l->sample_weights = hone__alloc(l->ctx, (size_t)rows * sizeof *l->sample_weights))) return false;
+    for (int64_t i = 0; i < rows; i++) {
+        l->sample_weights[i] = (float)from[i];
+        if (!(from[i] >= 0 && isfinite(from[i])))
+            return hone__fail(l->ctx, HONE_INVALID, "loader: the sample weight of row %lld is %g; it must be at least 0", (long long)i, from[i]), false;
+    }
+    return (l->batch_weights = hone_tensor_new(l->ctx, HONE_F32, HONE_SHAPE(HONE_MIN((int64_t)l->o.batch_size, l->n)))) != NULL;
 }
 
 /* A batch's shape: that of an example behind the count. */
@@ -243,7 +262,7 @@ hone_loader *hone_loader_new_opt(const hone_dataset *d, const hone_loader_opts *
         pthread_cond_init(&l->work, NULL);
         pthread_cond_init(&l->ready, NULL);
         l->has_locks = true;
-        ok = copy_rows(l) && make_slots(l) && start_workers(l, most);
+        ok = copy_rows(l) && copy_sample_weights(l) && make_slots(l) && start_workers(l, most);
     }
     if (ok) return l;
     hone_loader_free(l);
@@ -272,6 +291,7 @@ void hone_loader_free(hone_loader *l)
     for (int64_t i = 0; l->slots && i < l->n_slots; i++) hone_tensor_free(l->slots[i].x), hone_tensor_free(l->slots[i].y);
     hone__free(ctx, l->workers), hone__free(ctx, l->slots);
     hone__free(ctx, l->rows), hone__free(ctx, l->weights), hone__free(ctx, l->order);
+    hone__free(ctx, l->sample_weights), hone_tensor_free(l->batch_weights);
     hone__free(ctx, l);
     hone_ctx_release(ctx);
 }
@@ -352,7 +372,14 @@ hone_status hone_loader_next(hone_loader *l, hone_tensor **x, hone_tensor **y)
     set_rows(s->y, s->count);
     if (l->o.mixup > 0 || l->o.cutmix > 0)
         hone__mix(s->x, s->y, l->o.mixup, l->o.cutmix, hone__key(hone__row_key(l->o.seed, l->epoch, l->next), hone__hash("mix", 3, 0)));
+    if (l->batch_weights) {
+        const int64_t *row = l->order + l->next * l->o.batch_size;
+        set_rows(l->batch_weights, s->count);
+        for (int64_t i = 0; i < s->count; i++) ((float *)l->batch_weights->data)[i] = l->sample_weights[row[i]];
+    }
     *x = s->x, *y = s->y;
     l->next++;
     return HONE_OK;
 }
+
+const hone_tensor *hone_loader_weights(const hone_loader *l) { return l && l->next ? l->batch_weights : NULL; }

@@ -39,11 +39,12 @@ typedef struct totals {
     bool again;   /* these rows were looked at before: metrics have seen them */
 } totals;
 
-/* Examples as they are given: weights [rows], NULL for 1; a loader in place of x and y. */
+/* Examples as they are given: weights [rows], NULL for 1; a loader, with weights of its own, in place of x and y. */
 typedef struct examples {
     const hone_tensor *x, *y;
     const float *weights;
     hone_loader *loader;
+    const hone_fit_opts *classes; /* whose class_weights a loader's examples have; NULL: none */
 } examples;
 
 /* What is told of some rows. */
@@ -87,12 +88,20 @@ static hone_status update_metrics(hone__compiled *c, const hone_tensor *target, 
     return HONE_OK;
 }
 
-/* The weights of rows order[0..count) over `by`, f32 [count]. NULL: memory (sticky). */
-static hone_tensor *weights_of(hone_ctx *ctx, const examples *data, const int64_t *order, int64_t count, float by)
+/* Weights of rows order[0..count), NULL: of the first ones, over `by`, f32 [count]. NULL: memory (sticky). */
+static hone_tensor *weights_of(hone_ctx *ctx, const float *weights, const int64_t *order, int64_t count, float by)
 {
     hone_tensor *w = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(count));
-    for (int64_t i = 0; w && i < count; i++) ((float *)w->data)[i] = (data->weights ? data->weights[order[i]] : 1) / by;
+    for (int64_t i = 0; w && i < count; i++) ((float *)w->data)[i] = (weights ? weights[order ? order[i] : i] : 1) / by;
     return w;
+}
+
+/* The weights of a loader's batch, owned by the caller; NULL for 1 each. */
+static hone_status loader_weights(const hone__compiled *c, const examples *data, const hone_tensor *y, float **weights)
+{
+    hone_fit_opts o = {.sample_weights = hone_loader_weights(data->loader)};
+    if (data->classes) o.class_weights = data->classes->class_weights, o.n_class_weights = data->classes->n_class_weights;
+    return hone__example_weights(c, y, y->shape.dim[0], &o, weights);
 }
 
 /* One micro-batch of rows order[0..count) (a loader's next ones, whatever they are), `whole` of them in its step; in training its loss must be finite. */
@@ -103,12 +112,17 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
     hone_ctx *ctx = model->ctx;
     hone_tensor *bx = NULL, *by = NULL;
     hone_status status = HONE_OK;
-    if (data->loader)
+    float *own = NULL;
+    if (data->loader) {
         status = hone_loader_next(data->loader, &bx, &by);
-    else
+        if (by) status = loader_weights(c, data, by, &own);
+        order = NULL;
+    } else {
         bx = rows_of(data->x, count, order), by = rows_of(data->y, count, order);
-    bool weigh = data->weights && c->n_weighted && !sum->again;
-    hone_tensor *shares = weights_of(ctx, data, order, count, (float)whole), *weights = weigh ? weights_of(ctx, data, order, count, 1) : NULL;
+    }
+    const float *given = data->loader ? own : data->weights;
+    bool weigh = given && c->n_weighted && !sum->again;
+    hone_tensor *shares = weights_of(ctx, given, order, count, (float)whole), *weights = weigh ? weights_of(ctx, given, order, count, 1) : NULL;
     hone_tensor *in[] = {bx, by, shares};
     if (status == HONE_OK) status = bx && by && shares && hone__ok(ctx) ? hone_function_call_opt(c->step, in, call) : ctx->status;
     double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
@@ -122,6 +136,7 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
         sum->rows += count;
     }
     if (!data->loader) hone_tensor_free(bx), hone_tensor_free(by);
+    hone__free(ctx, own);
     hone_tensor_free(shares);
     hone_tensor_free(weights);
     return status;
@@ -165,25 +180,35 @@ static int64_t *row_numbers(hone_ctx *ctx, int64_t n)
     return order;
 }
 
-static hone_status evaluate_all(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, measured *result)
+hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y, const hone_tensor *sample_weights,
+                                   int batch_size, double *loss, double *accuracy, size_t n, double *values)
 {
+    measured result = {NAN, NAN, n ? values : NULL};
     hone_status status = need_compiled(model, x, y);
-    if (status == HONE_OK && batch_size < 1) status = hone__fail_run(model->ctx, HONE_INVALID, "batch_size must be at least 1");
+    const hone__compiled *c = model->train;
+    float *weights = NULL;
+    if (loss) *loss = NAN;
+    if (accuracy) *accuracy = NAN;
+    for (size_t i = 0; i < n; i++) values[i] = NAN;
+    if (status == HONE_OK && (batch_size < 1 || (n && n != c->n_metrics)))
+        status = hone__fail_run(model->ctx, HONE_INVALID, "evaluate: batch_size must be at least 1, not %d, and room for no metrics or for "
+                                                          "%zu, not %zu", batch_size, c->n_metrics, n);
+    if (status == HONE_OK) status = hone__example_weights(c, y, 0, &(hone_fit_opts){.sample_weights = sample_weights}, &weights);
     if (status != HONE_OK) return status;
     int64_t *order = row_numbers(model->ctx, x->shape.dim[0]);
-    status = order ? evaluate(model, &(examples){x, y, NULL, NULL}, order, x->shape.dim[0], batch_size, result) : model->ctx->status;
+    status = order ? evaluate(model, &(examples){.x = x, .y = y, .weights = weights}, order, x->shape.dim[0], batch_size, &result)
+                   : model->ctx->status;
     hone__free(model->ctx, order);
+    hone__free(model->ctx, weights);
+    if (loss) *loss = result.loss;
+    if (accuracy) *accuracy = result.accuracy;
     return status;
 }
 
 hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, double *loss,
                           double *accuracy)
 {
-    measured result = {NAN, NAN, NULL};
-    hone_status status = evaluate_all(model, x, y, batch_size, &result);
-    if (loss) *loss = result.loss;
-    if (accuracy) *accuracy = result.accuracy;
-    return status;
+    return hone_evaluate_weighted(model, x, y, NULL, batch_size, loss, accuracy, 0, NULL);
 }
 
 hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, size_t n,
@@ -193,8 +218,7 @@ hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const
     if (c && n != c->n_metrics)
         return hone__fail_run(model->ctx, HONE_INVALID, "evaluate: room for %zu metrics, the model was compiled with %zu", n,
                               c->n_metrics);
-    for (size_t i = 0; i < n; i++) values[i] = NAN;
-    return evaluate_all(model, x, y, batch_size, &(measured){NAN, NAN, values});
+    return hone_evaluate_weighted(model, x, y, NULL, batch_size, NULL, NULL, n, values);
 }
 
 hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n, double *values)
@@ -462,13 +486,14 @@ static hone_status fit(hone_model *model, examples data, hone_history **history,
     bool split = !opts->validation_x && !opts->validation_loader;
     int64_t rows = all - (split ? (int64_t)((double)all * opts->validation_split) : 0);
     float *weights = NULL, *others = NULL;
-    if (!data.loader) status = hone__example_weights(model->train, data.y, rows, opts, &weights);
+    if (data.loader) data.classes = opts;
+    else status = hone__example_weights(model->train, data.y, rows, opts, &weights);
     if (status == HONE_OK && opts->validation_x)
         status = hone__example_weights(model->train, opts->validation_y, 0,
                                        &(hone_fit_opts){.sample_weights = opts->validation_sample_weights}, &others);
     data.weights = weights;
     held_out apart = {data, rows, all - rows};
-    if (opts->validation_x) apart = (held_out){{opts->validation_x, opts->validation_y, others, NULL}, 0, opts->validation_x->shape.dim[0]};
+    if (opts->validation_x) apart = (held_out){{.x = opts->validation_x, .y = opts->validation_y, .weights = others}, 0, opts->validation_x->shape.dim[0]};
     if (opts->validation_loader)
         apart = (held_out){{.loader = opts->validation_loader}, 0, hone_loader_rows(opts->validation_loader)};
     hone_history *h = status == HONE_OK ? new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1)) : NULL;
@@ -491,7 +516,7 @@ hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_ten
     static const hone_fit_opts none = {0};
     if (history) *history = NULL;
     hone_status status = need_compiled(model, x, y);
-    return status == HONE_OK ? fit(model, (examples){x, y, NULL, NULL}, history, opts ? opts : &none) : status;
+    return status == HONE_OK ? fit(model, (examples){.x = x, .y = y}, history, opts ? opts : &none) : status;
 }
 
 hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts)
@@ -501,10 +526,10 @@ hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_his
     if (history) *history = NULL;
     hone_status status = need_step(model);
     if (status != HONE_OK) return status;
-    if (!loader || opts->batch_size || opts->validation_split != 0 || opts->no_shuffle || opts->sample_weights || opts->class_weights)
-        return hone__fail_run(model->ctx, HONE_INVALID, "fit: a loader is needed, and it decides on batch_size, no_shuffle and what is "
-                                                        "held out; weights of examples are not for it");
+    if (!loader || opts->batch_size || opts->validation_split != 0 || opts->no_shuffle || opts->sample_weights)
+        return hone__fail_run(model->ctx, HONE_INVALID, "fit: a loader is needed, and it decides on batch_size, no_shuffle, "
+                                                        "sample_weights and what is held out");
     if (strcmp(hone_optimizer_name(((hone__compiled *)model->train)->optimizer), "lbfgs") == 0)
         return hone__fail_run(model->ctx, HONE_INVALID, "fit: lbfgs looks at a batch several times, which a loader gives but once");
-    return fit(model, (examples){NULL, NULL, NULL, loader}, history, opts);
+    return fit(model, (examples){.loader = loader}, history, opts);
 }
