@@ -628,6 +628,32 @@ static void test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains
     hone_tensor_free(x), hone_tensor_free(y);
 }
 
+/* L-BFGS has its pairs of vectors again, or none if it had none. */
+static void test_the_rate_finder_gives_lbfgs_its_history_back(void **state)
+{
+    (void)state;
+    float want[64], got[64];
+    hone_tensor *x, *y;
+    make_points(ctx, &x, &y);
+    for (int before = 0; before < 2; before++) {
+        hone_model *models[2];
+        for (int m = 0; m < 2; m++) {
+            models[m] = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 3)));
+            assert_hone_ok(ctx, hone_compile(models[m], .optimizer = hone_lbfgs(ctx, .max_iterations = 3, .history = 4), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS));
+            if (before) assert_hone_ok(ctx, hone_fit(models[m], x, y, NULL, .epochs = 2, .batch_size = ROWS));
+            hone_rate_finder *f = m ? hone_find_learning_rate(models[m], x, y, .least = 1e-3, .most = 3, .steps = 12, .batch_size = 30) : NULL;
+            if (m && !f) fail_msg("%s", hone_error(ctx));
+            hone_rate_finder_free(f);
+            assert_int_equal(hone_optimizer_steps(hone_model_optimizer(models[m])), 2 * before);
+            assert_hone_ok(ctx, hone_fit(models[m], x, y, NULL, .epochs = 2, .batch_size = ROWS));
+            read_params(models[m], m ? got : want);
+        }
+        assert_memory_equal(want, got, 51 * sizeof *got);
+        hone_model_release(models[0]), hone_model_release(models[1]);
+    }
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +672,7 @@ int main(void)
         TEST(test_cross_validation_holds_each_row_out_once),
         TEST(test_stratified_cross_validation_has_all_classes_in_each_fold),
         TEST(test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains),
+        TEST(test_the_rate_finder_gives_lbfgs_its_history_back),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -168,6 +168,7 @@ hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tens
     }
     hone_status status = hone__ok(ctx) ? sweep_rates(model, &s, opts, least, most, steps, f) : ctx->status;
     if (before) hone__snapshot_restore(before);
+    if (status == HONE_OK) status = ctx->status;
     hone__snapshot_free(before);
     hone__free(ctx, s.order);
     if (status == HONE_OK) return f->suggestion = steepest(f), f;

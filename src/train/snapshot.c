@@ -15,6 +15,8 @@ struct hone__snapshot {
     double learning_rate;
     uint64_t steps;
     void *(*states)[HONE__OPTIM_STATES]; /* of each segment of the optimizer */
+    void **kept; /* what its rule keeps beside them; the first are `numbers` */
+    size_t n_kept, n_numbers;
 };
 
 static size_t state_bytes(const hone_optimizer *o, size_t segment, int k)
@@ -46,7 +48,24 @@ static bool take_optimizer(hone__snapshot *s)
             size_t i = s->n_states;
             if (!(s->states[i][k] = copy(ctx, o->segments[i].state[k], state_bytes(o, i, k)))) return s->n_states++, false;
         }
+    hone__kept kept;
+    size_t capacity = 0;
+    for (; o->rule->kept && o->rule->kept(o, s->n_kept, &kept); s->n_kept++) {
+        if (!s->n_kept) s->n_numbers = (size_t)kept.count;
+        if (!hone__grow(ctx, (void **)&s->kept, &capacity, s->n_kept + 1, sizeof *s->kept)) return false;
+        if (!(s->kept[s->n_kept] = copy(ctx, kept.data, hone__dtype_bytes(kept.dtype, kept.count)))) return false;
+    }
     return true;
+}
+
+/* A rule that had kept nothing begins anew. */
+static void restore_kept(const hone__snapshot *s, hone_optimizer *o)
+{
+    static const double none[3] = {0};
+    hone__kept kept;
+    if (!o->rule->make_room || o->rule->make_room(o, s->n_kept ? s->kept[0] : none, s->n_kept ? s->n_numbers : 3) != HONE_OK) return;
+    for (size_t i = 1; i < s->n_kept && o->rule->kept(o, i, &kept); i++)
+        memcpy(kept.data, s->kept[i], hone__dtype_bytes(kept.dtype, kept.count));
 }
 
 hone__snapshot *hone__snapshot_take(hone_model *model, bool optimizer)
@@ -89,6 +108,7 @@ void hone__snapshot_restore(const hone__snapshot *s)
             else
                 memset(state, 0, bytes);
         }
+    restore_kept(s, o);
 }
 
 void hone__snapshot_free(hone__snapshot *s)
@@ -99,6 +119,8 @@ void hone__snapshot_free(hone__snapshot *s)
     for (size_t i = 0; i < s->n_states; i++)
         for (int k = 0; k < HONE__OPTIM_STATES; k++) hone__free(ctx, s->states[i][k]);
     hone__free(ctx, s->pieces);
+    for (size_t i = 0; i < s->n_kept; i++) hone__free(ctx, s->kept[i]);
+    hone__free(ctx, s->kept);
     hone__free(ctx, s->states);
     hone__free(ctx, s);
 }

@@ -84,7 +84,8 @@ hone_model *hone__model_read(hone_ctx *ctx, const char *path, hone_safetensors *
 typedef struct hone__snapshot hone__snapshot;
 /* NULL: memory ran out (sticky). optimizer: its state, steps and learning rate too. */
 hone__snapshot *hone__snapshot_take(hone_model *model, bool optimizer);
-/* Puts everything back; what the model has got since (a first step's optimizer state) becomes what it was at first. */
+/* Puts everything back; what the model has got since (a first step's optimizer state) becomes what it was at first. Memory may run
+   out (sticky) for what an optimizer keeps beside states (L-BFGS). */
 void hone__snapshot_restore(const hone__snapshot *snapshot);
 void hone__snapshot_free(hone__snapshot *snapshot); /* NULL is allowed */
 
