@@ -127,6 +127,10 @@ void hone__shuffle(uint64_t key, int64_t *order, int64_t count);
 
 /* ---- threads --------------------------------------------------------------------------------------------- */
 
+/* oneDNN takes as many threads as OpenMP's setting of the calling thread says, which any context of another number changes (those of a
+   loader's threads have one): called before plans are made and run. */
+void hone__use_threads(const hone_ctx *ctx);
+
 typedef void (*hone__range_fn)(void *arg, int64_t begin, int64_t end);
 /* Calls fn over [0, n) cut into one range a thread; on the caller alone when n <= grain (so tiny work pays
    nothing). Ranges depend on n, grain and the thread count only. fn must not fail and not call back. */

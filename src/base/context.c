@@ -49,12 +49,19 @@ hone_ctx *hone_ctx_new_opt(const hone_ctx_opts *opts)
     ctx->threads = 1;
 #ifdef _OPENMP
     ctx->threads = opts->threads ? opts->threads : default_threads();
-    /* oneDNN sizes its work by this; one number for both keeps one thread pool. */
-    omp_set_num_threads(ctx->threads);
 #endif
+    hone__use_threads(ctx);
     snprintf(ctx->hardware, sizeof ctx->hardware, "%s, %d thread%s", hone__isa_name(hone__isa_level()),
              ctx->threads, ctx->threads == 1 ? "" : "s");
     return ctx;
+}
+
+void hone__use_threads(const hone_ctx *ctx)
+{
+    (void)ctx;
+#ifdef _OPENMP
+    omp_set_num_threads(ctx->threads); /* one number for both keeps one thread pool */
+#endif
 }
 
 hone_ctx *hone_ctx_retain(hone_ctx *ctx)

@@ -27,6 +27,7 @@ static hone_status run_on(hone__call *call, const hone_op *op, hone__view *in, h
         if (in[i].dtype == HONE_F64) exec.k = hone__kernels_for(HONE_F64);
     for (int i = 0; i < exec.n_out; i++)
         if (out[i].dtype == HONE_F64) exec.k = hone__kernels_for(HONE_F64);
+    hone__use_threads(graph->ctx);
     hone_status status = op->prepare ? op->prepare(&exec) : HONE_OK;
     if (status == HONE_OK && exec.scratch_size && !(exec.scratch = hone__alloc(graph->ctx, exec.scratch_size)))
         status = HONE_MEMORY;

@@ -489,6 +489,7 @@ hone__plan *hone__plan_new(hone_graph *graph, int n, hone_node *const *outputs, 
         }
     hone__plan *plan = hone__calloc(ctx, 1, sizeof *plan);
     if (!plan) return NULL;
+    hone__use_threads(ctx);
     plan->ctx = ctx;
     plan->graph = hone_graph_retain(graph);
     hone__arena_init(&plan->memory, ctx);

@@ -46,6 +46,7 @@ hone_status hone__plan_run(hone__plan *plan, const hone__run_info *info)
 {
     hone_status status = plan->ctx->profile ? hone__profile_enter(plan) : HONE_OK;
     bool profiled = plan->ctx->profile != NULL;
+    hone__use_threads(plan->ctx);
     if (status == HONE_OK) status = begin(plan, info);
     if (status != HONE_OK) return status;
     for (size_t i = 0; i < plan->n_execs; i++) {
