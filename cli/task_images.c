@@ -53,11 +53,12 @@ static bool probe(image_task *own, const task_wishes *wishes)
     return true;
 }
 
-static bool open_set(image_task *own, const char *path)
+/* keep: the pictures will be read several times. */
+static bool open_set(image_task *own, const char *path, bool keep)
 {
     task *t = &own->base;
     hone_dataset_free(own->set);
-    own->set = hone_dataset_images(t->ctx, path, .channels = own->channels, .height = own->height, .width = own->width);
+    own->set = hone_dataset_images(t->ctx, path, .channels = own->channels, .height = own->height, .width = own->width, .no_keep = !keep);
     t->rows = hone_dataset_rows(own->set);
     return own->set || task_failed(t);
 }
@@ -74,7 +75,10 @@ static bool name_classes(task *t, const char *path)
     }
     t->names = cli_alloc((size_t)t->classes * sizeof *t->names);
     t->labels = cli_alloc((size_t)t->rows * sizeof *t->labels);
-    for (int64_t i = 0; i < t->classes; i++) t->names[i] = cli_copy(hone_dataset_class(set, (size_t)i));
+    for (int64_t i = 0; i < t->classes; i++) {
+        t->names[i] = cli_copy(hone_dataset_class(set, (size_t)i));
+        if (!cli_is_utf8(t->names[i])) return cli_fail(t->args, "%s/%s: the folder's name is not in UTF-8", path, t->names[i]), false;
+    }
     for (int64_t i = 0; i < t->rows; i++) t->labels[i] = hone_dataset_label(set, i);
     cli_note(t->args, "%s: %lld pictures of %lld classes", path, (long long)t->rows, (long long)t->classes);
     return true;
@@ -87,7 +91,7 @@ task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *pa
     t->kind = &task_images, t->args = args, t->ctx = ctx;
     own->augment = wishes->augment;
     own->channels = 1, own->height = own->width = 1; /* until they are known */
-    if (open_set(own, path) && name_classes(t, path) && probe(own, wishes) && open_set(own, path)) return t;
+    if (open_set(own, path, false) && name_classes(t, path) && probe(own, wishes) && open_set(own, path, true)) return t;
     task_free(t);
     return NULL;
 }
@@ -188,7 +192,7 @@ static void propose(task *t, char first[64], char arch[512])
 static bool read_images(task *t, const char *path, bool targets)
 {
     image_task *own = images_of(t);
-    if (!open_set(own, path)) return false;
+    if (!open_set(own, path, false)) return false;
     if (!targets) return true;
     size_t n = hone_dataset_classes(own->set);
     if (!n) return cli_fail(t->args, "%s: a folder for each class is expected, which says what its pictures are", path), false;

@@ -4,6 +4,11 @@
 #include "data/transform.h"
 #include "hone/train.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 static hone_ctx *ctx;
 
@@ -482,6 +487,60 @@ static void folders_are_classes(void **state)
     hone_clear_error(ctx);
 }
 
+enum { KEPT = 4, TWICE = 2 * KEPT };
+
+/* A batch in which each picture is twice; false: libpng is not there. */
+static bool read_twice(hone_loader *l, int64_t epoch, hone_status expected, float *pixels)
+{
+    hone_tensor *x, *y;
+    assert_hone_ok(ctx, hone_loader_begin(l, epoch));
+    hone_status status = hone_loader_next(l, &x, &y);
+    if (status == HONE_UNSUPPORTED) return false;
+    assert_int_equal(status, expected);
+    if (status == HONE_OK) memcpy(pixels, hone_tensor_data(x), hone_tensor_bytes(x));
+    hone_clear_error(ctx);
+    return true;
+}
+
+/* What was decoded once needs no file any more, and has the same bits. */
+static void pictures_are_read_once(void **state)
+{
+    (void)state;
+    enum { PIXELS = 3 * 6 * 8, RESIZED = 3 * 5 * 7 };
+    char folder[] = "/tmp/hone-kept-XXXXXX", path[KEPT][100];
+    assert_non_null(mkdtemp(folder));
+    hone_tensor *picture = hone_tensor_new(ctx, HONE_U8, HONE_SHAPE(3, 6, 8));
+    hone_status status = HONE_OK;
+    for (int i = 0; i < KEPT && status == HONE_OK; i++) {
+        for (int k = 0; k < PIXELS; k++) ((uint8_t *)hone_tensor_data(picture))[k] = (uint8_t)(k * 37 + i * 101);
+        snprintf(path[i], sizeof path[i], "%s/%d.png", folder, i);
+        status = hone_image_save(picture, path[i]);
+    }
+    hone_tensor_free(picture);
+    static const int64_t rows[TWICE] = {0, 1, 2, 3, 0, 1, 2, 3};
+    hone_dataset *d[3] = {0};
+    hone_loader *l[3] = {0};
+    static float before[3][TWICE * PIXELS], after[TWICE * PIXELS];
+    bool there = status == HONE_OK;
+    for (int i = 0; i < 3 && there; i++) { /* as they are, resized, and not kept */
+        d[i] = hone_dataset_images(ctx, folder, .height = i ? 5 : 6, .width = i ? 7 : 8, .no_keep = i == 2);
+        l[i] = hone_loader_new(d[i], .batch_size = TWICE, .threads = 2, .no_shuffle = true, .rows = rows, .n_rows = TWICE);
+        there = read_twice(l[i], 0, HONE_OK, before[i]);
+    }
+    for (int i = 0; i < KEPT && status == HONE_OK; i++) unlink(path[i]);
+    rmdir(folder);
+    for (int i = 0; i < 3 && there; i++) {
+        read_twice(l[i], 1, i == 2 ? HONE_IO : HONE_OK, after);
+        size_t bytes = TWICE * (i ? RESIZED : PIXELS) * sizeof(float);
+        if (i < 2) assert_memory_equal(before[i], after, bytes);
+        if (i == 2) assert_memory_equal(before[2], before[1], bytes);
+    }
+    assert_true(before[0][1] == 37.0F / 255 || !there);
+    for (int i = 0; i < 3; i++) hone_loader_free(l[i]), hone_dataset_free(d[i]);
+    hone_clear_error(ctx);
+    if (!there) skip();
+}
+
 static void bytes_become_pixels_and_classes(void **state)
 {
     (void)state;
@@ -579,6 +638,27 @@ static void fit_takes_a_loader_in_place_of_tensors(void **state)
     hone_tensor_free(x), hone_tensor_free(y);
 }
 
+/* The contexts of a loader's threads have one thread each: what is computed beside them keeps its own. */
+static void training_keeps_its_threads_beside_a_loader(void **state)
+{
+    (void)state;
+    hone_ctx *outer = ctx;
+    ctx = hone_ctx_new(.threads = 2, .seed = 3);
+    hone_tensor *x, *y;
+    make_data(&x, &y);
+    hone_dataset *d = hone_dataset_from_tensors(x, y);
+    hone_loader *l = hone_loader_new(d, .batch_size = 8);
+    hone_model *model = small_model();
+    assert_hone_ok(ctx, hone_fit_loader(model, l, NULL));
+#ifdef _OPENMP
+    assert_int_equal(omp_get_max_threads(), 2);
+#endif
+    hone_loader_free(l), hone_model_release(model), hone_dataset_free(d);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_ctx_release(ctx);
+    ctx = outer;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,9 +672,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_row_comes_once_an_epoch_and_epochs_differ, begin, end),
         cmocka_unit_test_setup_teardown(the_first_row_that_cannot_be_read_is_named, begin, end),
         cmocka_unit_test_setup_teardown(folders_are_classes, begin, end),
+        cmocka_unit_test_setup_teardown(pictures_are_read_once, begin, end),
         cmocka_unit_test_setup_teardown(bytes_become_pixels_and_classes, begin, end),
         cmocka_unit_test_setup_teardown(failing_allocations_are_told, begin, end),
         cmocka_unit_test_setup_teardown(fit_takes_a_loader_in_place_of_tensors, begin, end),
+        cmocka_unit_test_setup_teardown(training_keeps_its_threads_beside_a_loader, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

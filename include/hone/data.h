@@ -226,6 +226,7 @@ typedef struct hone_image_opts {
     size_t struct_size;
     int channels;          /* 3 (default): red, green, blue; 1: grey */
     int64_t height, width; /* what every picture is resized to; default: its own */
+    bool no_keep;          /* of a dataset: files are read each time. Default: what was decoded is kept, up to 512 MB of it */
 } hone_image_opts;
 /* Reads a PNG (libpng) or JPEG (TurboJPEG) as f32 [channels, height, width] with values in [0, 1]; what is transparent is
    black. Resizing is bilinear with antialiasing (Pillow's BILINEAR). The tensor is the caller's. NULL on error (sticky): IO,
@@ -389,7 +390,7 @@ HONE_API hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype 
 HONE_API hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y);
 /* Pictures (.png, .jpg, .jpeg) in a folder for each class, in sorted order: x f32 [channels, height, width], y i32, the number of
    the folder. Without such folders, those of `folder` itself, or the one picture that it is: y is -1, for data to predict on.
-   They are read when they are needed. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
+   They are read when they are needed, and then kept unless no_keep is set. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
    there is no picture, INVALID, MEMORY. */
 HONE_API hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts);
 #define hone_dataset_images(...)                                                                             \

@@ -22,6 +22,7 @@ void hone_dataset_free(hone_dataset *d)
     hone_ctx *ctx = d->ctx;
     hone__free(ctx, d->files);
     hone__free(ctx, d->labels);
+    hone__free(ctx, d->kept.bytes), hone__free(ctx, d->kept.floats), hone__free(ctx, d->kept.state);
     hone__arena_free(&d->arena);
     hone__free(ctx, d);
     hone_ctx_release(ctx);
@@ -120,21 +121,73 @@ hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor 
 
 /* ---- folders of pictures ---- */
 
+enum { MOST_KEPT = 512 << 20, MOST_FILE = 1 << 30 }; /* bytes: of all pictures, of one file */
+enum { NOT_KEPT, REFUSED, AS_BYTES, AS_FLOATS };        /* REFUSED: there is no room, or not yet all of it */
+
+static bool make_room(hone_dataset *d)
+{
+    hone__kept *k = &d->kept;
+    int64_t n = hone_shape_count(d->x_shape);
+    k->n_bytes = HONE_MIN(d->rows, MOST_KEPT / n);
+    k->n_floats = HONE_MIN(d->rows, MOST_KEPT / (n * (int64_t)sizeof *k->floats));
+    k->bytes = hone__alloc(d->ctx, (size_t)HONE_MAX(k->n_bytes * n, 1));
+    k->floats = k->bytes ? hone__alloc(d->ctx, (size_t)HONE_MAX(k->n_floats * n, 1) * sizeof *k->floats) : NULL;
+    k->state = k->floats ? hone__calloc(d->ctx, (size_t)d->rows, sizeof *k->state) : NULL;
+    return k->state != NULL;
+}
+
+/* The byte that a value of [0, 1] was made of. */
+static uint8_t byte_of(float value) { return (uint8_t)(value * 255 + 0.5F); }
+
+/* Threads may come with the same row at once: one of them keeps it. */
+static void keep(const hone_dataset *d, int64_t row, const float *x)
+{
+    const hone__kept *k = &d->kept;
+    unsigned char now = NOT_KEPT;
+    if (!k->state || !atomic_compare_exchange_strong(&k->state[row], &now, REFUSED)) return;
+    int64_t n = hone_shape_count(d->x_shape);
+    bool exact = row < k->n_bytes;
+    for (int64_t i = 0; i < n && exact; i++) exact = (float)byte_of(x[i]) / 255 == x[i];
+    if (exact) {
+        for (int64_t i = 0; i < n; i++) k->bytes[row * n + i] = byte_of(x[i]);
+        atomic_store(&k->state[row], AS_BYTES);
+    } else if (row < k->n_floats) {
+        memcpy(k->floats + row * n, x, (size_t)n * sizeof *x);
+        atomic_store(&k->state[row], AS_FLOATS);
+    }
+}
+
+static bool take_kept(const hone_dataset *d, int64_t row, float *x)
+{
+    const hone__kept *k = &d->kept;
+    int64_t n = hone_shape_count(d->x_shape);
+    int state = k->state ? atomic_load(&k->state[row]) : NOT_KEPT;
+    if (state == AS_BYTES) {
+        const uint8_t *bytes = k->bytes + row * n;
+        for (int64_t i = 0; i < n; i++) x[i] = (float)bytes[i] / 255;
+    } else if (state == AS_FLOATS) {
+        memcpy(x, k->floats + row * n, (size_t)n * sizeof *x);
+    }
+    return state == AS_BYTES || state == AS_FLOATS;
+}
+
+/* Files are read, not mapped: taking a mapping away interrupts every thread of the process. */
 static hone_status read_picture(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
 {
     const hone_dataset *d = user;
-    hone__map map;
-    hone_status status = hone__map_open(ctx, d->files[row], &map);
-    if (status != HONE_OK) return status;
+    *(int32_t *)y = d->labels[row];
+    if (take_kept(d, row, x)) return HONE_OK;
+    size_t size;
+    char *file = hone__read_file(ctx, d->files[row], MOST_FILE, &size);
     float *pixels;
     hone_shape shape;
-    if (hone__image_decode(ctx, d->files[row], map.data, map.size, (int)d->x_shape.dim[0], d->x_shape.dim[1], d->x_shape.dim[2],
-                           &pixels, &shape)) {
+    if (file && hone__image_decode(ctx, d->files[row], (const uint8_t *)file, size, (int)d->x_shape.dim[0], d->x_shape.dim[1],
+                                   d->x_shape.dim[2], &pixels, &shape)) {
         memcpy(x, pixels, (size_t)hone_shape_count(shape) * sizeof *pixels);
         hone__free(ctx, pixels);
+        keep(d, row, x);
     }
-    hone__map_close(&map);
-    *(int32_t *)y = d->labels[row];
+    hone__free(ctx, file);
     return ctx->status;
 }
 
@@ -190,6 +243,7 @@ static bool add_pictures(hone_dataset *d, const char *path)
 {
     room r = {0};
     if (is_picture(path) && !hone__is_folder(path)) return add_picture(d, path, -1, &r);
+    if (hone__is_file(path)) return hone__fail(d->ctx, HONE_NOT_FOUND, "%s: neither a folder nor a .png, .jpg or .jpeg", path), false;
     if (!add_folder(d, path, true, &r)) return false;
     if (d->rows) return true;
     d->n_classes = 0; /* folders without pictures */
@@ -212,7 +266,7 @@ hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const h
     d->x_dtype = HONE_F32, d->x_shape = HONE_SHAPE(o.channels, o.height, o.width);
     d->y_dtype = HONE_I32, d->y_shape = HONE_SCALAR;
     d->read = read_picture, d->user = d;
-    if (add_pictures(d, folder)) return d;
+    if (add_pictures(d, folder) && (o.no_keep || make_room(d))) return d;
     hone_dataset_free(d);
     return NULL;
 }

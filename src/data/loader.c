@@ -44,10 +44,11 @@ struct hone_loader {
     int n_workers; /* that run */
     slot *slots;
     int64_t n_slots, next; /* next: the batch that will be taken */
+    int64_t chunk;         /* rows that a thread takes at once: threads that work beside training must not meet at a lock too often */
     bool begun;
     pthread_mutex_t mutex; /* of everything below, and of the slots' counts */
     pthread_cond_t work, ready;
-    int busy;  /* threads that make a row */
+    int busy;  /* threads that make rows */
     bool idle; /* between epochs: no row may be taken */
     bool quit, has_locks;
 };
@@ -104,21 +105,23 @@ static void *work(void *arg)
             pthread_cond_wait(&l->work, &l->mutex);
             continue;
         }
-        int64_t i = s->taken++;
+        int64_t first = s->taken, count = HONE_MIN(l->chunk, s->count - first), i = 0;
+        s->taken += count;
         l->busy++;
         pthread_mutex_unlock(&l->mutex);
         w->ctx->error[0] = 0;
-        hone_status status = make_row(w, s, i);
+        hone_status status = HONE_OK;
+        while (i < count && (status = make_row(w, s, first + i)) == HONE_OK) i++;
         pthread_mutex_lock(&l->mutex);
-        if (status != HONE_OK && (s->status == HONE_OK || i < s->failed)) {
+        if (status != HONE_OK && (s->status == HONE_OK || first + i < s->failed)) {
             s->status = status;
-            s->failed = i;
+            s->failed = first + i;
             snprintf(s->error, sizeof s->error, "%.500s", w->ctx->error[0] ? w->ctx->error : "the dataset's function failed");
         }
         hone_clear_error(w->ctx);
         l->busy--;
-        s->done++;
-        if (s->done == s->count || !l->busy) pthread_cond_signal(&l->ready);
+        s->done += count;
+        if (s->done == s->count || (l->idle && !l->busy)) pthread_cond_signal(&l->ready);
     }
     pthread_mutex_unlock(&l->mutex);
     return NULL;
@@ -146,6 +149,7 @@ static hone_status check(hone_loader *l)
             return hone__fail(ctx, HONE_INVALID, "loader: row %lld was asked for, and there are %lld", (long long)o->rows[i],
                               (long long)d->rows);
     l->n = o->rows ? o->n_rows : d->rows;
+    l->chunk = HONE_MAX(o->batch_size / (4 * o->threads), 1);
     l->batches = o->drop_last ? l->n / o->batch_size : (l->n + o->batch_size - 1) / o->batch_size;
     if (l->batches < 1) return hone__fail(ctx, HONE_INVALID, "loader: %lld rows give no batch of %d", (long long)l->n, o->batch_size);
     if (o->classes && ((d->y_dtype != HONE_I32 && d->y_dtype != HONE_I64) || hone_shape_count(d->y_shape) != 1))

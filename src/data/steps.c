@@ -105,8 +105,12 @@ static hone_status fit_scaler(hone_pipeline *p, step *s, hone_frame *frame, cons
         l->b = m.most > m.least ? (m.most - m.least) / (s->o.high - s->o.low) : 1 / (s->o.high - s->o.low);
         l->a = m.least - s->o.low * l->b;
     }
-    if (!(l->b > 0)) l->b = 1;
+    double largest = fmax(fabs(sorted[0]), fabs(sorted[count - 1]));
     hone__free(p->ctx, sorted);
+    if (!isfinite(l->a) || !isfinite(l->b))
+        return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has values that are too large to be scaled, up to %g",
+                              hone__step_types[s->kind].name, c->name, largest);
+    if (!(l->b > 0)) l->b = 1;
     return HONE_OK;
 }
 

@@ -27,13 +27,14 @@ bool hone__flip_vertical(work *w)
 static void cut(work *w, int64_t top, int64_t left)
 {
     int64_t h = w->from.dim[1], width = w->from.dim[2], H = w->to.dim[1], W = w->to.dim[2];
+    int64_t first = HONE_MIN(HONE_MAX(-left, 0), W), end = HONE_MAX(HONE_MIN(width - left, W), first); /* columns with picture */
     for (int64_t c = 0; c < w->from.dim[0]; c++)
-        for (int64_t i = 0; i < H; i++)
-            for (int64_t j = 0; j < W; j++) {
-                int64_t a = top + i, b = left + j;
-                bool in = a >= 0 && a < h && b >= 0 && b < width;
-                w->y[(c * H + i) * W + j] = in ? w->x[(c * h + a) * width + b] : 0;
-            }
+        for (int64_t i = 0; i < H; i++) {
+            float *y = w->y + (c * H + i) * W;
+            bool in = top + i >= 0 && top + i < h && first < end;
+            memset(y, 0, (size_t)W * sizeof *y);
+            if (in) memcpy(y + first, w->x + (c * h + top + i) * width + left + first, (size_t)(end - first) * sizeof *y);
+        }
 }
 
 bool hone__random_crop(work *w)
