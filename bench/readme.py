@@ -23,6 +23,9 @@ TITLES = {
     "mlp": ("training 784-512-512-10, f32, 128 a step", "训练 784-512-512-10，f32，每步 128 张"),
     "cnn_f32": ("training a small convolutional network, f32", "训练小型卷积网络，f32"),
     "cnn_bf16": ("training a small convolutional network, bf16", "训练小型卷积网络，bf16"),
+    "loader": ("a loader of one thread: PNG files of 32 x 32 read, cropped, flipped, scaled", "单线程加载器：读取 32 x 32 的 PNG 文件，裁剪、翻转、归一化"),
+    "loader_2": ("the same with two threads", "同上，两个线程"),
+    "cnn_files": ("training the small convolutional network, bf16, fed by that loader", "由该加载器供数训练小型卷积网络，bf16"),
     "lstm_f32": ("training an LSTM, 2 x 512 units, f32, 32 x 128", "训练 LSTM，2 层 x 512 单元，f32，32 x 128"),
     "lstm_bf16": ("training an LSTM, 2 x 512 units, bf16, 32 x 128", "训练 LSTM，2 层 x 512 单元，bf16，32 x 128"),
     "resnet_f32": ("training ResNet-20 on 32 x 32 pictures, f32, 64 a step", "训练 ResNet-20，32 x 32 图像，f32，每步 64 张"),
@@ -77,6 +80,7 @@ WORDS = [
                     "set that the CPU has (`scripts/peers/environment`)."},
     {"file": "README.zh-CN.md", "head": ["任务", "Hone", "占极限", "对手", "", "比值", "内存（GB）：Hone，对手"],
      "said": {"images/s": "张/s", "texts/s": "篇/s", "llama.cpp without AMX": "llama.cpp（未启用 AMX）", "Hone, one sequence": "Hone，一个序列",
+              "Hone, from memory": "Hone，数据在内存中", "Hone, training that network": "Hone，训练该网络",
               "PyTorch eager, fused AdamW": "PyTorch eager，fused AdamW", "PyTorch compiled, fused AdamW": "PyTorch compiled，fused AdamW",
               "PyTorch eager, fused Adam": "PyTorch eager，fused Adam", "PyTorch compiled, fused Adam": "PyTorch compiled，fused Adam"},
      "where": "双方各 2 线程，轮流运行（{pairs}；取中位数，并列出比值的最小与最大）；未注明的任务使用 SmolLM2-135M。占极限：若矩阵乘法"

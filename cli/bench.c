@@ -1,14 +1,18 @@
 /* The table of workloads, and how a repeat is measured. */
 #include "bench.h"
 
+#include <ftw.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SMALL .model = BENCH_NO_MODEL
 #define FULL .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_FULL
 #define LORA .run = bench_finetune, .model = BENCH_MODEL, .unit = "tok/s", .method = HONE_FINETUNE_LORA
 #define PROMPT .run = bench_prompt, .unit = "tok/s", .length = 512
 #define GENERATE .run = bench_generate, .unit = "tok/s", .batch = 1, .length = 64, .prompt_length = 16
-#define CNN .run = bench_cnn, SMALL, .unit = "images/s", .batch = 128
+#define CNN SMALL, .unit = "images/s", .batch = 128
+#define LOADER .run = bench_loader, SMALL, .unit = "images/s", .batch = 128
 #define LSTM .run = bench_lstm, SMALL, .unit = "tok/s", .batch = 32, .length = 128
 #define RESNET .run = bench_resnet, SMALL, .unit = "images/s", .batch = 64
 #define BERT .run = bench_bert, SMALL, .unit = "texts/s", .batch = 32, .length = 128
@@ -44,9 +48,14 @@ static const bench_workload
     gpt2_bf16 = {"gpt2_bf16", GPT2, .about = "the same in bf16", .dtype = HONE_BF16},
     mlp = {"mlp", "images/s", "training dense layers 784-512-512-10 in f32, 128 images a step", SMALL, .run = bench_mlp,
            .dtype = HONE_F32, .batch = 128},
-    cnn_f32 = {"cnn_f32", CNN, .about = "training a small convolutional network on pictures of 3 x 32 x 32 in f32, 128 a step",
+    cnn_f32 = {"cnn_f32", CNN, .run = bench_cnn, .about = "training a small convolutional network on pictures of 3 x 32 x 32 in f32, 128 a step",
                .dtype = HONE_F32},
-    cnn_bf16 = {"cnn_bf16", CNN, .about = "the same in bf16", .dtype = HONE_BF16},
+    cnn_bf16 = {"cnn_bf16", CNN, .run = bench_cnn, .about = "the same in bf16", .dtype = HONE_BF16},
+    loader = {"loader", LOADER, .loader_threads = 1,
+              .about = "a loader of one thread: PNG pictures of 3 x 32 x 32 from files, cropped, flipped and scaled, 128 a batch"},
+    loader_2 = {"loader_2", LOADER, .about = "the same with two threads", .loader_threads = 2},
+    cnn_files = {"cnn_files", CNN, .run = bench_cnn_files, .dtype = HONE_BF16, .loader_threads = 2,
+                 .about = "cnn_bf16 fed by that loader, its pictures decoded once"},
     lstm_f32 = {"lstm_f32", LSTM, .about = "training two LSTM layers of 512 units on 32 x 128 letters in f32", .dtype = HONE_F32},
     lstm_bf16 = {"lstm_bf16", LSTM, .about = "the same in bf16", .dtype = HONE_BF16},
     resnet_f32 = {"resnet_f32", RESNET, .about = "training ResNet-20 on pictures of 3 x 32 x 32 in f32, 64 a step", .dtype = HONE_F32},
@@ -60,7 +69,7 @@ static const bench_workload
              .run = bench_nodes};
 const bench_workload *const bench_workloads[] = {
     &full_f32, &full_bf16, &full_bf16_8x512, &full_bf16_8bit, &lora_bf16, &lora_checkpointing, &prompt_bf16, &prompt,
-    &prompt_q8_0, &generate, &generate_8, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &lstm_f32, &lstm_bf16,
+    &prompt_q8_0, &generate, &generate_8, &generate_bf16, &load, &gpt2_f32, &gpt2_bf16, &mlp, &cnn_f32, &cnn_bf16, &loader, &loader_2, &cnn_files, &lstm_f32, &lstm_bf16,
     &resnet_f32, &resnet_bf16, &bert_f32, &bert_bf16, &iris, &nodes};
 const size_t bench_count = sizeof bench_workloads / sizeof *bench_workloads;
 
@@ -111,4 +120,28 @@ bool bench_repeat(bench_run *run, double count, bool (*repeat)(void *state), voi
         bench_sample(run, count, cli_now() - began);
     }
     return bench_begin_limit(run) && repeat(state) && bench_end_limit(run, count);
+}
+
+/* ---- folders ---- */
+
+char *bench_make_folder(const common_args *args)
+{
+    const char *tmp = getenv("TMPDIR");
+    char path[440];
+    snprintf(path, sizeof path, "%.300s/hone-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (mkdtemp(path)) return cli_copy(path);
+    cli_fail(args, "%s: %s", path, cli_system_error());
+    return NULL;
+}
+
+static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *at)
+{
+    (void)stat, (void)kind, (void)at;
+    return remove(path);
+}
+
+void bench_remove_folder(const common_args *args, char *folder)
+{
+    if (folder && nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS)) cli_note(args, "%s: %s", folder, cli_system_error());
+    free(folder);
 }

@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+#include "hone/hone.h"
+
 /* What a workload reads. All but the first are made from --model. */
 typedef enum bench_model { BENCH_NO_MODEL, BENCH_MODEL, BENCH_MODEL_BF16, BENCH_MODEL_Q8_0 } bench_model;
 
@@ -39,6 +41,7 @@ struct bench_workload {
     hone_finetune_method method;
     const char *optimizer; /* of fine-tuning; NULL: the default */
     bool gradient_checkpointing;
+    int loader_threads;
 };
 extern const bench_workload *const bench_workloads[];
 extern const size_t bench_count;
@@ -56,6 +59,10 @@ bool bench_end_limit(bench_run *run, double count);
 /* All of this around repeat(state), which is called once more before. */
 bool bench_repeat(bench_run *run, double count, bool (*repeat)(void *state), void *state);
 
+/* A new folder among the system's temporary ones, to be freed; NULL: it has been said. And its end, with all that is in it. */
+char *bench_make_folder(const common_args *args);
+void bench_remove_folder(const common_args *args, char *folder); /* frees the name; NULL is allowed */
+
 /* ---- the workloads ---- */
 
 bool bench_finetune(bench_run *run); /* bench_llm.c */
@@ -70,6 +77,8 @@ bool bench_iris(bench_run *run);
 bool bench_nodes(bench_run *run);
 bool bench_resnet(bench_run *run); /* bench_deep.c */
 bool bench_bert(bench_run *run);
+bool bench_loader(bench_run *run); /* bench_data.c */
+bool bench_cnn_files(bench_run *run);
 
 /* ---- what they share (bench_net.c) ---- */
 
@@ -81,5 +90,9 @@ bool bench_reads(const bench_run *run, const char *model, int64_t most);
 hone_layer *bench_add_part(hone_layer *parent, const char *block, int number, const char *part, hone_layer *child);
 /* hone_fit of a compiled model; an epoch, which is `count` of what the unit counts, is a repeat. Takes model, x and y over. */
 bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y, double count);
+/* The same from a loader, which stays the caller's. */
+bool bench_fit_loader(bench_run *run, hone_model *model, hone_loader *loader, double count);
+/* The network of examples/simple_cnn.c with ten classes, compiled. */
+hone_model *bench_small_cnn(const bench_run *run);
 
 #endif

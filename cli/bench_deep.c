@@ -1,8 +1,6 @@
 /* The workloads of hone bench that train deep networks of the library's layers: ResNet-20 and BERT. */
 #include "bench.h"
 
-#include "hone/hone.h"
-
 /* ---- ResNet-20 of 32 x 32 pictures: He et al. 2015, section 4.2 ---- */
 
 typedef struct residual_block {

@@ -1,8 +1,6 @@
 /* The workloads of hone bench that need no model. */
 #include "bench.h"
 
-#include "hone/hone.h"
-
 /* ---- training through hone_fit ---- */
 
 typedef struct fitting {
@@ -72,6 +70,17 @@ bool bench_fit(bench_run *run, hone_model *model, hone_tensor *x, hone_tensor *y
     return f.ok;
 }
 
+bool bench_fit_loader(bench_run *run, hone_model *model, hone_loader *loader, double count)
+{
+    fitting f = {run, count, false};
+    if (hone_ctx_status(run->ctx) == HONE_OK) {
+        hone_status status = hone_fit_loader(model, loader, NULL, .epochs = 100000, .on_epoch = on_epoch, .on_epoch_user = &f);
+        f.ok &= status == HONE_OK;
+    }
+    hone_model_release(model);
+    return f.ok;
+}
+
 bool bench_mlp(bench_run *run)
 {
     hone_ctx *ctx = run->ctx;
@@ -83,11 +92,9 @@ bool bench_mlp(bench_run *run)
     return bench_fit(run, model, x, y, (double)rows);
 }
 
-/* The network of examples/simple_cnn.c with ten classes. */
-bool bench_cnn(bench_run *run)
+hone_model *bench_small_cnn(const bench_run *run)
 {
     hone_ctx *ctx = run->ctx;
-    int64_t pictures = run->work->batch * 8;
     hone_model *model = hone_model_of(hone_sequential(ctx,
         hone_conv2d(ctx, 32, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
         hone_conv2d(ctx, 64, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
@@ -95,9 +102,15 @@ bool bench_cnn(bench_run *run)
     if (model)
         hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
                      .compute = run->work->dtype);
-    hone_tensor *x = bench_noise(ctx, HONE_F32, HONE_SHAPE(pictures, 3, 32, 32), 0);
-    hone_tensor *y = bench_noise(ctx, HONE_I32, HONE_SHAPE(pictures), 10);
-    return bench_fit(run, model, x, y, (double)pictures);
+    return model;
+}
+
+bool bench_cnn(bench_run *run)
+{
+    int64_t pictures = run->work->batch * 8;
+    hone_tensor *x = bench_noise(run->ctx, HONE_F32, HONE_SHAPE(pictures, 3, 32, 32), 0);
+    hone_tensor *y = bench_noise(run->ctx, HONE_I32, HONE_SHAPE(pictures), 10);
+    return bench_fit(run, bench_small_cnn(run), x, y, (double)pictures);
 }
 
 static hone_node *letters_loss(void *user, hone_node *logits, hone_node *target)

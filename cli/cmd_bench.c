@@ -2,7 +2,6 @@
 #include "bench.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -157,35 +156,21 @@ static const char *model_path(const bench_args *args, models *m, bench_model whi
     if (which == BENCH_NO_MODEL) return NULL;
     if (which == BENCH_MODEL) return args->model;
     if (m->path[which]) return m->path[which];
-    const char *tmp = getenv("TMPDIR");
-    char path[440];
-    snprintf(path, sizeof path, "%.300s/hone-bench-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!m->folder && !mkdtemp(path)) {
-        cli_fail(&args->common, "%s: %s", path, cli_system_error());
-        return NULL;
-    }
-    if (!m->folder) m->folder = cli_copy(path);
-    snprintf(path, sizeof path, "%.400s/%s", m->folder, exports[which].name);
+    if (!m->folder && !(m->folder = bench_make_folder(&args->common))) return NULL;
+    char *path = cli_join(m->folder, exports[which].name);
     const char *argv[] = {args->common.argv[0], "export", "--model", args->model, "--format", exports[which].format,
                           exports[which].option, exports[which].value, "--output", path, "--quiet", NULL};
     char *text = run_self(args, (char *const *)(uintptr_t)argv);
     if (text) m->path[which] = cli_copy(path);
     free(text);
+    free(path);
     return m->path[which];
-}
-
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *at)
-{
-    (void)stat, (void)kind, (void)at;
-    return remove(path);
 }
 
 static void remove_models(const bench_args *args, models *m)
 {
-    if (m->folder && nftw(m->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS))
-        cli_note(&args->common, "%s: %s", m->folder, cli_system_error());
+    bench_remove_folder(&args->common, m->folder);
     for (size_t i = 0; i < sizeof m->path / sizeof *m->path; i++) free(m->path[i]);
-    free(m->folder);
 }
 
 /* ---- what is said ---- */

@@ -71,6 +71,7 @@ static void sizes_can_be_set(void **state)
                                              {"prompt", "--length", "1"}, {"generate", "--length", "7", "--prompt-length", "33"},
                                              {"mlp", "--batch", "1"}, {"cnn_f32", "--batch", "2"}, {"cnn_bf16", "--batch", "3"},
                                              {"lstm_f32", "--batch", "2", "--length", "5"}, {"lstm_bf16", "--batch", "1", "--length", "3"},
+                                             {"loader", "--batch", "3"}, {"loader_2", "--batch", "2"}, {"cnn_files", "--batch", "2"},
                                              {"resnet_f32", "--batch", "2"}, {"resnet_bf16", "--batch", "1"},
                                              {"bert_f32", "--batch", "1", "--length", "3"}, {"bert_bf16", "--batch", "2", "--length", "5"}};
     for (size_t i = 0; i < sizeof resized / sizeof *resized; i++) {

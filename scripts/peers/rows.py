@@ -13,6 +13,7 @@ HONE = "hone"  # the peer is another workload of our own
 EAGER, COMPILED = "PyTorch eager, fused AdamW", "PyTorch compiled, fused AdamW"
 LLAMA = "llama.cpp without AMX"  # scripts/peers/environment says why
 ONE_SEQUENCE = "Hone, one sequence"
+FROM_MEMORY, NEEDED = "Hone, from memory", "Hone, training that network"
 EAGER_ADAM, COMPILED_ADAM = "PyTorch eager, fused Adam", "PyTorch compiled, fused Adam"
 
 
@@ -41,6 +42,9 @@ ROWS = [
                 torch(COMPILED_ADAM, "mlp", 2.0, "--batch", "128", "--compile", model=None)]),
     *(Row(case, [torch(EAGER_ADAM, case, 2.0, "--batch", "128", model=None),
                  torch(COMPILED_ADAM, case, 2.0, "--batch", "128", "--compile", model=None)]) for case in ("cnn_f32", "cnn_bf16")),
+    Row("loader", [Peer(NEEDED, "cnn_bf16", HONE, (), 1.3)]),  # faster than training needs
+    Row("loader_2", [Peer(NEEDED, "cnn_bf16", HONE, (), 2.0)]),
+    Row("cnn_files", [Peer(FROM_MEMORY, "cnn_bf16", HONE, (), 0.85)]),
     *(Row(case, [torch(EAGER_ADAM, case, 1.3, "--batch", "32", "--length", "128", model=None),
                  torch(COMPILED_ADAM, case, 1.3, "--batch", "32", "--length", "128", "--compile", model=None)])
       for case in ("lstm_f32", "lstm_bf16")),
