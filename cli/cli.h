@@ -48,9 +48,16 @@ int cli_compare_case(const char *a, const char *b, size_t n); /* 0: the same but
 hone_ctx *cli_ctx(const common_args *args);
 /* The model, and its adapter (NULL: none). NULL: it has been said. */
 hone_llm *cli_open(const common_args *args, hone_ctx *ctx, const char *model, const char *adapter);
-/* From now on SIGINT and SIGTERM cancel what runs on ctx; with `once` a second one ends the program. NULL: as
-   before. */
-void cli_catch_interrupts(hone_ctx *ctx, bool once);
+/* What SIGINT and SIGTERM do from now on. */
+typedef enum interrupts {
+    INTERRUPTS_END,         /* end the program, as they do at first */
+    INTERRUPTS_CANCEL,      /* cancel what runs on the context, however often they come */
+    INTERRUPTS_CANCEL_ONCE, /* the same, but the second one ends the program */
+    INTERRUPTS_TELL_ONCE,   /* nothing but that cli_interrupted() is true; the second one ends the program */
+    INTERRUPTS_IGNORE,      /* nothing: while files are written, which takes moments */
+} interrupts;
+void cli_on_interrupt(interrupts what, hone_ctx *ctx); /* ctx: only CANCEL and CANCEL_ONCE read it */
+bool cli_interrupted(void);                            /* has one come since then? */
 
 #define OPTION_MODEL(type)                                                                                   \
     {                                                                                                        \
@@ -100,6 +107,7 @@ void cli_print_json(json_t *object);
 json_t *cli_json_real(double value);                     /* null when it is not finite */
 json_t *cli_json_ids(const hone_tokens *tokens);          /* an array of numbers */
 json_t *cli_json_text(const char *text, size_t size);    /* bytes that are not UTF-8 become U+FFFD */
+bool cli_is_utf8(const char *text);
 const char *cli_bytes(double bytes, char text[32]);      /* "1.23 GB" */
 const char *cli_count(int64_t count, char text[32]);     /* "1,234,567" */
 const char *cli_duration(double seconds, char text[32]); /* "2 min 50 s" */

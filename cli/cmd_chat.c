@@ -169,9 +169,9 @@ static int run(void *memory)
     }
     if (c.session) {
         if (args->system) add_message(&c, "system", args->system);
-        cli_catch_interrupts(c.ctx, false);
+        cli_on_interrupt(INTERRUPTS_CANCEL, c.ctx);
         if (talk(&c)) status = EXIT_DONE;
-        cli_catch_interrupts(NULL, false);
+        cli_on_interrupt(INTERRUPTS_END, NULL);
     }
     drop_messages(&c, 0, c.n);
     free(c.messages);

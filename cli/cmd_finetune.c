@@ -171,9 +171,9 @@ static int run_command(void *memory)
     if (run.ctx) {
         run.llm = cli_open(&args->common, run.ctx, args->model, args->adapter);
         if (run.llm) {
-            cli_catch_interrupts(run.ctx, true);
+            cli_on_interrupt(INTERRUPTS_CANCEL_ONCE, run.ctx);
             status = train(&run);
-            cli_catch_interrupts(NULL, false);
+            cli_on_interrupt(INTERRUPTS_END, NULL);
         }
     }
     hone_llm_data_free(run.train);

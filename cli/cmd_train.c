@@ -27,6 +27,7 @@ typedef struct training {
     char *summary;
     hone_history *history;
     int best_epoch;
+    bool stopped; /* by Ctrl-C */
     double seconds;
     FILE *metrics;
 } training;
@@ -70,10 +71,24 @@ static void measure_targets(training *t)
 
 static bool take(training *t, const int64_t *rows, int64_t n, hone_tensor **x, hone_tensor **y)
 {
-    *x = t->task->kind->take(t->task, n, rows);
-    *y = *x ? task_targets(t->task, n, rows) : NULL;
+    *x = task_take(t->task, n, rows);
+    if (!*x) return false;
+    *y = task_targets(t->task, n, rows);
     if (*y && !t->task->classes) scale(t, *y);
     return *y || failed(t);
+}
+
+/* What cannot be read of the rows to test on is told now, not when all has been learnt. */
+static bool check_rest(const training *t)
+{
+    enum { SOME = 1024 };
+    for (int64_t at = t->n_known; at < t->task->rows; at += SOME) {
+        int64_t left = t->task->rows - at;
+        hone_tensor *x = task_take(t->task, left < SOME ? left : SOME, t->rows + at);
+        if (!x) return false;
+        hone_tensor_free(x);
+    }
+    return true;
 }
 
 static bool prepare(training *t)
@@ -81,8 +96,11 @@ static bool prepare(training *t)
     task *of = t->task;
     if (!of->kind->learn(of, t->n_train, t->rows)) return false;
     if (!of->classes) measure_targets(t);
-    if (!take(t, t->rows + t->n_train, t->n_known - t->n_train, &t->x_valid, &t->y_valid)) return false;
-    if (!of->kind->dataset && (!take(t, t->rows, t->n_train, &t->x, &t->y) || !(t->own = hone_dataset_from_tensors(t->x, t->y)))) return failed(t);
+    if (!take(t, t->rows + t->n_train, t->n_known - t->n_train, &t->x_valid, &t->y_valid) || !check_rest(t)) return false;
+    if (!of->kind->dataset) {
+        if (!take(t, t->rows, t->n_train, &t->x, &t->y)) return false;
+        if (!(t->own = hone_dataset_from_tensors(t->x, t->y))) return failed(t);
+    }
     int64_t batch = t->args->batch_size ? t->args->batch_size : of->kind->batch_size;
     t->loader = hone_loader_new(t->own ? t->own : of->kind->dataset(of), .batch_size = (int)batch, .threads = t->own ? 1 : 2,
                                 .rows = t->own ? NULL : t->rows, .n_rows = t->own ? 0 : t->n_train, .transforms = of->transforms,
@@ -169,6 +187,17 @@ static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epo
     return true;
 }
 
+/* After Ctrl-C no step is begun, and the epoch is closed as usual: what it has learnt counts. */
+static hone_status end_when_interrupted(void *user, hone_fit_state *state)
+{
+    training *t = user;
+    if (!cli_interrupted() || state->stop) return HONE_OK;
+    cli_note(&t->args->common, "stopped in epoch %d; what has been learnt is being measured and saved (Ctrl-C again: not saved)",
+             state->epoch + 1);
+    t->stopped = state->stop = true;
+    return HONE_OK;
+}
+
 static void print(void *user, const char *text) { (void)user, fputs(text, stderr); }
 
 static bool open_metrics(training *t)
@@ -187,15 +216,15 @@ static bool train(training *t)
     if (!open_metrics(t)) return false;
     hone_callback *stop = hone_early_stopping(t->ctx, .patience = (int)(args->patience < 0 ? kind->patience : args->patience),
                                               .restore_best_weights = true);
-    cli_catch_interrupts(t->ctx, true);
+    hone_callback watch = {.user = t, .step_end = end_when_interrupted, .epoch_end = end_when_interrupted};
+    cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
     double began = cli_now();
     hone_status status = stop ? hone_fit_loader(t->task->model, t->loader, &t->history,
                                                 .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .validation_x = t->x_valid,
                                                 .validation_y = t->y_valid, .on_epoch = on_epoch, .on_epoch_user = t,
-                                                .progress = !args->common.quiet, .print = print, HONE_CALLBACKS(stop))
+                                                .progress = !args->common.quiet, .print = print, HONE_CALLBACKS(stop, &watch))
                               : hone_ctx_status(t->ctx);
     t->seconds = cli_now() - began;
-    cli_catch_interrupts(NULL, false);
     if (status == HONE_OK) {
         char spent[32];
         t->best_epoch = hone_early_stopping_best_epoch(stop) + 1;
@@ -214,10 +243,11 @@ static bool finish(training *t)
     const char *folder = t->args->output_dir;
     task_score score;
     bool ok = task_measure(t->task, t->task->rows - t->n_known, t->rows + t->n_known, &score) && task_score_print(&score);
+    cli_on_interrupt(INTERRUPTS_IGNORE, NULL); /* the folder is written whole */
     if (ok) {
         const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
                                     .learnt = t->n_train, .watched = t->n_known - t->n_train, .tested = score.rows,
-                                    .history = t->history, .best_epoch = t->best_epoch, .seconds = t->seconds, .score = &score};
+                                    .history = t->history, .best_epoch = t->best_epoch, .stopped = t->stopped, .seconds = t->seconds, .score = &score};
         ok = task_save(t->task, folder) && task_write_report(&report);
     }
     task_score_free(&score);
@@ -265,6 +295,8 @@ static const option options[] = {
              "pictures for each class"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
      .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Pictures need none"},
+    {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
+     .initial = "auto", .help = "what the target is, where it does not look like it"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
      .help = "where the model, report.html, metrics.jsonl and the pictures go"},
     {.name = "text", .kind = OPTION_STRING, .offset = offsetof(train_args, wishes.text), .value = "COLUMN",
@@ -292,7 +324,8 @@ const command cmd_train = {
     .name = "train",
     .summary = "a network for a table, pictures or texts, without code",
     .about = "Looks at the data, proposes a network, trains it with early stopping, and measures it on rows that it has not seen: the "
-             "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes.",
+             "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes. Ctrl-C ends the "
+             "training early and saves the best of it.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(train_args),

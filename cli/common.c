@@ -124,23 +124,34 @@ hone_llm *cli_open(const common_args *args, hone_ctx *ctx, const char *model, co
 }
 
 /* A handler gets no argument of ours. */
-static hone_ctx *volatile interrupted;
+static hone_ctx *volatile to_cancel;
+static volatile sig_atomic_t interrupted, ends_next;
+
+static void handle(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
 
 static void on_signal(int number)
 {
     (void)number;
-    if (interrupted) hone_cancel(interrupted);
+    interrupted = 1;
+    if (to_cancel) hone_cancel(to_cancel);
+    if (ends_next) handle(SIG_DFL);
 }
 
-void cli_catch_interrupts(hone_ctx *ctx, bool once)
+void cli_on_interrupt(interrupts what, hone_ctx *ctx)
 {
-    struct sigaction action = {.sa_handler = ctx ? on_signal : SIG_DFL,
-                               .sa_flags = once ? (int)SA_RESETHAND : 0};
-    sigemptyset(&action.sa_mask);
-    interrupted = ctx;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupted = 0;
+    to_cancel = what == INTERRUPTS_CANCEL || what == INTERRUPTS_CANCEL_ONCE ? ctx : NULL;
+    ends_next = what == INTERRUPTS_CANCEL_ONCE || what == INTERRUPTS_TELL_ONCE;
+    handle(what == INTERRUPTS_END ? SIG_DFL : what == INTERRUPTS_IGNORE ? SIG_IGN : on_signal);
 }
+
+bool cli_interrupted(void) { return interrupted != 0; }
 
 /* ---- input ---- */
 
@@ -217,6 +228,13 @@ static size_t utf8_length(const unsigned char *text, size_t size)
         (c == 0xF4 && text[1] > 0x8F))
         return 0;
     return n;
+}
+
+bool cli_is_utf8(const char *text)
+{
+    size_t size = strlen(text), length = 1;
+    for (size_t i = 0; i < size && length; i += length) length = utf8_length((const unsigned char *)text + i, size - i);
+    return length != 0;
 }
 
 json_t *cli_json_ids(const hone_tokens *tokens)

@@ -168,8 +168,8 @@ static void put_learning(FILE *to, const task_report *r)
         epochs[i] = (double)i + 1, loss[i] = e->loss, watched[i] = e->validation_loss;
         right[i] = e->accuracy, right_watched[i] = e->validation_accuracy;
     }
-    fprintf(to, "<h2>Learning</h2>\n<p>%zu epochs in %s; the network is that of epoch %d, where the loss on what it watched was least.</p>\n", n,
-            cli_duration(r->seconds, spent), r->best_epoch);
+    fprintf(to, "<h2>Learning</h2>\n<p>%zu epochs in %s%s; the network is that of epoch %d, where the loss on what it watched was least.</p>\n",
+            n, cli_duration(r->seconds, spent), r->stopped ? ", stopped by Ctrl-C before training had ended by itself" : "", r->best_epoch);
     draw(to, r, "loss", true, "epoch", "loss", 2,
          (const hone_plot_series[]){{.name = "training", .count = n, .x = epochs, .y = loss},
                                     {.name = "validation", .count = n, .x = epochs, .y = watched}});

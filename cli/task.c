@@ -1,6 +1,7 @@
 /* Tasks: looking at data, saving and opening the folder of a model, answering. */
 #include "task.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -24,17 +25,32 @@ void task_fact(task *t, const char *name, const char *what, const char *becomes)
     json_array_append_new(t->facts, fact);
 }
 
+static void note_rare_classes(const task *t)
+{
+    int64_t *rows = cli_alloc((size_t)t->classes * sizeof *rows), rare = 0, first = -1;
+    for (int64_t i = 0; i < t->rows; i++) rows[t->labels[i]]++;
+    for (int64_t k = t->classes - 1; k >= 0; k--)
+        if (rows[k] < 2) rare++, first = k;
+    if (rare)
+        cli_note(t->args, "warning: too few %s to learn %lld of the classes: '%s' has %lld", t->kind->plural, (long long)rare, t->names[first],
+                 (long long)rows[first]);
+    free(rows);
+}
+
 task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
 {
     struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        if (!target) return task_look_at_images(args, ctx, path, wishes);
-        cli_fail(args, "%s is a folder, of pictures by class: --target is for tables and texts", path);
-        return NULL;
-    }
-    if (target) return task_look_at_frame(args, ctx, path, target, wishes);
-    cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
-    return NULL;
+    bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    const char *other = !folder ? NULL : target ? "target" : wishes->text ? "text" : wishes->learn != LEARN_AUTO ? "learn" : NULL;
+    task *t = NULL;
+    if (other)
+        cli_fail(args, "%s is a folder, of pictures by class: --%s is for tables and texts", path, other);
+    else if (!folder && !target)
+        cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
+    else
+        t = folder ? task_look_at_images(args, ctx, path, wishes) : task_look_at_frame(args, ctx, path, target, wishes);
+    if (t && t->classes) note_rare_classes(t);
+    return t;
 }
 
 void task_free(task *t)
@@ -43,6 +59,8 @@ void task_free(task *t)
     if (t->kind->free) t->kind->free(t);
     for (int64_t i = 0; t->names && i < t->classes; i++) free(t->names[i]);
     free(t->names);
+    for (size_t i = 0; i < t->n_texts; i++) free(t->texts[i]);
+    free(t->texts);
     free(t->target);
     free(t->labels);
     free(t->values);
@@ -79,6 +97,17 @@ static bool write_json(const task *t, const char *folder, const json_t *o)
     return ok;
 }
 
+/* Columns that hold text: they are read as such also where all of it looks like numbers. */
+static json_t *text_columns(const task *t)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < t->frame->n_columns; i++) {
+        const hone_column *c = &t->frame->columns[i];
+        if (c->codes && strcmp(c->name, t->target) != 0) json_array_append_new(names, cli_json_text(c->name, strlen(c->name)));
+    }
+    return names;
+}
+
 bool task_save(task *t, const char *folder)
 {
     json_t *o = json_pack("{s:s, s:i, s:s, s:s?}", "format", "hone-task", "version", 1, "kind", t->kind->name, "target", t->target);
@@ -88,6 +117,7 @@ bool task_save(task *t, const char *folder)
         for (int64_t i = 0; i < t->classes; i++) json_array_append_new(names, cli_json_text(t->names[i], strlen(t->names[i])));
         json_object_set_new(o, "classes", names);
     }
+    if (t->frame) json_object_set_new(o, "text_columns", text_columns(t));
     char *model = cli_join(folder, "model.safetensors");
     bool ok = hone_model_save(t->model, model) == HONE_OK || task_failed(t);
     ok = ok && t->kind->save(t, folder, o) && write_json(t, folder, o);
@@ -96,16 +126,24 @@ bool task_save(task *t, const char *folder)
     return ok;
 }
 
-static bool take_names(task *t, const json_t *names)
+/* A list of texts; false: something else is in it. */
+static bool take_texts(const json_t *from, char ***texts, size_t *n)
 {
-    t->classes = (int64_t)json_array_size(names);
-    t->names = cli_alloc((size_t)t->classes * sizeof *t->names);
-    for (int64_t i = 0; i < t->classes; i++) {
-        const char *name = json_string_value(json_array_get(names, (size_t)i));
-        if (!name) return false;
-        t->names[i] = cli_copy(name);
+    *texts = cli_alloc(json_array_size(from) * sizeof **texts);
+    for (*n = 0; *n < json_array_size(from); ++*n) {
+        const char *text = json_string_value(json_array_get(from, *n));
+        if (!text) return false;
+        (*texts)[*n] = cli_copy(text);
     }
     return true;
+}
+
+static bool take_names(task *t, const json_t *from)
+{
+    size_t n;
+    bool ok = take_texts(from, &t->names, &n);
+    t->classes = (int64_t)n;
+    return ok;
 }
 
 /* A new task with what task.json says. */
@@ -119,7 +157,8 @@ static task *read_task(const common_args *args, hone_ctx *ctx, const json_t *o)
         task *t = cli_alloc(kinds[i]->size);
         t->kind = kinds[i], t->args = args, t->ctx = ctx;
         t->target = target ? cli_copy(target) : NULL;
-        if (take_names(t, json_object_get(o, "classes")) && (target || kinds[i] == &task_images)) return t;
+        if (take_names(t, json_object_get(o, "classes")) && take_texts(json_object_get(o, "text_columns"), &t->texts, &t->n_texts) &&
+            (target || kinds[i] == &task_images)) return t;
         task_free(t);
     }
     return NULL;
@@ -134,6 +173,10 @@ static bool fits(const task *t)
 
 task *task_open(const common_args *args, hone_ctx *ctx, const char *folder)
 {
+    if (!task_exists(folder)) {
+        cli_fail(args, "%s/task.json: is not there: `hone train` writes such folders", folder);
+        return NULL;
+    }
     char *path = cli_join(folder, "task.json"), *weights = cli_join(folder, "model.safetensors");
     json_error_t error;
     json_t *o = json_load_file(path, 0, &error);
@@ -164,6 +207,20 @@ hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows)
     return y;
 }
 
+hone_tensor *task_take(task *t, int64_t n, const int64_t *rows)
+{
+    hone_tensor *x = t->kind->take(t, n, rows);
+    if (!x) return task_failed(t), NULL;
+    int64_t count = hone_tensor_dtype(x) == HONE_F32 ? hone_shape_count(hone_tensor_shape(x)) : 0, i = 0;
+    const float *values = hone_tensor_data(x);
+    while (i < count && isfinite(values[i])) i++;
+    if (i == count) return x;
+    cli_fail(t->args, "row %lld has a number that is infinite, or far too large beside those that were learnt from",
+             (long long)rows[i / (count / n)]);
+    hone_tensor_free(x);
+    return NULL;
+}
+
 bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *user, int64_t from, int64_t count, const hone_tensor *y),
                  void *user)
 {
@@ -173,8 +230,8 @@ bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *use
     for (int64_t from = 0; ok && from < n; from += CHUNK) {
         int64_t count = n - from < CHUNK ? n - from : CHUNK;
         for (int64_t i = 0; i < count; i++) some[i] = rows ? rows[from + i] : from + i;
-        hone_tensor *x = t->kind->take(t, count, some), *y = x ? hone_predict(t->model, x, 256) : NULL;
-        ok = y ? each(user, from, count, y) : task_failed(t);
+        hone_tensor *x = task_take(t, count, some), *y = x ? hone_predict(t->model, x, 256) : NULL;
+        ok = y ? each(user, from, count, y) : x && task_failed(t);
         hone_tensor_free(x);
         hone_tensor_free(y);
     }

@@ -11,9 +11,10 @@ typedef struct task task;
 typedef struct task_wishes {
     const char *text; /* the column of texts; NULL: find it */
     int64_t image_size; /* of the longer side; 0: propose */
-    int augment;
+    int augment, learn;
 } task_wishes;
 enum { AUGMENT_SHIFT = 1, AUGMENT_FLIP, AUGMENT_NONE };
+enum { LEARN_AUTO = 1, LEARN_CLASSES, LEARN_QUANTITY };
 
 typedef struct task_kind {
     const char *name;   /* in task.json */
@@ -49,6 +50,8 @@ struct task {
     int32_t *labels; /* [rows] classes; NULL: they are not known */
     double *values;  /* [rows] quantities; the same */
     hone_frame *frame; /* tables and texts */
+    char **texts;      /* [n_texts] columns that were text in training, of an opened one */
+    size_t n_texts;
     const hone_transform *transforms; /* of what is learnt from */
     size_t n_transforms;
     json_t *facts; /* [[name, what it is, what becomes of it], ...] */
@@ -71,6 +74,8 @@ void task_fact(task *t, const char *name, const char *what, const char *becomes)
 
 /* y of these rows: i32 [n] classes or f32 [n, 1] quantities. */
 hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows);
+/* Rows as x, the caller's; NULL: it has been said that they cannot be read, or have numbers that no network can. */
+hone_tensor *task_take(task *t, int64_t n, const int64_t *rows);
 /* Predicts rows (NULL: all of them, n is not read), many at a time; `each` gets the outputs f32 [count, outputs] of
    rows[from..from + count). */
 bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *user, int64_t from, int64_t count, const hone_tensor *y),
@@ -81,6 +86,10 @@ bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *use
 /* A task of one of the two, its frame read, labels or values set. */
 task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
 bool task_read_frame(task *t, const char *path, bool targets);
+/* Says whether the target has classes or is a quantity; false: it cannot be learnt, which has been said (task_target.c). */
+bool task_choose_target(task *t, int learn);
+/* Sets labels or values of the rows, none of which lacks its target. */
+bool task_read_targets(task *t);
 task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
 void task_use_text(task *t, const char *column); /* task_text.c */
 
@@ -108,6 +117,7 @@ typedef struct task_report {
     int64_t learnt, watched, tested; /* rows: to learn from, to stop by, held out */
     const hone_history *history;
     int best_epoch; /* from 1 */
+    bool stopped;   /* by Ctrl-C */
     double seconds;
     const task_score *score;
 } task_report;

@@ -1,75 +1,72 @@
-/* Tables from files: the target's column, and whether there is a text to read. */
+/* Tables from files: how they are written, and whether there is a text to read. */
 #include "task.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { MOST_NUMBERS = 20, MOST_CLASSES = 1000, FEWEST_ROWS = 10 }; /* whole numbers with more values are quantities */
+/* ---- the file ---- */
 
-/* ---- the target ---- */
-
-/* How many classes a target has; 0: it is a quantity. */
-static int64_t count_classes(const hone_frame *frame, const hone_column *column)
+static bool is_named(const char *path, const char *ending)
 {
-    bool met[MOST_NUMBERS] = {false};
-    int64_t most = -1, different = 0;
-    if (column->type == HONE_COLUMN_TEXT) return (int64_t)column->n_categories;
-    if (column->type == HONE_COLUMN_REAL) return 0;
-    for (int64_t i = 0; i < frame->rows; i++) {
-        double v = column->numbers[i];
-        if (v < 0 || v >= MOST_NUMBERS) return 0;
-        if (!met[(int)v]) met[(int)v] = true, different++;
-        most = (int64_t)fmax((double)most, v);
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && !strcmp(path + n - m, ending);
+}
+
+/* What parts the columns of a .csv file without commas in its first line (Excel writes semicolons in many countries); 0: as the
+   file's name says. */
+static char delimiter_of(const char *path)
+{
+    char line[1 << 14];
+    FILE *file = is_named(path, ".csv") ? fopen(path, "rb") : NULL;
+    bool quoted = false, any = file && fgets(line, sizeof line, file);
+    size_t commas = 0, semicolons = 0, tabs = 0;
+    for (const char *at = line; any && *at; at++) {
+        if (*at == '"') quoted = !quoted;
+        if (quoted) continue;
+        commas += *at == ',', semicolons += *at == ';', tabs += *at == '\t';
     }
-    return different > 1 ? most + 1 : 0;
+    if (file) fclose(file);
+    return commas || !(semicolons + tabs) ? 0 : semicolons >= tabs ? ';' : '\t';
 }
 
-static void name_classes(task *t, const hone_column *column)
+static bool is_utf8(const common_args *args, const hone_frame *frame, const char *path)
 {
-    t->names = cli_alloc((size_t)t->classes * sizeof *t->names);
-    for (int64_t i = 0; i < t->classes; i++) {
-        char number[24];
-        snprintf(number, sizeof number, "%lld", (long long)i);
-        t->names[i] = cli_copy(column->categories ? column->categories[i] : number);
-    }
-}
-
-/* The class of a value; -1: none. */
-static int32_t class_of(const task *t, const hone_column *column, int64_t row, char text[32])
-{
-    const char *name = text;
-    if (column->categories)
-        name = column->categories[column->codes[row]];
-    else
-        snprintf(text, 32, "%.17g", column->numbers[row]);
-    for (int64_t i = 0; i < t->classes; i++)
-        if (!strcmp(t->names[i], name)) return (int32_t)i;
-    snprintf(text, 32, "%.31s", name);
-    return -1;
-}
-
-/* Labels or values of the rows, none of which lacks its target. */
-static bool read_targets(task *t)
-{
-    const hone_column *column = hone_frame_find(t->frame, t->target);
-    if (!t->classes && column->categories) {
-        cli_fail(t->args, "'%s' is a quantity for this model, and text here: '%.60s'", t->target, column->categories[0]);
+    for (size_t i = 0; i < frame->n_columns; i++) {
+        const hone_column *c = &frame->columns[i];
+        bool good = cli_is_utf8(c->name);
+        for (size_t k = 0; k < c->n_categories && good; k++) good = cli_is_utf8(c->categories[k]);
+        if (good) continue;
+        cli_fail(args, "%s: column %zu is not in UTF-8: convert the file, for example by `iconv -f WINDOWS-1252 -t UTF-8`", path, i + 1);
         return false;
     }
-    if (t->classes)
-        t->labels = cli_alloc((size_t)t->rows * sizeof *t->labels);
-    else
-        t->values = cli_alloc((size_t)t->rows * sizeof *t->values);
-    for (int64_t i = 0; i < t->rows; i++) {
-        char text[32];
-        if (!t->classes) {
-            t->values[i] = column->numbers[i];
-        } else if ((t->labels[i] = class_of(t, column, i, text)) < 0) {
-            cli_fail(t->args, "'%s' is '%s' in a row, which is none of the %lld classes that were learnt", t->target, text, (long long)t->classes);
-            return false;
-        }
-    }
     return true;
+}
+
+/* The frame; columns of these names (n of them; in no file but perhaps elsewhere) are text whatever they look like here. NULL: it
+   has been said. */
+static hone_frame *read_file(const common_args *args, hone_ctx *ctx, const char *path, size_t n, char *const *texts)
+{
+    if (is_named(path, ".json")) {
+        cli_fail(args, "%s: of JSON only lines are read, an object each, in a file that ends in .jsonl", path);
+        return NULL;
+    }
+    char delimiter = delimiter_of(path);
+    hone_frame *frame = hone_frame_load(ctx, path, .delimiter = delimiter);
+    const char **wrong = cli_alloc((n + 1) * sizeof *wrong);
+    size_t n_wrong = 0;
+    for (size_t i = 0; frame && i < n; i++) {
+        const hone_column *c = hone_frame_find(frame, texts[i]);
+        if (c && c->numbers) wrong[n_wrong++] = texts[i];
+    }
+    if (n_wrong) {
+        hone_frame_free(frame);
+        frame = hone_frame_load(ctx, path, .delimiter = delimiter, .text = wrong);
+    }
+    free(wrong);
+    if (!frame) return cli_fail_ctx(args, ctx), NULL;
+    if (is_utf8(args, frame, path)) return frame;
+    hone_frame_free(frame);
+    return NULL;
 }
 
 /* The target's column; NULL: it has been said that there is none. */
@@ -80,7 +77,15 @@ static const hone_column *find_target(const common_args *args, const hone_frame 
     const char **names = cli_alloc(frame->n_columns * sizeof *names);
     for (size_t i = 0; i < frame->n_columns; i++) names[i] = frame->columns[i].name;
     const char *near = nearest_name(target, names, frame->n_columns);
-    cli_fail(args, near ? "%s has no column '%s'; did you mean '%s'?" : "%s has no column '%s'", path, target, near);
+    char all[200];
+    size_t n = 0;
+    for (size_t i = 0; i < frame->n_columns && n < sizeof all - 1; i++)
+        n += (size_t)snprintf(all + n, sizeof all - n, i ? ", %s" : "%s", names[i]);
+    if (n >= sizeof all) strcpy(all + sizeof all - 4, "...");
+    if (near)
+        cli_fail(args, "%s has no column '%s'; did you mean '%s'?", path, target, near);
+    else
+        cli_fail(args, "%s has no column '%s'; there are: %s", path, target, all);
     free(names);
     return NULL;
 }
@@ -148,59 +153,44 @@ static bool choose_text(const common_args *args, const hone_frame *frame, const 
 {
     *text = wish ? hone_frame_find(frame, wish) : find_text(args, frame, target);
     if (!wish || (*text && (*text)->type == HONE_COLUMN_TEXT && strcmp(wish, target) != 0)) return true;
-    cli_fail(args, !*text ? "--text: there is no column '%s'" : "--text: column '%s' is %s", wish,
-             strcmp(wish, target) != 0 ? "numbers" : "the target");
+    cli_fail(args, !*text ? "--text: there is no column '%s'" : "--text: column '%s' %s", wish,
+             !strcmp(wish, target) ? "is the target" : "is numbers, or empty");
     return false;
 }
 
 /* ---- reading ---- */
 
-static hone_frame *load(const common_args *args, hone_ctx *ctx, const char *path, const char *target, bool drop)
+/* Drops rows without a target. False: it has been said. */
+static bool drop_missing(const common_args *args, hone_ctx *ctx, hone_frame *frame, const char *path, const char *target)
 {
-    hone_frame *frame = hone_frame_load(ctx, path);
-    if (!frame) cli_fail_ctx(args, ctx);
-    if (!frame || !drop) return frame;
     const hone_column *column = find_target(args, frame, path, target);
     int64_t before = frame->rows;
     if (column && hone_frame_drop_missing(frame, HONE_COLUMNS(target)) == HONE_OK) {
         cli_note(args, "%s: %lld rows, %zu columns; %lld rows have no %s", path, (long long)before, frame->n_columns,
                  (long long)(before - frame->rows), target);
-        return frame;
+        return true;
     }
     if (column) cli_fail_ctx(args, ctx);
-    hone_frame_free(frame);
-    return NULL;
+    return false;
 }
 
 bool task_read_frame(task *t, const char *path, bool targets)
 {
-    if (!(t->frame = load(t->args, t->ctx, path, t->target, targets))) return false;
+    if (!(t->frame = read_file(t->args, t->ctx, path, t->n_texts, t->texts))) return false;
+    if (targets && !drop_missing(t->args, t->ctx, t->frame, path, t->target)) return false;
     t->rows = t->frame->rows;
-    if (t->rows) return !targets || read_targets(t);
+    if (t->rows) return !targets || task_read_targets(t);
     cli_fail(t->args, "%s: there are no rows%s", path, targets ? " with a target" : "");
     return false;
-}
-
-/* Can that be learnt? */
-static bool check(const task *t)
-{
-    if (t->rows < FEWEST_ROWS)
-        return cli_fail(t->args, "%lld rows with a target are too few to learn from", (long long)t->rows), false;
-    if (t->classes > MOST_CLASSES || (t->classes > t->rows / 2 && t->classes > MOST_NUMBERS))
-        return cli_fail(t->args, "'%s' has %lld different texts in %lld rows: these are no classes", t->target, (long long)t->classes,
-                        (long long)t->rows),
-               false;
-    if (t->classes == 1) return cli_fail(t->args, "'%s' is '%s' in every row: there is nothing to tell apart", t->target, t->names[0]), false;
-    cli_note(t->args, t->classes ? "'%s' is one of %lld classes" : "'%s' is a quantity", t->target, (long long)t->classes);
-    return true;
 }
 
 task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
 {
     const hone_column *text;
-    hone_frame *frame = load(args, ctx, path, target, true);
+    if (wishes->image_size) return cli_fail(args, "--image-size is for pictures, and %s is a file", path), NULL;
+    hone_frame *frame = read_file(args, ctx, path, 0, NULL);
     if (!frame) return NULL;
-    if (!choose_text(args, frame, target, wishes->text, &text)) {
+    if (!drop_missing(args, ctx, frame, path, target) || !choose_text(args, frame, target, wishes->text, &text)) {
         hone_frame_free(frame);
         return NULL;
     }
@@ -208,11 +198,8 @@ task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *pat
     task *t = cli_alloc(kind->size);
     t->kind = kind, t->args = args, t->ctx = ctx, t->frame = frame, t->rows = frame->rows;
     t->target = cli_copy(target);
-    const hone_column *column = hone_frame_find(frame, target);
-    t->classes = count_classes(frame, column);
-    if (t->classes) name_classes(t, column);
     if (text) task_use_text(t, text->name);
-    if (check(t) && read_targets(t)) return t;
+    if (task_choose_target(t, wishes->learn) && task_read_targets(t)) return t;
     task_free(t);
     return NULL;
 }

@@ -13,13 +13,47 @@ static table_task *table_of(const task *t) { return (table_task *)(uintptr_t)t; 
 
 /* ---- what the columns are, and what becomes of them ---- */
 
-/* Texts that nearly every row has another one of tell nothing. */
-static bool is_left_out(const task *t, const hone_column *c)
+/* Is it called a number of rows, and does it count them? */
+static bool numbers_rows(const task *t, const hone_column *c)
 {
-    return c->type == HONE_COLUMN_TEXT && (int64_t)c->n_categories > t->rows / 2;
+    static const char *const names[] = {"", "id", "index", "row", "no", "nr", "#", "unnamed: 0"};
+    size_t length = strlen(c->name);
+    bool named = length > 3 && !cli_compare_case(c->name + length - 3, "_id", 4);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) named |= !cli_compare_case(c->name, names[i], length + 1);
+    for (int64_t i = 1; named && i < t->rows; i++) named = c->numbers[i] > c->numbers[i - 1];
+    return named && c->type == HONE_COLUMN_INTEGER;
 }
 
-static void tell_column(task *t, const hone_column *c)
+/* Why nothing can be learnt from a column in these rows; NULL: it can. */
+static const char *why_left_out(const task *t, const hone_column *c, int64_t n, const int64_t *rows)
+{
+    int64_t first = -1, others = 0;
+    for (int64_t i = 0; i < n && !others; i++) {
+        if (hone_column_missing(c, rows[i])) continue;
+        if (first < 0) first = rows[i];
+        others += c->numbers ? c->numbers[rows[i]] != c->numbers[first] : c->codes[rows[i]] != c->codes[first];
+    }
+    if (first < 0) return "it has no values";
+    if (!others) return "it is the same in every row";
+    if (c->type == HONE_COLUMN_TEXT) return (int64_t)c->n_categories > t->rows / 2 ? "nearly every row has another text" : NULL;
+    return numbers_rows(t, c) ? "it numbers the rows" : NULL;
+}
+
+/* The one text in a column that is numbers but for it; NULL: it is another kind of column. */
+static const char *odd_one(const hone_column *c)
+{
+    const char *odd = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_categories && n < 2; i++) {
+        char *end;
+        strtod(c->categories[i], &end);
+        if (end == c->categories[i] || *end) odd = c->categories[i], n++;
+    }
+    return n == 1 && c->n_categories > 2 ? odd : NULL;
+}
+
+/* why: it is left out; NULL: it is not. */
+static void tell_column(task *t, const hone_column *c, const char *why)
 {
     char what[160], becomes[160];
     int64_t missing = 0;
@@ -36,8 +70,8 @@ static void tell_column(task *t, const hone_column *c)
     if (missing) snprintf(what + n, sizeof what - (size_t)n, ", missing in %lld rows", (long long)missing);
     if (!strcmp(c->name, t->target))
         snprintf(becomes, sizeof becomes, t->classes ? "the target: one of %lld classes" : "the target: a quantity", (long long)t->classes);
-    else if (is_left_out(t, c))
-        snprintf(becomes, sizeof becomes, "left out: nearly every row has another one");
+    else if (why)
+        snprintf(becomes, sizeof becomes, "left out: %s", why);
     else if (c->numbers)
         snprintf(becomes, sizeof becomes, "one number: the median where it is missing, scaled to mean 0 and standard deviation 1");
     else
@@ -48,13 +82,20 @@ static void tell_column(task *t, const hone_column *c)
 static bool learn(task *t, int64_t n, const int64_t *rows)
 {
     hone_pipeline *p = table_of(t)->pipeline = hone_pipeline_new(t->ctx, .target = t->target);
+    size_t used = 0;
     for (size_t i = 0; i < t->frame->n_columns; i++) {
         const hone_column *c = &t->frame->columns[i];
-        tell_column(t, c);
-        if (!is_left_out(t, c) || !strcmp(c->name, t->target)) continue;
-        cli_note(t->args, "'%s' is left out: %zu different texts", c->name, c->n_categories);
+        bool is_target = !strcmp(c->name, t->target);
+        const char *why = is_target ? NULL : why_left_out(t, c, n, rows), *odd = c->categories ? odd_one(c) : NULL;
+        tell_column(t, c, why);
+        used += !is_target && !why;
+        if (odd && !is_target)
+            cli_note(t->args, "'%s' is read as text because of '%s': where this means that a value is missing, leave it empty", c->name, odd);
+        if (!why) continue;
+        cli_note(t->args, "'%s' is left out: %s", c->name, why);
         hone_pipeline_add(p, HONE_DROP_COLUMNS, .columns = HONE_COLUMNS(c->name));
     }
+    if (!used) return cli_fail(t->args, "there is no column from which '%s' could be learnt", t->target), false;
     hone_pipeline_add(p, HONE_SIMPLE_IMPUTER, .strategy = HONE_IMPUTE_MEDIAN);
     hone_pipeline_add(p, HONE_ONE_HOT_ENCODER, .ignore_unknown = true);
     hone_pipeline_add(p, HONE_STANDARD_SCALER);

@@ -1,6 +1,10 @@
 /* hone train, predict and eval on tables, as a user would run them. */
 #include "program.h"
 
+#include <dirent.h>
+#include <signal.h>
+#include <time.h>
+
 #define IRIS HONE_SOURCE_DIR "/examples/data/iris.csv"
 
 static json_t *last; /* the one object that was printed */
@@ -141,7 +145,7 @@ static void test_quantities_are_answered_in_their_own_unit(void **state)
     }
     fclose(file);
     result r = HONE_RUN(NULL, "train", "--data", place("homes.csv"), "--target", "price", "--output-dir", place("homes"), "--json");
-    check(r, 0, "'name' is left out: 300 different texts");
+    check(r, 0, "'name' is left out: nearly every row has another text");
     assert_non_null(strstr(r.err, "300 rows, 4 columns; 6 rows have no price\n'price' is a quantity"));
     assert_int_equal(json_lines(r.out, keep), 1);
     assert_true(number("r2") > 0.95);
@@ -175,6 +179,206 @@ static void test_wrong_usage_is_told(void **state)
     REFUSES(1, "2 rows with a target are too few", "train", "--data", place("few.csv"), "--target", "b", "--output-dir", place("none"));
 }
 
+/* 40 rows: a number, one of 4 texts, and what `target` gives for the row, under the names a, b and y. */
+static void write_rows(const char *name, char delimiter, const char *(*target)(int row))
+{
+    FILE *file = fopen(place(name), "w");
+    assert_non_null(file);
+    fprintf(file, "a%cb%cy\n", delimiter, delimiter);
+    for (int i = 0; i < 40; i++) fprintf(file, "%d.5%ct%d%c%s\n", i, delimiter, i % 4, delimiter, target(i));
+    fclose(file);
+}
+
+static const char *two(int row) { return row < 20 ? "x" : "z"; }
+static const char *same(int row) { return (void)row, "3.5"; }
+static const char *infinite(int row) { return row == 7 ? "inf" : row % 2 ? "1.5" : "2.5"; }
+static const char *huge(int row) { return row % 2 ? "1e300" : "2e300"; }
+static const char *tens(int row) { return row < 20 ? "10" : row < 30 ? "20" : "30"; }
+static const char *rare(int row) { return row == 9 ? "only" : two(row); }
+static const char *fine(int row)
+{
+    static char number[16];
+    snprintf(number, sizeof number, "%d.25", row * 3);
+    return number;
+}
+
+#define TRAIN(data, target, to) "train", "--data", place(data), "--target", target, "--output-dir", place(to), "--epochs", "2"
+
+static void test_targets_that_cannot_be_learnt_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *(*target)(int row);
+        const char *message;
+    } cases[] = {{same, "'y' is 3.5 in every row: there is nothing to learn"},
+                 {infinite, "'y' is inf in a row: no quantity can be that large"},
+                 {huge, "'y' is 2e+300 in a row: no quantity can be that large"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_rows("target.csv", ',', cases[i].target);
+        REFUSES(1, cases[i].message, TRAIN("target.csv", "y", "none"));
+    }
+    REFUSES(1, "has no column 'q'; there are: a, b, y", TRAIN("target.csv", "q", "none"));
+    REFUSES(1, "--learn quantity: 'b' has text, as 't0'", TRAIN("target.csv", "b", "none"), "--learn", "quantity");
+    REFUSES(1, "'a' has 40 different numbers in 40 rows: these are no classes", TRAIN("target.csv", "a", "none"), "--learn", "classes");
+    REFUSES(1, "--image-size is for pictures", TRAIN("target.csv", "a", "none"), "--image-size", "20");
+}
+
+static void test_numbers_are_classes_or_a_quantity(void **state)
+{
+    (void)state;
+    write_rows("tens.csv", ',', tens);
+    result r = HONE_RUN(NULL, TRAIN("tens.csv", "y", "tens"));
+    check(r, 0, "'y' is a quantity");
+    release(r);
+    r = HONE_RUN(NULL, TRAIN("tens.csv", "y", "tens"), "--learn", "classes");
+    check(r, 0, "'y' is one of 3 classes");
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("tens"), "--data", place("tens.csv"));
+    check(r, 0, NULL);
+    const char *head = "row,prediction,probability_10,probability_20,probability_30\n";
+    assert_memory_equal(r.out, head, strlen(head));
+    release(r);
+    FILE *file = fopen(place("signs.csv"), "w");
+    fputs("a,y\n", file);
+    for (int i = 0; i < 40; i++) fprintf(file, "%d,%d\n", i, i < 20 ? -1 : 1);
+    fclose(file);
+    r = HONE_RUN(NULL, TRAIN("signs.csv", "y", "signs"));
+    check(r, 0, "'y' is one of 2 classes");
+    release(r);
+    r = HONE_RUN(NULL, TRAIN("signs.csv", "y", "signs"), "--learn", "quantity");
+    check(r, 0, "'y' is a quantity");
+    release(r);
+    write_rows("rare.csv", ',', rare);
+    r = HONE_RUN(NULL, TRAIN("rare.csv", "y", "rare"));
+    check(r, 0, "too few rows to learn 1 of the classes: 'only' has 1");
+    release(r);
+}
+
+static void test_columns_that_say_nothing_are_left_out(void **state)
+{
+    (void)state;
+    FILE *file = fopen(place("left.csv"), "w");
+    fputs("Id,code,same,none,mark,a,y\n", file);
+    for (int i = 0; i < 40; i++) fprintf(file, "%d,c%d,7,,%s%d,%d,%s\n", i + 100, i, i == 5 ? "?" : "", i == 5 ? 0 : i, i * 7 % 11, two(i));
+    fclose(file);
+    result r = HONE_RUN(NULL, TRAIN("left.csv", "y", "left"));
+    check(r, 0, "'Id' is left out: it numbers the rows");
+    static const char *const said[] = {"'code' is left out: nearly every row has another text", "'same' is left out: it is the same in every row",
+                                       "'none' is left out: it has no values",
+                                       "'mark' is read as text because of '?0': where this means that a value is missing, leave it empty"};
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        if (!strstr(r.err, said[i])) fail_msg("'%s' is missing in %s", said[i], r.err);
+    release(r);
+    write_all(place("a.csv"), "a\n3\n");
+    r = HONE_RUN(NULL, "predict", "--model", place("left"), "--data", place("a.csv"));
+    check(r, 0, NULL);
+    release(r);
+    file = fopen(place("nothing.csv"), "w");
+    fputs("code,y\n", file);
+    for (int i = 0; i < 40; i++) fprintf(file, "c%d,%s\n", i, two(i));
+    fclose(file);
+    REFUSES(1, "there is no column from which 'y' could be learnt", TRAIN("nothing.csv", "y", "none"));
+}
+
+static void test_files_are_read_as_they_are_written(void **state)
+{
+    (void)state;
+    write_rows("semicolons.csv", ';', two);
+    result r = HONE_RUN(NULL, TRAIN("semicolons.csv", "y", "parted"));
+    check(r, 0, "40 rows, 3 columns");
+    release(r);
+    write_rows("tabs.csv", '\t', two);
+    r = HONE_RUN(NULL, "eval", "--model", place("parted"), "--data", place("tabs.csv"));
+    check(r, 0, "40 rows, 3 columns");
+    release(r);
+    /* all of b looks like numbers here, or is missing */
+    write_all(place("numbers.csv"), "a,b\n1.5,17\n2.5,\n");
+    r = HONE_RUN(NULL, "predict", "--model", place("parted"), "--data", place("numbers.csv"));
+    check(r, 0, NULL);
+    assert_non_null(strstr(r.out, "\n1,"));
+    release(r);
+    write_all(place("big.csv"), "a,b\n1.5,t1\n1e300,t2\n");
+    REFUSES(1, "row 1 has a number that is infinite, or far too large", "predict", "--model", place("parted"), "--data", place("big.csv"));
+    write_all(place("latin.csv"), "a,b\n1.5,\xF6\n");
+    REFUSES(1, "column 2 is not in UTF-8", "predict", "--model", place("parted"), "--data", place("latin.csv"));
+    REFUSES(1, "of JSON only lines are read", TRAIN("rows.json", "y", "none"));
+    FILE *file = fopen(place("bigs.csv"), "w");
+    fputs("a,y\n", file);
+    for (int i = 0; i < 40; i++) fprintf(file, "%de300,%s\n", i, two(i));
+    fclose(file);
+    REFUSES(1, "column 'a' has values that are too large to be scaled, up to 3.9e+301", TRAIN("bigs.csv", "y", "none"), "--quiet");
+    REFUSES(1, "latin.csv/task.json: is not there: `hone train` writes such folders", "predict", "--model", place("latin.csv"), "--data", place("big.csv"));
+    write_all(place("parted/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"table\", \"target\": \"y\", "
+                                         "\"classes\": [\"x\", \"z\"], \"text_columns\": [1]}");
+    REFUSES(1, "not what `hone train` of this version wrote", "predict", "--model", place("parted"), "--data", place("numbers.csv"));
+}
+
+/* ---- Ctrl-C ---- */
+
+static void wait_for_line(pid_t child, const char *path)
+{
+    for (bool there = false; !there;) {
+        int status;
+        if (waitpid(child, &status, WNOHANG) == child) fail_msg("it ended by itself: %s", read_all(stream("err")));
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        char *text = access(path, R_OK) ? calloc(1, 1) : read_all(path);
+        there = strchr(text, '\n') != NULL;
+        free(text);
+    }
+}
+
+static pid_t start_endless(const char *to, const char *arch)
+{
+    write_rows("endless.csv", ',', fine);
+    return start(NULL, (char *const *)(const char *const[]){"hone", "train", "--data", place("endless.csv"), "--target", "y", "--output-dir", place(to),
+                                                            "--patience", "1000000", "--epochs", "1000000", "--arch", arch, NULL});
+}
+
+static void test_interrupted_training_saves_its_best(void **state)
+{
+    (void)state;
+    pid_t child = start_endless("stopped", "8");
+    wait_for_line(child, place("stopped/metrics.jsonl"));
+    kill(child, SIGTERM);
+    result r = finish(child);
+    check(r, 0, "stopped in epoch ");
+    assert_memory_equal(r.out, "mae ", 4);
+    release(r);
+    char *metrics = read_all(place("stopped/metrics.jsonl")), *report = read_all(place("stopped/report.html"));
+    assert_true(json_lines(metrics, NULL) >= 1);
+    assert_non_null(strstr(report, "stopped by Ctrl-C before training had ended by itself"));
+    free(metrics), free(report);
+    r = HONE_RUN(NULL, "predict", "--model", place("stopped"), "--data", place("endless.csv"));
+    check(r, 0, NULL);
+    release(r);
+}
+
+/* However far the first one got: nothing of a model, or all of it. */
+static void test_a_second_interrupt_leaves_no_half_of_a_file(void **state)
+{
+    (void)state;
+    pid_t child = start_endless("twice", "dense 2000, dense 2000");
+    wait_for_line(child, place("twice/metrics.jsonl"));
+    kill(child, SIGINT);
+    nanosleep(&(struct timespec){.tv_nsec = 3000000}, NULL);
+    kill(child, SIGINT);
+    result r = finish(child);
+    assert_true(r.status == 128 + SIGINT || r.status == 0);
+    DIR *folder = opendir(place("twice"));
+    assert_non_null(folder);
+    size_t files = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (strstr(entry->d_name, ".tmp")) fail_msg("%s was left", entry->d_name);
+        files += entry->d_name[0] != '.';
+    }
+    closedir(folder);
+    assert_true(r.status == 0 ? files >= 4 : files == 1);
+    char *metrics = read_all(place("twice/metrics.jsonl"));
+    assert_true(json_lines(metrics, NULL) >= 1);
+    free(metrics);
+    release(r);
+}
+
 static int clean_up(void **state)
 {
     json_decref(last);
@@ -190,6 +394,12 @@ int main(void)
         cmocka_unit_test(test_eval_measures_other_data),
         cmocka_unit_test(test_networks_are_written_by_hand),
         cmocka_unit_test(test_wrong_usage_is_told),
+        cmocka_unit_test(test_targets_that_cannot_be_learnt_are_refused),
+        cmocka_unit_test(test_numbers_are_classes_or_a_quantity),
+        cmocka_unit_test(test_columns_that_say_nothing_are_left_out),
+        cmocka_unit_test(test_files_are_read_as_they_are_written),
+        cmocka_unit_test(test_interrupted_training_saves_its_best),
+        cmocka_unit_test(test_a_second_interrupt_leaves_no_half_of_a_file),
     };
     return cmocka_run_group_tests(tests, make_folder, clean_up);
 }
