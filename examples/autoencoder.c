@@ -5,7 +5,8 @@
 
    Prints the mean squared error a pixel (0 black, 1 white) on the test pictures, beside that of the mean picture, which needs no
    code at all, and draws originals, what went in, and what came out, to PNG (autoencoder.png). For comparison: the first 32 principal
-   components (scikit-learn's PCA of the 60000 pictures), the best that a linear code of that size can do, have 0.01514. */
+   components (scikit-learn's PCA of the 60000 pictures), the best that a linear code of that size can do, have 0.01514. Ten epochs
+   (a minute and a half on two cores with AMX) reach 0.0068, with a NOISE of 0.3 0.0095. */
 #include <hone/hone.h>
 
 #include <stdio.h>
