@@ -226,7 +226,8 @@ typedef struct hone_image_opts {
     size_t struct_size;
     int channels;          /* 3 (default): red, green, blue; 1: grey */
     int64_t height, width; /* what every picture is resized to; default: its own */
-    bool no_keep;          /* of a dataset: files are read each time. Default: what was decoded is kept, up to 512 MB of it */
+    bool no_keep;          /* of a dataset: files are read each time. Default: what was decoded is kept, up to 512 MB of pictures
+                              that had the size asked for, and of resized ones */
 } hone_image_opts;
 /* Reads a PNG (libpng) or JPEG (TurboJPEG) as f32 [channels, height, width] with values in [0, 1]; what is transparent is
    black. Resizing is bilinear with antialiasing (Pillow's BILINEAR). The tensor is the caller's. NULL on error (sticky): IO,
