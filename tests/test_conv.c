@@ -3,6 +3,7 @@
 #include "layer_tools.h"
 
 #include "hone/io.h"
+#include "kernel/conv.h"
 #include <math.h>
 
 static void test_layers_give_their_shapes(void **state)
@@ -161,6 +162,84 @@ static void test_nothing_is_laid_out_anew_in_between(void **state)
     hone_graph_release(graph);
 }
 
+/* ---- gradients of weights in bf16, which CPUs with AMX have a kernel of our own for ---- */
+
+/* A sum over n images in type; data: x and then y as f32 that bf16 holds exactly; dw and db get f64. */
+static void sum_weights(hone_ctx *own, hone__conv_desc d, hone_dtype type, const float *data, double *dw, double *db)
+{
+    const hone__window *w = &d.window;
+    int64_t nx = d.n * hone__volume(w->in) * d.c, ny = d.n * hone__volume(w->out) * d.o;
+    int64_t nw = d.o * (d.c / d.groups) * hone__volume(w->kernel);
+    bool wide = type == HONE_F64;
+    d.type = type;
+    d.result = wide ? HONE_F64 : HONE_F32;
+    hone__conv *conv = hone__conv_new(own, &d);
+    assert_non_null(conv);
+    char *both = hone__alloc(own, (size_t)((nx + ny) * 8)), *scratch = hone__alloc(own, hone__conv_scratch(conv));
+    char *to = hone__alloc(own, (size_t)((nw + d.o) * 8));
+    memset(scratch, 0xFF, hone__conv_scratch(conv)); /* NaN, whatever is read of it */
+    for (int64_t i = 0; i < nx + ny; i++) {
+        if (wide) ((double *)(void *)both)[i] = (double)data[i];
+        else ((uint16_t *)(void *)both)[i] = hone__f32_to_bf16(data[i]);
+    }
+    int64_t size = wide ? 8 : 2, real = wide ? 8 : 4;
+    hone__conv_data p = {.x = both, .y = both + nx * size, .w = to, .bias = to + nw * real};
+    assert_hone_ok(own, hone__conv_run(conv, &p, scratch));
+    for (int64_t i = 0; i < nw + (d.bias ? d.o : 0); i++) {
+        double v = wide ? ((double *)(void *)to)[i] : (double)((float *)(void *)to)[i];
+        if (i < nw) dw[i] = v;
+        else db[i - nw] = v;
+    }
+    hone__free(own, both), hone__free(own, scratch), hone__free(own, to);
+    hone__conv_free(conv);
+}
+
+static void test_gradients_of_weights_in_bf16_are_those_of_f64(void **state)
+{
+    (void)state;
+    /* n, channels of x and y, [height, width] of x, kernel, stride, dilation, padding before and after, bias */
+    const struct {
+        int64_t n, c, o, in[2], kernel[2], stride[2], dilation[2], before[2], after[2];
+        bool bias;
+    } cases[] = {
+        {2, 16, 16, {32, 32}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, false}, {3, 16, 32, {16, 16}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, true},
+        {13, 64, 64, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, true},  {2, 3, 16, {9, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, true},
+        {2, 16, 32, {16, 16}, {1, 1}, {2, 2}, {1, 1}, {0, 0}, {0, 0}, false}, {5, 17, 33, {7, 10}, {3, 2}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, true},
+        {1, 1, 1, {5, 5}, {5, 5}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, true},      {4, 5, 47, {13, 11}, {5, 4}, {2, 3}, {1, 1}, {2, 1}, {1, 2}, true},
+        {3, 20, 9, {12, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}, {2, 3}, true},    {2, 8, 24, {11, 14}, {3, 3}, {3, 2}, {2, 1}, {3, 0}, {0, 1}, false},
+        {7, 31, 48, {1, 37}, {1, 5}, {1, 1}, {1, 1}, {0, 4}, {0, 4}, true},   {3, 6, 7, {2, 2}, {4, 4}, {1, 1}, {1, 1}, {3, 3}, {3, 3}, true},
+        {2, 32, 16, {3, 50}, {2, 3}, {1, 4}, {1, 2}, {5, 0}, {2, 0}, true},   {2, 4, 4, {6, 6}, {2, 2}, {3, 3}, {1, 1}, {0, 1}, {0, 0}, true},
+    };
+    for (size_t t = 0; t < HONE_ARRAY_LEN(cases); t++) {
+        hone__conv_desc d = {.kind = HONE__CONV_WEIGHTS, .n = cases[t].n, .c = cases[t].c, .o = cases[t].o, .groups = 1,
+                             .bias = cases[t].bias, .window = {.axes = 2, .in = {1}, .out = {1}, .kernel = {1}, .stride = {1}, .dilation = {1}}};
+        for (int a = 0; a < 2; a++) {
+            hone__window *w = &d.window;
+            w->in[1 + a] = cases[t].in[a], w->kernel[1 + a] = cases[t].kernel[a], w->stride[1 + a] = cases[t].stride[a];
+            w->dilation[1 + a] = cases[t].dilation[a], w->before[1 + a] = cases[t].before[a], w->after[1 + a] = cases[t].after[a];
+            w->out[1 + a] = (cases[t].in[a] + cases[t].before[a] + cases[t].after[a] - (cases[t].kernel[a] - 1) * cases[t].dilation[a] - 1) /
+                            cases[t].stride[a] + 1;
+        }
+        int64_t nw = d.c * d.o * hone__volume(d.window.kernel), y = d.n * hone__volume(d.window.out);
+        int64_t count = d.n * hone__volume(d.window.in) * d.c + y * d.o;
+        float *data = hone__alloc(ctx, (size_t)count * sizeof *data);
+        double *dw = hone__alloc(ctx, (size_t)(2 * (nw + d.o)) * sizeof *dw), *exact = dw + nw + d.o;
+        for (int64_t i = 0; i < count; i++) data[i] = hone__bf16_to_f32(hone__f32_to_bf16(hone__random_normal(t, (uint64_t)i)));
+        sum_weights(ctx, d, HONE_F64, data, exact, exact + nw);
+        for (int threads = 1; threads <= 3; threads++) {
+            hone_ctx *own = hone_ctx_new(.threads = threads);
+            sum_weights(own, d, HONE_BF16, data, dw, dw + nw);
+            for (int64_t i = 0; i < nw + (d.bias ? d.o : 0); i++) { /* f32 sums of y products about 1 */
+                double most = 1e-6 * (double)(y + 10);
+                if (!(fabs(dw[i] - exact[i]) < most))
+                    fail_msg("case %d, %d threads: gradient %d is %g, not %g", (int)t, threads, (int)i, dw[i], exact[i]);
+            }
+            hone_ctx_release(own);
+        }
+        hone__free(ctx, data), hone__free(ctx, dw);
+    }
+}
+
 /* A step of training in bf16, where weights are packed, and an image in f64, which takes the general way. */
 static hone_status train_once(counting *c)
 {
@@ -211,6 +290,7 @@ int main(void)
         TEST(test_initial_weights_have_their_spread),
         TEST(test_training_equals_pytorch),
         TEST(test_training_in_bf16_stays_close),
+        TEST(test_gradients_of_weights_in_bf16_are_those_of_f64),
         TEST(test_nothing_is_laid_out_anew_in_between),
         TEST(test_every_allocation_may_fail),
     };

@@ -1,4 +1,5 @@
 #include "kernel/conv.h"
+#include "kernel/conv_weights.h"
 
 #ifdef HONE_HAVE_ONEDNN
 #include "kernel/onednn/onednn.h"
@@ -10,6 +11,7 @@ struct hone__conv {
     hone_ctx *ctx;
     hone__conv_desc d;
     const hone__kernels *k;
+    hone__conv_weights *weights; /* gradients of weights by AMX; or NULL */
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_conv *dnnl;
 #endif
@@ -56,22 +58,22 @@ hone__conv *hone__conv_new(hone_ctx *ctx, const hone__conv_desc *d)
     c->k = hone__kernels_for(d->type == HONE_F64 ? HONE_F64 : HONE_F32);
     c->real = d->type == HONE_F64 ? 8 : 4;
     plan_general(c);
+    c->weights = hone__conv_weights_new(ctx, d);
 #ifdef HONE_HAVE_ONEDNN
     hone__conv_desc to_dnnl = *d;
     c->sums_bias = d->kind == HONE__CONV_WEIGHTS && d->bias && d->type == HONE_F32;
     if (c->sums_bias) to_dnnl.bias = false;
-    if (d->n > 0 && c->in > 0 && c->out > 0 && d->c > 0 && d->o > 0) c->dnnl = hone__dnnl_conv_new(ctx, &to_dnnl);
-    if (!hone__ok(ctx)) {
-        hone__conv_free(c);
-        return NULL;
-    }
+    if (!c->weights && d->n > 0 && c->in > 0 && c->out > 0 && d->c > 0 && d->o > 0) c->dnnl = hone__dnnl_conv_new(ctx, &to_dnnl);
 #endif
-    return c;
+    if (hone__ok(ctx)) return c;
+    hone__conv_free(c);
+    return NULL;
 }
 
 void hone__conv_free(hone__conv *c)
 {
     if (!c) return;
+    hone__conv_weights_free(c->weights);
 #ifdef HONE_HAVE_ONEDNN
     hone__dnnl_conv_free(c->ctx, c->dnnl);
 #endif
@@ -116,6 +118,7 @@ static void sum_bias(const hone__conv *c, const hone__conv_data *data, char *sum
 
 size_t hone__conv_scratch(const hone__conv *c)
 {
+    if (c->weights) return hone__conv_weights_scratch(c->weights);
 #ifdef HONE_HAVE_ONEDNN
     if (c->dnnl) return hone__dnnl_conv_scratch(c->dnnl) + (c->sums_bias ? WEIGHT_PARTS * sum_bytes(c) : 0);
 #endif
@@ -320,6 +323,10 @@ static void run_general(hone__conv *c, const hone__conv_data *data, char *scratc
 
 hone_status hone__conv_run(hone__conv *c, const hone__conv_data *data, void *scratch)
 {
+    if (c->weights) {
+        hone__conv_weights_run(c->weights, data, scratch);
+        return HONE_OK;
+    }
 #ifdef HONE_HAVE_ONEDNN
     if (c->dnnl) {
         if (c->sums_bias) sum_bias(c, data, (char *)scratch + hone__dnnl_conv_scratch(c->dnnl));
