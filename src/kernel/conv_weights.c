@@ -9,8 +9,8 @@ struct hone__conv_weights {
 };
 
 #ifdef HONE_X86
-/* oneDNN is as fast with more channels; what a part needs must stay in the second cache; with few products packing is all. */
-enum { MOST_CHANNELS = 64, MOST_STRIDE = 4, MOST_BYTES = 3 << 19 };
+/* oneDNN is as fast where a part's operands or sums leave the second cache (bytes). */
+enum { MOST_CHANNELS = 256, MOST_STRIDE = 4, MOST_PACKED = 3 << 19, MOST_SUMS = 5 << 19 };
 
 static int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
 static int64_t tiles_of(int64_t channels) { return (channels + 15) / 16; }
@@ -30,6 +30,26 @@ static bool has_phase(const hone__window *w, int axis, int64_t phase)
     for (int64_t k = 0; k < w->kernel[axis]; k++)
         if (tap_of(w, axis, k).phase == phase) return true;
     return false;
+}
+
+/* Planes of a row's phase, of columns' phases below `phase`: one as it is, and one for each tap that is moved. */
+static int64_t planes_before(const hone__window *w, int64_t phase)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < phase; i++) n += has_phase(w, 2, i);
+    for (int64_t k = 0; k < w->kernel[2]; k++)
+        n += tap_of(w, 2, k).phase < phase && tap_of(w, 2, k).shift != 0;
+    return n;
+}
+
+static int64_t plane_of(const hone__window *w, int64_t row_phase, int64_t kw)
+{
+    tap own = tap_of(w, 2, kw);
+    int64_t n = planes_before(w, own.phase);
+    for (int64_t i = 0; i < row_phase; i++) n += has_phase(w, 1, i) ? planes_before(w, w->stride[2]) : 0;
+    for (int64_t k = 0; k <= kw && own.shift != 0; k++)
+        n += tap_of(w, 2, k).phase == own.phase && tap_of(w, 2, k).shift != 0;
+    return n;
 }
 
 /* Sizes that follow from the window. */
@@ -56,7 +76,7 @@ static sizes measure(hone__conv_sums *s, const hone__conv_desc *d)
         above = HONE_MAX(above, -tap_of(w, 1, k).shift);
         below = HONE_MAX(below, tap_of(w, 1, k).shift);
     }
-    s->n_planes = column[0] * w->kernel[2];
+    s->n_planes = column[0] * planes_before(w, w->stride[2]);
     s->n_rows = s->taps * tiles_of(d->c);
     s->blocks = (z.height * z.pitch + 31) / 32;
     s->steps = (w->out[1] * z.pitch + 31) / 32;
@@ -66,8 +86,6 @@ static sizes measure(hone__conv_sums *s, const hone__conv_desc *d)
     s->channel = (s->lead + HONE_MAX(s->blocks * 64,
                                      (int64_t)hone__align((size_t)(below * z.pitch * 2)) + s->steps * 64)) |
                  64;
-    s->stage_channel = (128 + s->blocks * 64) | 64;
-    s->stage = (size_t)(16 * s->stage_channel);
     s->left = (size_t)(s->images * s->n_planes * tiles_of(d->c) * 16 * s->channel);
     s->right = (size_t)(s->images * s->steps * tiles_of(d->o) * 1024);
     s->sums = (size_t)((s->n_rows * 1024 + 64) * tiles_of(d->o));
@@ -90,18 +108,6 @@ static void fill_keep(uint32_t *keep, int64_t count, int64_t pitch, int64_t shif
         int64_t c = i % pitch + shift;
         if (c >= 0 && c < pitch) keep[i / 32] |= UINT32_C(1) << i % 32;
     }
-}
-
-/* Planes stand by phases, then by columns of taps. */
-static int64_t plane_of(const hone__window *w, int64_t row_phase, int64_t kw)
-{
-    int64_t p = 0, phase = tap_of(w, 2, kw).phase;
-    for (int64_t i = 0; i < row_phase; i++) p += has_phase(w, 1, i) ? w->kernel[2] : 0;
-    for (int64_t k = 0; k < w->kernel[2]; k++) {
-        int64_t other = tap_of(w, 2, k).phase;
-        p += other < phase || (other == phase && k < kw);
-    }
-    return p;
 }
 
 static void fill_rows(const hone__conv_sums *s, const hone__window *w, hone__conv_row *row, int64_t pitch)
@@ -139,20 +145,27 @@ static bool fill_tables(hone__conv_weights *f, const hone__conv_desc *d, sizes z
     number(y_from, outputs, z.pitch, w->out, one, 0, 0, d->o);
     for (int64_t ph = 0; ph < w->stride[1]; ph++)
         for (int64_t pw = 0; pw < w->stride[2] && has_phase(w, 1, ph); pw++) {
-            bool same = false;
+            if (!has_phase(w, 2, pw)) continue;
+            number(x_from, inputs, z.pitch, w->in, w->stride, ph, pw, d->c);
+            *plane++ = (hone__conv_plane){.from = x_from};
+            x_from += inputs;
             for (int64_t kw = 0; kw < w->kernel[2]; kw++) {
                 tap t = tap_of(w, 2, kw);
-                if (t.phase != pw) continue;
-                if (!same) number(x_from, inputs, z.pitch, w->in, w->stride, ph, pw, d->c);
-                *plane++ = (hone__conv_plane){x_from, kept, t.shift, same};
+                if (t.phase != pw || t.shift == 0) continue;
+                *plane++ = (hone__conv_plane){.keep = kept, .shift = t.shift};
                 fill_keep(kept, z.height * z.pitch, z.pitch, t.shift);
                 kept += s->blocks;
-                same = true;
             }
-            if (same) x_from += inputs;
         }
     fill_rows(s, w, row, z.pitch);
     return true;
+}
+
+static bool near(const hone__window *w)
+{
+    int64_t first = tap_of(w, 2, 0).shift, last = tap_of(w, 2, w->kernel[2] - 1).shift;
+    return w->stride[1] <= MOST_STRIDE && w->stride[2] <= MOST_STRIDE && first >= -HONE__CONV_SHIFT &&
+           last <= HONE__CONV_SHIFT;
 }
 
 static bool possible(const hone__conv_desc *d)
@@ -161,8 +174,7 @@ static bool possible(const hone__conv_desc *d)
     return hone__isa_level() == HONE__ISA_AMX && d->kind == HONE__CONV_WEIGHTS && d->type == HONE_BF16 &&
            d->groups == 1 && w->in[0] == 1 && w->out[0] == 1 && w->kernel[0] == 1 && d->n > 0 &&
            w->in[1] * w->in[2] > 0 && w->out[1] * w->out[2] > 0 && d->c > 0 && d->o > 0 &&
-           d->c <= MOST_CHANNELS && d->o <= MOST_CHANNELS && w->stride[1] <= MOST_STRIDE &&
-           w->stride[2] <= MOST_STRIDE && hone__volume(w->in) * d->c <= MOST_BYTES;
+           d->c <= MOST_CHANNELS && d->o <= MOST_CHANNELS && near(w) && hone__volume(w->in) * d->c <= MOST_PACKED;
 }
 #endif
 
@@ -172,7 +184,7 @@ hone__conv_weights *hone__conv_weights_new(hone_ctx *ctx, const hone__conv_desc 
     hone__conv_sums sums;
     if (!possible(d)) return NULL;
     sizes z = measure(&sums, d);
-    if (hone__conv_sums_bytes(&sums) > MOST_BYTES) return NULL;
+    if (sums.left + sums.right > MOST_PACKED || sums.sums > MOST_SUMS) return NULL;
     hone__conv_weights *f = hone__calloc(ctx, 1, sizeof *f);
     if (!f) return NULL;
     f->ctx = ctx;
@@ -219,7 +231,7 @@ static void sum_part(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static void finish_rows(void *arg, int64_t begin, int64_t end)
+static void finish(void *arg, int64_t begin, int64_t end)
 {
     const job *j = arg;
     hone__conv_sums_finish_amx(&j->f->sums, j->scratch, j->f->parts, begin, end, j->data->w, j->data->bias);
@@ -231,7 +243,7 @@ void hone__conv_weights_run(const hone__conv_weights *f, const hone__conv_data *
 #ifdef HONE_X86
     job j = {f, data, scratch};
     hone__parallel_for(f->ctx, f->parts, 1, sum_part, &j);
-    hone__parallel_for(f->ctx, f->sums.n_rows, 8, finish_rows, &j);
+    hone__parallel_for(f->ctx, tiles_of(f->sums.o), 1, finish, &j);
 #else
     (void)f, (void)data, (void)scratch;
 #endif

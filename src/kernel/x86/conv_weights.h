@@ -10,14 +10,15 @@
 /* Steps of 32 outputs that are multiplied at once: what of both operands the first cache holds. */
 #define HONE__CONV_CHUNK 12
 
-/* x laid out for one column of taps and one phase: 16 channels by 16 channels, each with its inputs one behind the other, moved
-   by the tap's column; zeros where that leaves the row. */
+/* x laid out for a phase and a column of taps: 16 channels by 16 channels, each with its inputs one behind the other. The first
+   plane of a phase has them as they are, those behind it moved by a tap's column, with zeros where that leaves the row. */
 typedef struct hone__conv_plane {
-    const int32_t *from;  /* of each input of the phase: where in an image its channels begin, -1: it is 0 */
-    const uint32_t *keep; /* of each 32 inputs: those that are there after moving */
-    int64_t shift;        /* by how many inputs they are moved */
-    bool same;            /* the phase is that of the plane before */
+    const int32_t
+        *from; /* the phase's first one. Of each input: where in an image its channels begin, -1: it is 0 */
+    const uint32_t *keep; /* moved ones: of each 32 inputs those that are there */
+    int64_t shift;        /* ... and by how many inputs, no more than HONE__CONV_SHIFT */
 } hone__conv_plane;
+#define HONE__CONV_SHIFT 32
 
 /* 16 channels of x at a tap: 16 rows of the tiles' left operand. */
 typedef struct hone__conv_row {
@@ -36,22 +37,19 @@ typedef struct hone__conv_sums {
     int64_t blocks, steps; /* of 32 inputs of a phase, and of 32 outputs of an image */
     int64_t images;        /* that are multiplied at once: of small ones several */
     int64_t lead, channel; /* bytes: of a channel in a plane, before its first input and in all */
-    int64_t stage_channel; /* bytes of a channel where a phase is turned */
-    size_t stage, left, right, sums; /* bytes of the parts of scratch, each a multiple of 64 */
+    size_t left, right, sums; /* bytes of the parts of scratch, each a multiple of 64 */
     bool bias;
 } hone__conv_sums;
 
 /* Bytes of scratch of a part of the batch. */
-static inline size_t hone__conv_sums_bytes(const hone__conv_sums *s)
-{
-    return s->stage + s->left + s->right + s->sums;
-}
+static inline size_t hone__conv_sums_bytes(const hone__conv_sums *s) { return s->left + s->right + s->sums; }
 
 /* Sums over n >= 1 images, left in scratch (hone__conv_sums_bytes, aligned to 64). */
 void hone__conv_sums_amx(const hone__conv_sums *s, const uint16_t *x, const uint16_t *y, int64_t n,
                          char *scratch);
-/* dw's rows [begin, end), and the bias's gradient with the first: the sums of the parts of scratch, one after the other. */
-void hone__conv_sums_finish_amx(const hone__conv_sums *s, const char *scratch, int64_t parts, int64_t begin,
-                                int64_t end, float *dw, float *dbias);
+/* dw, and the bias's gradient, of the 16 channels each of y [begin, end): sums of the parts of scratch, one after the other. */
+void hone__conv_sums_finish_amx(const hone__conv_sums *s, const char *scratch, int64_t parts, int64_t begin, int64_t end, float *dw,
+                                float *dbias);
 
 #endif
+

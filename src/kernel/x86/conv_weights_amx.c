@@ -8,50 +8,81 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum {
-    TILE = 1024, /* bytes: 16 x 16 f32, 16 x 32 bf16 */
-    MARGIN = 64  /* bytes before and behind a turned channel: a shift may reach there */
-};
+enum { TILE = 1024 /* bytes: 16 x 16 f32, 16 x 32 bf16 */ };
 
 /* Of two positions, 16 channels each: pairs of them. */
-INLINE __m512i pairs(const uint16_t *image, const int32_t *from, __mmask16 channels)
+INLINE __m512i pair(__m256i first, __m256i second)
 {
-    const __m256i zero = _mm256_setzero_si256();
-    __m256i a = from[0] < 0 ? zero : _mm256_maskz_loadu_epi16(channels, image + from[0]);
-    __m256i b = from[1] < 0 ? zero : _mm256_maskz_loadu_epi16(channels, image + from[1]);
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(first),
+                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(second), 16));
+}
+INLINE __m256i some(const uint16_t *image, int32_t from, __mmask16 channels)
+{
+    return from < 0 ? _mm256_setzero_si256() : _mm256_maskz_loadu_epi16(channels, image + from);
+}
+INLINE __m256i all(const uint16_t *image, int32_t from)
+{
+    return _mm256_loadu_si256((const void *)(image + from));
 }
 
-/* 16 channels of a phase of an image, each to a row of its own. */
-static void turn(const hone__conv_sums *s, const uint16_t *image, const int32_t *from, __mmask16 channels,
-                 char *stage)
+/* Of 32 positions. */
+INLINE void load_pairs(__m512i to[16], const uint16_t *image, const int32_t *from, __mmask16 channels)
 {
-    for (int64_t b = 0; b < s->blocks; b++, from += 32) {
-        __m512i r[16];
-        for (int p = 0; p < 16; p++) r[p] = pairs(image, from + 2 * p, channels);
-        transpose16(r);
-        for (int i = 0; i < 16; i++) _mm512_store_si512(stage + i * s->stage_channel + MARGIN + b * 64, r[i]);
+    __mmask16 absent =
+        _mm512_movepi32_mask(_mm512_or_si512(_mm512_loadu_si512(from), _mm512_loadu_si512(from + 16)));
+    if (!absent && channels == 0xFFFF)
+        for (int p = 0; p < 16; p++) to[p] = pair(all(image, from[2 * p]), all(image, from[2 * p + 1]));
+    else
+        for (int p = 0; p < 16; p++)
+            to[p] = pair(some(image, from[2 * p], channels), some(image, from[2 * p + 1], channels));
+}
+
+/* Block b of 32 inputs of a phase: each channel to a row of its own. */
+static void turn(const hone__conv_sums *s, const uint16_t *image, const int32_t *from, int64_t channels,
+                 int64_t b, char *to)
+{
+    __m512i r[16];
+    load_pairs(r, image, from + b * 32, first_lanes(channels));
+    transpose16(r);
+    to += s->lead + b * 64;
+    if (channels >= 16)
+        for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * s->channel, r[i]);
+    else
+        for (int64_t i = 0; i < channels; i++) _mm512_store_si512(to + i * s->channel, r[i]);
+}
+
+/* The same block, turned, as another plane has it. */
+static void move(const hone__conv_sums *s, const hone__conv_plane *plane, int64_t channels, int64_t b,
+                 const char *turned, char *to)
+{
+    __mmask32 keep = plane->keep[b];
+    turned += s->lead + b * 64 + plane->shift * 2;
+    to += s->lead + b * 64;
+    for (int64_t i = 0; i < HONE_MIN(channels, 16); i++)
+        _mm512_store_si512(to + i * s->channel, _mm512_maskz_loadu_epi16(keep, turned + i * s->channel));
+}
+
+/* 16 channels of a phase: its planes, `bytes` apart. A block is moved when those are turned, and have reached the cache, that its
+   shift may reach. */
+static void pack_phase(const hone__conv_sums *s, const uint16_t *image, const hone__conv_plane *first,
+                       const hone__conv_plane *end, int64_t channels, int64_t bytes, char *to)
+{
+    enum { LAG = HONE__CONV_SHIFT / 32 + 1 };
+    for (int64_t b = 0; b < s->blocks + LAG; b++) {
+        if (b < s->blocks) turn(s, image, first->from, channels, b, to);
+        for (const hone__conv_plane *p = first + 1; p < end && b >= LAG; p++)
+            move(s, p, channels, b - LAG, to, to + (p - first) * bytes);
     }
 }
 
-/* They as a plane has them. */
-static void move(const hone__conv_sums *s, const hone__conv_plane *plane, const char *stage, char *to)
+static void pack_left(const hone__conv_sums *s, const uint16_t *image, char *to)
 {
-    for (int i = 0; i < 16; i++, stage += s->stage_channel, to += s->channel)
-        for (int64_t b = 0; b < s->blocks; b++)
-            _mm512_store_si512(
-                to + s->lead + b * 64,
-                _mm512_maskz_loadu_epi16(plane->keep[b], stage + MARGIN + b * 64 + plane->shift * 2));
-}
-
-static void pack_left(const hone__conv_sums *s, const uint16_t *image, char *stage, char *to)
-{
-    int64_t tiles = (s->c + 15) / 16, plane = tiles * 16 * s->channel;
-    for (int64_t c = 0; c < tiles; c++)
-        for (int64_t p = 0; p < s->n_planes; p++) {
-            if (!s->planes[p].same)
-                turn(s, image + c * 16, s->planes[p].from, first_lanes(s->c - c * 16), stage);
-            move(s, &s->planes[p], stage, to + p * plane + c * 16 * s->channel);
+    const hone__conv_plane *last = s->planes + s->n_planes;
+    int64_t bytes = (s->c + 15) / 16 * 16 * s->channel;
+    for (int64_t c = 0; c < s->c; c += 16)
+        for (const hone__conv_plane *p = s->planes, *end; p < last; p = end) {
+            for (end = p + 1; end < last && !end->from;) end++;
+            pack_phase(s, image + c, p, end, s->c - c, bytes, to + (p - s->planes) * bytes + c * s->channel);
         }
 }
 
@@ -61,10 +92,13 @@ static void pack_right(const hone__conv_sums *s, const uint16_t *image, int64_t 
     const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3F80);
     for (int64_t o = 0; o < s->o; o += 16, to += column, bias += 16) {
         __m512 sum = _mm512_setzero_ps();
-        for (int64_t i = 0; i < s->steps * 16; i++) {
-            __m512i pair = pairs(image + o, s->y_from + 2 * i, first_lanes(s->o - o));
-            if (s->bias) sum = _mm512_dpbf16_ps(sum, (__m512bh)pair, ones);
-            _mm512_store_si512(to + i * 64, pair);
+        for (int64_t k = 0; k < s->steps; k++) {
+            __m512i r[16];
+            load_pairs(r, image + o, s->y_from + k * 32, first_lanes(s->o - o));
+            for (int p = 0; p < 16; p++) {
+                if (s->bias) sum = _mm512_dpbf16_ps(sum, (__m512bh)r[p], ones);
+                _mm512_store_si512(to + k * TILE + p * 64, r[p]);
+            }
         }
         if (s->bias) _mm512_store_ps(bias, _mm512_add_ps(_mm512_load_ps(bias), sum));
     }
@@ -74,12 +108,26 @@ static void pack_right(const hone__conv_sums *s, const uint16_t *image, int64_t 
 typedef struct span {
     const char *left, *right;
     int64_t images, steps, left_image, right_column, channel;
+    struct {
+        const char *at, *end;
+        int64_t share; /* of each product */
+    } fetch[2];        /* of x and of y, what is read next */
 } span;
+
+/* To the second cache, while a product is made. */
+INLINE void fetch(span *s)
+{
+    for (int i = 0; i < 2; i++) {
+        const char *stop = s->fetch[i].at + s->fetch[i].share;
+        for (; s->fetch[i].at < stop && s->fetch[i].at < s->fetch[i].end; s->fetch[i].at += 64)
+            _mm_prefetch(s->fetch[i].at, _MM_HINT_T1);
+    }
+}
 
 /* Up to two rows by two columns, or three rows by one, which keep as many products on their way; tiles of sums lie rows first,
    `sums_row` bytes apart. */
-INLINE void multiply(const span *s, const int rows, const int columns, const hone__conv_row *row,
-                     const char *right, char *sums, int64_t sums_row, bool add)
+INLINE void multiply(span *s, const int rows, const int columns, const hone__conv_row *row, const char *right,
+                     char *sums, int64_t sums_row, bool add)
 {
     if (add) {
         _tile_loadd(0, sums, 64);
@@ -93,6 +141,7 @@ INLINE void multiply(const span *s, const int rows, const int columns, const hon
         _tile_zero(2);
         _tile_zero(3);
     }
+    fetch(s);
     for (int64_t i = 0; i < s->images; i++) {
         const char *left = s->left + i * s->left_image;
         for (int64_t k = 0; k < s->steps; k++, left += 64, right += TILE) {
@@ -121,7 +170,7 @@ INLINE void multiply(const span *s, const int rows, const int columns, const hon
     if (rows > 2) _tile_stored(1, sums + 2 * sums_row, 64);
 }
 
-static void multiply_span(const hone__conv_sums *s, const span *p, char *sums, bool add)
+static void multiply_span(const hone__conv_sums *s, span *p, char *sums, bool add)
 {
     int64_t columns = (s->o + 15) / 16, sums_row = columns * TILE;
     const hone__conv_row *row = s->rows;
@@ -141,11 +190,29 @@ static void multiply_span(const hone__conv_sums *s, const span *p, char *sums, b
     }
 }
 
+/* How many times multiply() is called for s->images images. */
+static int64_t count_products(const hone__conv_sums *s)
+{
+    int64_t columns = (s->o + 15) / 16,
+            chunks = s->images > 1 ? 1 : (s->steps + HONE__CONV_CHUNK - 1) / HONE__CONV_CHUNK;
+    return chunks * (columns / 2 * ((s->n_rows + 1) / 2) + columns % 2 * (s->n_rows / 3 + s->n_rows % 3));
+}
+
+/* Images [i, stop) of x or y. */
+static void begin_fetch(span *p, int which, const uint16_t *images, int64_t image, int64_t i, int64_t stop,
+                        int64_t products)
+{
+    p->fetch[which].at = (const char *)(images + i * image);
+    p->fetch[which].end = (const char *)(images + stop * image);
+    p->fetch[which].share = (int64_t)hone__align((size_t)((stop - i) * image * 2 / products));
+}
+
 void hone__conv_sums_amx(const hone__conv_sums *s, const uint16_t *x, const uint16_t *y, int64_t n,
                          char *scratch)
 {
-    char *stage = scratch, *left = stage + s->stage, *right = left + s->left, *sums = right + s->right;
-    int64_t columns = (s->o + 15) / 16, left_image = (int64_t)s->left / s->images;
+    char *left = scratch, *right = left + s->left, *sums = right + s->right;
+    int64_t columns = (s->o + 15) / 16, left_image = (int64_t)s->left / s->images,
+            products = count_products(s);
     span p = {.left_image = left_image, .channel = s->channel, .right_column = s->images * s->steps * TILE};
     float *bias = (float *)(void *)(sums + s->n_rows * columns * TILE);
     memset(left, 0, s->left); /* above and below the picture, and behind a channel's end */
@@ -154,9 +221,12 @@ void hone__conv_sums_amx(const hone__conv_sums *s, const uint16_t *x, const uint
     for (int64_t i = 0; i < n; i += s->images) {
         p.images = HONE_MIN(n - i, s->images);
         for (int64_t j = 0; j < p.images; j++) {
-            pack_left(s, x + (i + j) * s->x_image, stage, left + j * left_image);
+            pack_left(s, x + (i + j) * s->x_image, left + j * left_image);
             pack_right(s, y + (i + j) * s->y_image, p.right_column, right + j * s->steps * TILE, bias);
         }
+        int64_t next = i + p.images, stop = HONE_MIN(next + s->images, n);
+        begin_fetch(&p, 0, x, s->x_image, next, stop, products);
+        begin_fetch(&p, 1, y, s->y_image, next, stop, products);
         /* of several images all steps, else pieces of one */
         for (int64_t k = 0; k < s->steps; k += p.steps) {
             p.steps = s->images > 1 ? s->steps : HONE_MIN(s->steps - k, HONE__CONV_CHUNK);
@@ -168,27 +238,29 @@ void hone__conv_sums_amx(const hone__conv_sums *s, const uint16_t *x, const uint
     _tile_release();
 }
 
-void hone__conv_sums_finish_amx(const hone__conv_sums *s, const char *scratch, int64_t parts, int64_t begin,
-                                int64_t end, float *dw, float *dbias)
+/* Of all parts the 16 sums that lie at `from` in the first one's. */
+INLINE __m512 add_parts(const char *from, int64_t parts, int64_t bytes)
+{
+    __m512 sum = _mm512_load_ps(from);
+    for (int64_t p = 1; p < parts; p++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + p * bytes));
+    return sum;
+}
+
+void hone__conv_sums_finish_amx(const hone__conv_sums *s, const char *scratch, int64_t parts, int64_t begin, int64_t end, float *dw,
+                                float *dbias)
 {
     int64_t columns = (s->o + 15) / 16, bytes = (int64_t)hone__conv_sums_bytes(s), filter = s->c * s->taps;
-    const char *sums = scratch + bytes - (int64_t)s->sums;
+    const char *sums = scratch + bytes - (int64_t)s->sums, *bias = sums + s->n_rows * columns * TILE;
     const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i filters = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)filter));
-    for (int64_t r = begin; r < end; r++)
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t i = 0; i < HONE_MIN(s->rows[r].left, 16); i++) {
-                const char *from = sums + (r * columns + j) * TILE + i * 64;
-                __m512 sum = _mm512_load_ps(from);
-                for (int64_t p = 1; p < parts; p++)
-                    sum = _mm512_add_ps(sum, _mm512_load_ps(from + p * bytes));
-                _mm512_mask_i32scatter_ps(dw + s->rows[r].result + i * s->taps + j * 16 * filter,
-                                          first_lanes(s->o - j * 16), filters, sum, 4);
+    for (int64_t j = begin; j < end; j++) {
+        __mmask16 mask = first_lanes(s->o - j * 16);
+        for (int64_t i = 0; i < HONE_MIN(s->c, 16); i++)
+            for (int64_t r = 0; r < s->n_rows; r++) {
+                if (i >= s->rows[r].left) continue;
+                __m512 sum = add_parts(sums + (r * columns + j) * TILE + i * 64, parts, bytes);
+                _mm512_mask_i32scatter_ps(dw + s->rows[r].result + i * s->taps + j * 16 * filter, mask, filters, sum, 4);
             }
-    for (int64_t j = 0; j < columns && s->bias && begin == 0; j++) {
-        const char *from = sums + s->n_rows * columns * TILE + j * 64;
-        __m512 sum = _mm512_load_ps(from);
-        for (int64_t p = 1; p < parts; p++) sum = _mm512_add_ps(sum, _mm512_load_ps(from + p * bytes));
-        _mm512_mask_storeu_ps(dbias + j * 16, first_lanes(s->o - j * 16), sum);
+        if (s->bias) _mm512_mask_storeu_ps(dbias + j * 16, mask, add_parts(bias + j * 64, parts, bytes));
     }
 }
