@@ -478,6 +478,69 @@ static void half_weights(void **state)
     hone_ctx_release(ctx);
 }
 
+/* ---- norms of channels ---- */
+
+/* Forward with statistics of its own, and with relu after z was added; backward with and without relu: y, parts and gradients of
+   kernels k. */
+static void norm_channels(const hone__kernels *k, hone__channel_norm a, bool backward, bool relu, const array *z, array *y, array *sums)
+{
+    int64_t parts = a.segments * a.pieces * 2 * a.n, all = a.segments * a.pieces;
+    array part = make(HONE_F32, parts), coefficients = make(HONE_F32, a.segments * 5 * a.n);
+    array gradients = make(HONE_F32, 2 * a.n), mean = make(HONE_F32, a.segments * a.groups), variance = make(HONE_F32, a.segments * a.groups);
+    for (int64_t i = 0; i < 2 * a.n; i++) set(&gradients, i, 0);
+    const void *dy = a.dy;
+    a.parts = part.data, a.coefficients = coefficients.data, a.mean = mean.data, a.variance = variance.data;
+    a.y = y->data, a.yt = y->dtype, a.dy = NULL;
+    k->channel_norm_sums(&a, 0, all);
+    k->channel_norm_finish(&a, 0, a.segments);
+    memcpy(sums->data, part.data, (size_t)parts * 4);
+    if (!backward) {
+        a.relu = relu;
+        if (z) a.z = z->data, a.zt = z->dtype;
+        k->channel_norm_apply(&a, 0, all / 2);
+        k->channel_norm_apply(&a, all / 2, all);
+    } else {
+        a.dy = dy, a.relu = relu, a.dgain = gradients.data, a.dbias = (float *)gradients.data + a.n;
+        k->channel_norm_grad_sums(&a, 0, all);
+        memcpy(sums->data, part.data, (size_t)parts * 4);
+        k->channel_norm_grad_finish(&a, 0, a.segments);
+        k->channel_norm_apply(&a, 0, all);
+    }
+    free(part.data), free(coefficients.data), free(gradients.data), free(mean.data), free(variance.data);
+}
+
+static void norms_of_channels(void **state)
+{
+    (void)state;
+    /* segments, rows, channels, groups, pieces */
+    static const int64_t sizes[][5] = {{1, 77, 16, 16, 3}, {1, 45, 32, 32, 2}, {2, 13, 64, 64, 2}, {1, 30, 48, 48, 4}, {3, 9, 144, 144, 1},
+                                       {2, 21, 32, 4, 2},  {1, 3, 16, 16, 5},  {1, 50, 24, 24, 2}, {2, 7, 80, 5, 1}};
+    for (size_t s = 0; s < HONE_ARRAY_LEN(sizes); s++)
+        for (int way = 0; way < 64; way++) {
+            bool backward = way & 1, relu = way & 2, with_z = way & 32 && relu && !backward;
+            if (way & 32 && !with_z) continue;
+            hone__channel_norm a = {.segments = sizes[s][0], .rows = sizes[s][1], .n = sizes[s][2], .groups = sizes[s][3],
+                                    .pieces = sizes[s][4], .eps = 1e-3};
+            int64_t count = a.segments * a.rows * a.n, parts = a.segments * a.pieces * 2 * a.n;
+            hone_dtype types[] = {HONE_F32, HONE_BF16};
+            array x = random_array(types[way >> 2 & 1], count, 1), dy = random_array(types[way >> 3 & 1], count, 1);
+            array z = random_array(types[way >> 3 & 1], count, 1), gain = random_array(HONE_F32, a.n, 1), bias = random_array(HONE_F32, a.n, 1);
+            array y[2], sums[2];
+            a.x = x.data, a.xt = x.dtype, a.dy = dy.data, a.dyt = dy.dtype, a.gain = gain.data, a.bias = bias.data;
+            for (int i = 0; i < 2; i++) {
+                y[i] = make(types[way >> 4 & 1], count), sums[i] = make(HONE_F32, parts);
+                norm_channels(i ? ref : hone__kernels_for(HONE_F32), a, backward, relu, with_z ? &z : NULL, &y[i], &sums[i]);
+            }
+            char what[96];
+            snprintf(what, sizeof what, "norm of channels %d, way %d", (int)s, way);
+            bool rounded = y[0].dtype == HONE_BF16;
+            alike(what, &sums[0], &sums[1], 1e-5, 1e-5);
+            alike(what, &y[0], &y[1], rounded ? 8e-3 : 1e-5, rounded ? 1e-3 : 1e-5);
+            for (int i = 0; i < 2; i++) free(y[i].data), free(sums[i].data);
+            free(x.data), free(dy.data), free(z.data), free(gain.data), free(bias.data);
+        }
+}
+
 /* ---- the same at each lower level ---- */
 
 static void lower_instruction_sets(void **state)
@@ -508,6 +571,7 @@ int main(void)
         cmocka_unit_test(quantized_weights),
         cmocka_unit_test(adam_of_8_bits),
         cmocka_unit_test(half_weights),
+        cmocka_unit_test(norms_of_channels),
         cmocka_unit_test(lower_instruction_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

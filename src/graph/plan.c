@@ -298,20 +298,24 @@ static bool first_write(planner *p, hone__variable *variable, bool *first)
     return true;
 }
 
-/* Does every input of an elementwise call lie channels last already? Then nothing needs to be laid out anew. */
+/* Does an elementwise call belong in a chain that lies channels last? It does when all inputs lie so already; when an op takes no
+   other strides, so that some must be copied anyway, one is enough. */
 static bool is_channels_last(const planner *p, const hone__call *call)
 {
+    int count = 0;
     if (!(call->op->flags & HONE__ELEMENTWISE)) return false;
-    const hone__view *first = &p->main[call->in[0]->id].view;
-    bool same = !hone__view_is_dense(first) && hone__view_is_channels_last(first);
-    for (int i = 0; i < call->n_in && same; i++) same = hone__view_same_layout(first, &p->main[call->in[i]->id].view);
-    return same;
+    for (int i = 0; i < call->n_in; i++) {
+        if (!hone_shape_equal(call->in[i]->shape, call->in[0]->shape)) return false;
+        const hone__view *view = &p->main[call->in[i]->id].view;
+        count += !hone__view_is_dense(view) && hone__view_is_channels_last(view);
+    }
+    return call->op->flags & HONE__STRIDED ? count == call->n_in : count > 0;
 }
 
 static layout wanted_layout(const hone_op *op, int i, bool last)
 {
-    if (op->last_in >> HONE_MIN(i, 31) & 1) return LAST;
-    return op->flags & HONE__STRIDED || last ? ANY : DENSE;
+    if (last || op->last_in >> HONE_MIN(i, 31) & 1) return LAST;
+    return op->flags & HONE__STRIDED ? ANY : DENSE;
 }
 
 static place gradient_place(const hone__variable *variable)

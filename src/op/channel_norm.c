@@ -277,6 +277,10 @@ static const hone__sample grad_samples[] = {
     {.name = "batch", .n_in = 5, .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), SPREAD(1, {5}), X_(4, {3, 5, 2, 3}), X_(1, {5})},
      OF(1e-5, 0, false)},
     {.name = "group", .n_in = 4, .in = {X_(3, {3, 6, 4}), X_(2, {3, 2}), SPREAD(2, {3, 2}), X_(3, {3, 6, 4})}, OF(1e-5, 2, true)},
+    {.name = "sixteen", .n_in = 5, .in = {X_(4, {3, 16, 5, 3}), X_(1, {16}), SPREAD(1, {16}), X_(4, {3, 16, 5, 3}), X_(1, {16})},
+     OF(1e-5, 0, false), .no_grad = true},
+    {.name = "columns", .n_in = 4, .in = {X_(3, {2, 80, 7}), X_(2, {2, 80}), SPREAD(2, {2, 80}), X_(3, {2, 80, 7})}, OF(1e-5, 0, true),
+     .no_grad = true},
     {.name = "misfit", .n_in = 4, .in = {X_(3, {3, 6, 4}), X_(1, {6}), SPREAD(1, {6}), X_(3, {3, 6, 5})}, OF(1e-5, 0, false),
      .refused = "the gradient must be"},
     {0}};
@@ -289,6 +293,11 @@ static const hone__sample relu_samples[] = {
      OF(1e-5, 0, false), .no_grad = true},
     {.name = "group", .n_in = 6, .in = {X_(3, {3, 6, 4}), NO, NO, X_(2, {3, 2}), SPREAD(2, {3, 2}), X_(3, {3, 6, 4})},
      OF(1e-5, 2, true), .no_grad = true},
+    {.name = "sixteen", .n_in = 6,
+     .in = {X_(4, {3, 16, 5, 3}), X_(1, {16}), X_(1, {16}), X_(1, {16}), SPREAD(1, {16}), X_(4, {3, 16, 5, 3})},
+     OF(1e-5, 0, false), .no_grad = true},
+    {.name = "columns", .n_in = 5, .in = {X_(3, {2, 80, 7}), NO, NO, X_(2, {2, 80}), SPREAD(2, {2, 80})}, OF(1e-5, 0, true),
+     .no_grad = true},
     {.name = "empty", .n_in = 5, .in = {X_(4, {0, 3, 2, 4}), NO, NO, X_(1, {3}), X_(1, {3})}, OF(1e-5, 0, false), .no_grad = true},
     {.name = "added_size", .n_in = 6,
      .in = {X_(3, {2, 5, 4}), NO, NO, X_(1, {5}), SPREAD(1, {5}), X_(3, {2, 5, 3})}, OF(1e-5, 0, false),
@@ -297,6 +306,11 @@ static const hone__sample relu_samples[] = {
 static const hone__sample relu_grad_samples[] = {
     {.name = "batch", .n_in = 6,
      .in = {X_(4, {3, 5, 2, 3}), X_(1, {5}), SPREAD(1, {5}), X_(4, {3, 5, 2, 3}), X_(1, {5}), X_(1, {5})}, OF(1e-5, 0, false)},
+    {.name = "sixteen", .n_in = 6,
+     .in = {X_(4, {3, 16, 5, 3}), X_(1, {16}), SPREAD(1, {16}), X_(4, {3, 16, 5, 3}), X_(1, {16}), X_(1, {16})}, OF(1e-5, 0, false),
+     .no_grad = true},
+    {.name = "columns", .n_in = 4, .in = {X_(3, {2, 48, 7}), X_(2, {2, 4}), SPREAD(2, {2, 4}), X_(3, {2, 48, 7})}, OF(1e-5, 4, true),
+     .no_grad = true},
     {.name = "group", .n_in = 4, .in = {X_(3, {3, 6, 4}), X_(2, {3, 2}), SPREAD(2, {3, 2}), X_(3, {3, 6, 4})}, OF(1e-5, 2, true)},
     {0}};
 static const hone__sample given_grad_samples[] = {

@@ -12,6 +12,9 @@ void hone__x86_override(hone__kernels *table)
     table->unary = bf16 ? hone__unary_x86_avx512bf16 : hone__unary_x86_avx512;
     table->unary_grad = bf16 ? hone__unary_grad_x86_avx512bf16 : hone__unary_grad_x86_avx512;
     table->dropout = hone__dropout_x86_avx512;
+    table->channel_norm_sums = bf16 ? hone__channel_norm_sums_x86_avx512bf16 : hone__channel_norm_sums_x86_avx512;
+    table->channel_norm_apply = bf16 ? hone__channel_norm_apply_x86_avx512bf16 : hone__channel_norm_apply_x86_avx512;
+    table->channel_norm_grad_sums = bf16 ? hone__channel_norm_grad_sums_x86_avx512bf16 : hone__channel_norm_grad_sums_x86_avx512;
     table->adam8 = hone__adam8_x86_avx512;
 #define ATTENTION(isa)                                                          \
     table->attention_tasks = hone__attention_tasks_x86_##isa;                   \
