@@ -187,7 +187,7 @@ enum hone__op_flags {
     HONE__EFFECT = 32,     /* changes call->variable; always needed, ordered after readers of the old value */
     HONE__RANDOM = 64,     /* depends on seed, step, micro-batch and call->stream */
     HONE__CHEAP = 128,     /* one pass over its inputs: backward passes compute it again instead of keeping its result */
-    HONE__ELEMENTWISE = 256, /* element by element: a layout that all inputs share, the outputs take too */
+    HONE__ELEMENTWISE = 256, /* element by element: channels last if all inputs are; one input suffices where none may be strided */
     HONE__BY_THREADS = 512 /* oneDNN cuts its sums by threads: equal bits need an equal number of threads */
 };
 

@@ -3,7 +3,7 @@
 
 struct hone__conv_weights {
     hone_ctx *ctx;
-    int64_t n, parts; /* images, and pieces of them: one a thread */
+    int64_t n, parts; /* images, and pieces of them: one a thread, unless too few are left to be multiplied at once */
     hone__conv_sums sums;
     void *tables;
 };
@@ -62,30 +62,25 @@ static sizes measure(hone__conv_sums *s, const hone__conv_desc *d)
     const hone__window *w = &d->window;
     sizes z = {HONE_MAX(w->out[2], (w->in[2] + w->stride[2] - 1) / w->stride[2]),
                (w->in[1] + w->stride[1] - 1) / w->stride[1], 0};
-    *s = (hone__conv_sums){.c = d->c,
-                           .o = d->o,
-                           .x_image = w->in[1] * w->in[2] * d->c,
-                           .y_image = w->out[1] * w->out[2] * d->o,
-                           .taps = w->kernel[1] * w->kernel[2],
-                           .bias = d->bias};
-    int64_t column[2] = {0, 0}, above = 0, below = 0;
-    for (int64_t phase = 0; phase < w->stride[1]; phase++) column[0] += has_phase(w, 1, phase);
-    for (int64_t phase = 0; phase < w->stride[2]; phase++) column[1] += has_phase(w, 2, phase);
-    z.phases = column[0] * column[1];
+    *s = (hone__conv_sums){.c = d->c, .o = d->o, .x_image = w->in[1] * w->in[2] * d->c, .bias = d->bias,
+                           .y_image = w->out[1] * w->out[2] * d->o, .taps = w->kernel[1] * w->kernel[2]};
+    int64_t of_rows = 0, of_columns = 0, above = 0, below = 0;
+    for (int64_t phase = 0; phase < w->stride[1]; phase++) of_rows += has_phase(w, 1, phase);
+    for (int64_t phase = 0; phase < w->stride[2]; phase++) of_columns += has_phase(w, 2, phase);
+    z.phases = of_rows * of_columns;
     for (int64_t k = 0; k < w->kernel[1]; k++) {
         above = HONE_MAX(above, -tap_of(w, 1, k).shift);
         below = HONE_MAX(below, tap_of(w, 1, k).shift);
     }
-    s->n_planes = column[0] * planes_before(w, w->stride[2]);
+    s->n_planes = of_rows * planes_before(w, w->stride[2]);
     s->n_rows = s->taps * tiles_of(d->c);
     s->blocks = (z.height * z.pitch + 31) / 32;
     s->steps = (w->out[1] * z.pitch + 31) / 32;
     s->images = HONE_MAX(HONE__CONV_CHUNK / s->steps, 1);
     /* an odd number of lines, so that neighbouring channels lie in different sets of the caches */
     s->lead = (int64_t)hone__align((size_t)(above * z.pitch * 2));
-    s->channel = (s->lead + HONE_MAX(s->blocks * 64,
-                                     (int64_t)hone__align((size_t)(below * z.pitch * 2)) + s->steps * 64)) |
-                 64;
+    int64_t reached = (int64_t)hone__align((size_t)(below * z.pitch * 2)) + s->steps * 64;
+    s->channel = (s->lead + HONE_MAX(s->blocks * 64, reached)) | 64;
     s->left = (size_t)(s->images * s->n_planes * tiles_of(d->c) * 16 * s->channel);
     s->right = (size_t)(s->images * s->steps * tiles_of(d->o) * 1024);
     s->sums = (size_t)((s->n_rows * 1024 + 64) * tiles_of(d->o));
@@ -129,10 +124,9 @@ static bool fill_tables(hone__conv_weights *f, const hone__conv_desc *d, sizes z
     const hone__window *w = &d->window;
     hone__conv_sums *s = &f->sums;
     int64_t inputs = s->blocks * 32, outputs = s->steps * 32;
-    size_t planes = hone__align((size_t)s->n_planes * sizeof *s->planes),
-           rows = hone__align((size_t)s->n_rows * sizeof *s->rows);
-    size_t from = (size_t)(z.phases * inputs + outputs) * sizeof(int32_t),
-           keep = (size_t)(s->n_planes * s->blocks) * sizeof(uint32_t);
+    size_t planes = hone__align((size_t)s->n_planes * sizeof *s->planes), rows = hone__align((size_t)s->n_rows * sizeof *s->rows);
+    size_t from = (size_t)(z.phases * inputs + outputs) * sizeof(int32_t);
+    size_t keep = (size_t)(s->n_planes * s->blocks) * sizeof(uint32_t);
     char *at = f->tables = hone__calloc(f->ctx, 1, planes + rows + from + keep);
     if (!at) return false;
     hone__conv_plane *plane = (hone__conv_plane *)(void *)at;
@@ -189,7 +183,7 @@ hone__conv_weights *hone__conv_weights_new(hone_ctx *ctx, const hone__conv_desc 
     if (!f) return NULL;
     f->ctx = ctx;
     f->n = d->n;
-    f->parts = HONE_MIN((int64_t)ctx->threads, d->n);
+    f->parts = HONE_MAX(HONE_MIN((int64_t)ctx->threads, d->n / sums.images), 1);
     f->sums = sums;
     if (fill_tables(f, d, z)) return f;
     hone__conv_weights_free(f);
