@@ -142,13 +142,17 @@ typedef struct batch {
     int size, start, count;
 } batch;
 
-static void shuffle(void *items, int n, size_t bytes)
+/* A new order each time, all of them functions of the context's seed. */
+static void shuffle(hone_ctx *ctx, void *items, int n, size_t bytes)
 {
-    char *at = items, held[sizeof(batch)];
-    for (int i = n - 1; i > 0; i--) {
-        char *one = at + (size_t)i * bytes, *other = at + (size_t)(rand() % (i + 1)) * bytes;
-        memcpy(held, one, bytes), memcpy(one, other, bytes), memcpy(other, held, bytes);
+    static uint64_t times;
+    int64_t *rows = malloc((size_t)n * sizeof *rows + 1), all;
+    char *before = malloc((size_t)n * bytes + 1), *to = items;
+    if (n > 1 && hone_split_rows(ctx, n, 0, NULL, hone_seed(ctx) + ++times, rows, &all) == HONE_OK) {
+        memcpy(before, items, (size_t)n * bytes);
+        for (int i = 0; i < n; i++) memcpy(to + (size_t)i * bytes, before + (size_t)rows[i] * bytes, bytes);
     }
+    free(rows), free(before);
 }
 
 /* The pairs of the words rows[0..n) into `order`, by size; the pairs of size i end before ends[i]. How many they are. */
@@ -163,15 +167,15 @@ static int sort_pairs(const int64_t *rows, int64_t n, int *order, int *ends)
 }
 
 /* A new order within each size, and of the batches. How many batches there are. */
-static int make_batches(int *order, const int *ends, batch *batches)
+static int make_batches(hone_ctx *ctx, int *order, const int *ends, batch *batches)
 {
     int n = 0;
     for (int size = 0, start = 0; size < SIZES; start = ends[size++]) {
-        shuffle(order + start, ends[size] - start, sizeof *order);
+        shuffle(ctx, order + start, ends[size] - start, sizeof *order);
         for (int at = start, most = TOKENS / sizes[size]; at < ends[size]; at += most)
             batches[n++] = (batch){size, at, ends[size] - at < most ? ends[size] - at : most};
     }
-    shuffle(batches, n, sizeof *batches);
+    shuffle(ctx, batches, n, sizeof *batches);
     return n;
 }
 
@@ -200,17 +204,18 @@ static bool learn(hone_model *model, const batch *b, const int *order, double *l
 
 static bool train(hone_model *model, const int64_t *rows, int64_t n_rows, int epochs, double rate)
 {
+    hone_ctx *ctx = hone_model_ctx(model);
     int *order = malloc(MOST_PAIRS * sizeof *order), ends[SIZES];
     batch *batches = malloc(MOST_PAIRS * sizeof *batches);
     bool good = order && batches;
-    int n_pairs = good ? sort_pairs(rows, n_rows, order, ends) : 0, n = good ? make_batches(order, ends, batches) : 0;
+    int n_pairs = good ? sort_pairs(rows, n_rows, order, ends) : 0, n = good ? make_batches(ctx, order, ends, batches) : 0;
     uint64_t total = (uint64_t)n * (uint64_t)epochs, step = 0;
     hone_schedule schedule = {.kind = HONE_SCHEDULE_COSINE, .peak = rate, .warmup = total / 20, .total = total};
     struct timespec from, now;
     timespec_get(&from, TIME_UTC);
     for (int epoch = 0; epoch < epochs && good; epoch++) {
         double sum = 0, loss;
-        n = make_batches(order, ends, batches);
+        n = make_batches(ctx, order, ends, batches);
         for (int i = 0; i < n && good; i++, step++) {
             hone_optimizer_set_learning_rate(hone_model_optimizer(model), hone_schedule_at(&schedule, step));
             good = learn(model, &batches[i], order, &loss);
@@ -335,7 +340,6 @@ int main(int argc, char **argv)
     hone_compile(model, .optimizer = hone_adamw(ctx, .beta2 = 0.98), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
                  .loss_options = {.label_smoothing = 0.1}, .max_grad_norm = 1, .compute = HONE_BF16);
     double rate = 0.016 / sqrt(width); /* wider networks take smaller steps: Vaswani et al. 2017, section 5.3 */
-    srand((unsigned)hone_seed(ctx) + 1);
     if (hone_ctx_status(ctx) != HONE_OK || hone_split_rows(ctx, n_words, 0.05, NULL, hone_seed(ctx), rows, &n_train) != HONE_OK ||
         !train(model, rows, n_train, epochs, rate) || !ask(ctx, s, rows + n_train, n_words - n_train))
         return fprintf(stderr, "pronounce: %s\n", hone_error(ctx)), 1;

@@ -120,6 +120,17 @@ static hone_status train(hone_model *model, hone_dataset *scenes, int epochs)
     return status;
 }
 
+/* The mean loss over the test scenes; NaN on an error. */
+static double test_loss(hone_model *model, hone_dataset *scenes)
+{
+    hone_loader *batches = scenes ? hone_loader_new(scenes, .batch_size = BATCH, .no_shuffle = true) : NULL;
+    double loss = NAN;
+    if (batches) hone_evaluate_loader(model, batches, &loss, NULL, 0, NULL);
+    hone_loader_free(batches);
+    hone_dataset_free(scenes);
+    return loss;
+}
+
 /* Test scenes from `first` on, BATCH of them, and the model's output for them. */
 static hone_tensor *answer(hone_model *model, const digits *d, int first, scene *scenes)
 {
@@ -143,6 +154,11 @@ static hone_status read_labels(void *user, hone_ctx *ctx, int64_t row, void *x, 
     memcpy(x, s.picture, sizeof s.picture);
     memcpy(y, s.label, sizeof s.label);
     return HONE_OK;
+}
+
+static hone_dataset *labelled(hone_ctx *ctx, digits *d, int64_t scenes)
+{
+    return hone_dataset_new(ctx, scenes, HONE_F32, HONE_SHAPE(1, SIZE, SIZE), HONE_I32, HONE_SHAPE(SIZE, SIZE), read_labels, d);
 }
 
 static hone_layer *convolution(hone_ctx *ctx, int filters)
@@ -180,16 +196,14 @@ static hone_model *new_u_net(hone_ctx *ctx)
     return model;
 }
 
-static hone_status segment(hone_ctx *ctx, digits *learnt, const digits *held_out, int epochs, int64_t scenes)
+static hone_status segment(hone_ctx *ctx, digits *learnt, digits *held_out, int epochs, int64_t scenes)
 {
     static scene test[BATCH];
     hone_model *model = new_u_net(ctx);
     hone_metric *mean_iou = hone_metric_new(ctx, "mean_iou", .average = HONE_AVERAGE_MACRO);
     hone_tensor *labels = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(BATCH, SIZE, SIZE));
     hone_status status = hone_ctx_status(ctx);
-    if (status == HONE_OK)
-        status = train(model, hone_dataset_new(ctx, scenes, HONE_F32, HONE_SHAPE(1, SIZE, SIZE), HONE_I32, HONE_SHAPE(SIZE, SIZE),
-                                               read_labels, learnt), epochs);
+    if (status == HONE_OK) status = train(model, labelled(ctx, learnt, scenes), epochs);
     for (int first = 0; first < TESTS && status == HONE_OK; first += BATCH) {
         hone_tensor *y = answer(model, held_out, first, test);
         for (int i = 0; i < BATCH; i++)
@@ -197,7 +211,8 @@ static hone_status segment(hone_ctx *ctx, digits *learnt, const digits *held_out
         status = y ? hone_metric_update(mean_iou, y, labels) : HONE_INVALID;
         hone_tensor_free(y);
     }
-    if (status == HONE_OK) printf("Mean IoU: %.4f\n", hone_metric_result(mean_iou));
+    if (status == HONE_OK)
+        printf("Loss: %.4f, Mean IoU: %.4f\n", test_loss(model, labelled(ctx, held_out, TESTS)), hone_metric_result(mean_iou));
     hone_metric_free(mean_iou);
     hone_tensor_free(labels);
     hone_model_release(model);
@@ -236,6 +251,11 @@ static hone_status read_cells(void *user, hone_ctx *ctx, int64_t row, void *x, v
         }
     }
     return HONE_OK;
+}
+
+static hone_dataset *boxed(hone_ctx *ctx, digits *d, int64_t scenes)
+{
+    return hone_dataset_new(ctx, scenes, HONE_F32, HONE_SHAPE(1, SIZE, SIZE), HONE_F32, HONE_SHAPE(CELLS, WANTED), read_cells, d);
 }
 
 static hone_node *part(hone_node *x, int64_t from, int64_t count) { return hone_slice(x, 2, from, from + count, 1); }
@@ -352,16 +372,14 @@ static hone_status count_boxes(hone_ctx *ctx, boxes *b, scene *s, tally *t)
     return status;
 }
 
-static hone_status detect(hone_ctx *ctx, digits *learnt, const digits *held_out, int epochs, int64_t scenes)
+static hone_status detect(hone_ctx *ctx, digits *learnt, digits *held_out, int epochs, int64_t scenes)
 {
     static scene test[BATCH];
     static boxes said;
     hone_model *model = new_detector(ctx);
     tally t = {.precisions = hone_detection_new(ctx, 10, .iou = 0.5)};
     hone_status status = hone_ctx_status(ctx);
-    if (status == HONE_OK)
-        status = train(model, hone_dataset_new(ctx, scenes, HONE_F32, HONE_SHAPE(1, SIZE, SIZE), HONE_F32,
-                                               HONE_SHAPE(CELLS, WANTED), read_cells, learnt), epochs);
+    if (status == HONE_OK) status = train(model, boxed(ctx, learnt, scenes), epochs);
     for (int first = 0; first < TESTS && status == HONE_OK; first += BATCH) {
         hone_tensor *y = answer(model, held_out, first, test);
         if (!y) status = HONE_INVALID;
@@ -373,8 +391,9 @@ static hone_status detect(hone_ctx *ctx, digits *learnt, const digits *held_out,
     }
     if (status == HONE_OK) {
         double right = (double)t.right;
-        printf("Precision: %.4f, Recall: %.4f, Mean IoU: %.4f, Average precision: %.4f\n", t.said ? right / (double)t.said : 0,
-               right / (double)t.there, t.right ? t.iou / right : 0, hone_detection_result(t.precisions));
+        printf("Loss: %.4f, Precision: %.4f, Recall: %.4f, Mean IoU: %.4f, Average precision: %.4f\n",
+               test_loss(model, boxed(ctx, held_out, TESTS)), t.said ? right / (double)t.said : 0, right / (double)t.there,
+               t.right ? t.iou / right : 0, hone_detection_result(t.precisions));
     }
     hone_detection_free(t.precisions);
     hone_model_release(model);
@@ -399,7 +418,7 @@ int main(int argc, char **argv)
     const float *pixels = hone_tensor_data(table->x);
     const int32_t *classes = hone_tensor_data(table->y);
     digits learnt = {pixels, classes, rows, n_train, hone_seed(ctx)};
-    const digits held_out = {pixels, classes, rows + n_train, n - n_train, hone_seed(ctx) + 1};
+    digits held_out = {pixels, classes, rows + n_train, n - n_train, hone_seed(ctx) + 1};
     if ((wants_boxes ? detect : segment)(ctx, &learnt, &held_out, epochs, scenes) != HONE_OK)
         return fprintf(stderr, "scenes: %s\n", hone_error(ctx)), 1;
     free(rows);

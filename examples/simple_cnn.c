@@ -1,50 +1,84 @@
-/* A small convolutional network, in the sequential style, that learns to tell shapes in noisy colour pictures apart:
-   discs, squares, crosses and stripes of any colour at any place, made here from the seed.
-   usage: simple_cnn [SEED] */
+/* The SimpleCNN of PyTorch's beginners: two convolutions, 3 -> 32 -> 64, and two dense layers, 4096 -> 128 -> 10, for the colour
+   pictures of 32 x 32 of CIFAR-10 (Krizhevsky 2009):
+       x = pool(relu(conv1(x)))       conv1 = nn.Conv2d(3, 32, 3, padding=1)     pool = nn.MaxPool2d(2)
+       x = pool(relu(conv2(x)))       conv2 = nn.Conv2d(32, 64, 3, padding=1)
+       x = relu(fc1(x.flatten(1)))    fc1 = nn.Linear(64 * 8 * 8, 128)
+       return fc2(x)                  fc2 = nn.Linear(128, 10)                   nn.CrossEntropyLoss(), optim.Adam(lr=0.001)
+   tests/test_articles.c trains both from the same first weights: each of the first 20 losses is that of PyTorch.
+   FOLDER is that of CIFAR-10's binary version, with data_batch_1.bin and so on and test_batch.bin. By default Fashion-MNIST
+   (Xiao et al. 2017; Debian's dataset-fashion-mnist) stands in for it: grey pictures of 28 x 28 as 3 x 32 x 32.
+   usage: simple_cnn [FOLDER [EPOCHS [PICTURES [SEED]]]] */
 #include <hone/hone.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { PICTURES = 512, SIZE = 32, CLASSES = 4 };
+enum { SIDE = 32, GREY_SIDE = 28, EDGE = (SIDE - GREY_SIDE) / 2, CLASSES = 10 };
 
-static float uniform(void) { return (float)rand() / (float)RAND_MAX; }
+/* Pictures and their classes in bytes; grey: [n, 28, 28] instead of [n, 3, 32, 32]. */
+typedef struct pictures {
+    hone_tensor *x, *y;
+    bool grey;
+} pictures;
 
-/* Is the point, relative to the shape's centre, inside a shape of radius r? */
-static int inside(int shape, float x, float y, float r)
+/* CIFAR-10, if the folder has it, else Fashion-MNIST. */
+static bool load(hone_ctx *ctx, const char *folder, bool test, pictures *p)
 {
-    if (shape == 0) return x * x + y * y < r * r;
-    if (fabsf(x) > r || fabsf(y) > r) return 0;
-    if (shape == 1) return 1;
-    if (shape == 2) return fabsf(x) < r / 3 || fabsf(y) < r / 3;
-    return (int)(y + SIZE) % 6 < 3;
-}
-
-static void draw(float *picture, int shape)
-{
-    float r = 6 + 5 * uniform(), x = r + (SIZE - 2 * r) * uniform(), y = r + (SIZE - 2 * r) * uniform();
-    for (int channel = 0; channel < 3; channel++) {
-        float paint = 0.7f + 0.8f * uniform();
-        for (int i = 0; i < SIZE * SIZE; i++)
-            *picture++ = (inside(shape, (float)(i % SIZE) - x, (float)(i / SIZE) - y, r) ? paint : 0) +
-                         0.4f * uniform();
+    char path[4096], labels[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, test ? "test_batch.bin" : "data_batch_1.bin");
+    FILE *file = fopen(path, "rb");
+    p->grey = !file;
+    if (file) {
+        fclose(file);
+        return hone_cifar10_load(ctx, test ? path : folder, &p->x, &p->y) == HONE_OK;
     }
+    snprintf(path, sizeof path, "%s/%s-images-idx3-ubyte.gz", folder, test ? "t10k" : "train");
+    snprintf(labels, sizeof labels, "%s/%s-labels-idx1-ubyte.gz", folder, test ? "t10k" : "train");
+    p->x = hone_idx_load(ctx, path), p->y = hone_idx_load(ctx, labels);
+    return p->x && p->y;
 }
+
+/* A grey picture amid the larger one, the same in red, green and blue. */
+static hone_status read_grey(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
+{
+    const pictures *p = user;
+    const uint8_t *from = (const uint8_t *)hone_tensor_data(p->x) + row * GREY_SIDE * GREY_SIDE;
+    float(*to)[SIDE][SIDE] = x;
+    (void)ctx;
+    memset(x, 0, 3 * SIDE * SIDE * sizeof(float));
+    for (int i = 0; i < 3 * GREY_SIDE * GREY_SIDE; i++) {
+        int channel = i / (GREY_SIDE * GREY_SIDE), at = i % (GREY_SIDE * GREY_SIDE);
+        to[channel][EDGE + at / GREY_SIDE][EDGE + at % GREY_SIDE] = (float)from[at] / 255;
+    }
+    *(int32_t *)y = ((const uint8_t *)hone_tensor_data(p->y))[row];
+    return HONE_OK;
+}
+
+static hone_dataset *dataset(hone_ctx *ctx, pictures *p)
+{
+    if (!p->grey) return hone_dataset_from_tensors(p->x, p->y);
+    return hone_dataset_new(ctx, hone_tensor_shape(p->y).dim[0], HONE_F32, HONE_SHAPE(3, SIDE, SIDE), HONE_I32, HONE_SCALAR, read_grey, p);
+}
+
+static void print(void *user, const char *text) { (void)user, fputs(text, stderr); }
 
 int main(int argc, char **argv)
 {
-    hone_ctx *ctx = hone_ctx_new(.seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0);
-    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(PICTURES, 3, SIZE, SIZE));
-    hone_tensor *y = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(PICTURES));
-    if (hone_ctx_status(ctx) != HONE_OK) return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
-    srand((unsigned)hone_seed(ctx));
-    for (int i = 0; i < PICTURES; i++) {
-        ((int32_t *)hone_tensor_data(y))[i] = i % CLASSES;
-        draw((float *)hone_tensor_data(x) + i * 3 * SIZE * SIZE, i % CLASSES);
-    }
-    hone_tensor *x_test, *y_test, *x_train, *y_train;
-    hone_train_test_split(x, y, 0.25, hone_seed(ctx), &x_train, &y_train, &x_test, &y_test);
+    const char *folder = argc > 1 ? argv[1] : "/usr/share/datasets/fashion-mnist";
+    hone_ctx *ctx = hone_ctx_new(.seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
+    pictures train = {0}, test = {0};
+    if (!load(ctx, folder, false, &train) || !load(ctx, folder, true, &test)) return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
+    hone_dataset *learnt = dataset(ctx, &train), *held_out = dataset(ctx, &test);
+    int64_t n = hone_dataset_rows(learnt), n_test = hone_dataset_rows(held_out), most = argc > 3 ? atoll(argv[3]) : n;
+    if (most < 1 || most > n) return fprintf(stderr, "simple_cnn: there are %lld pictures to learn from\n", (long long)n), 2;
+    int64_t *first = malloc((size_t)n * sizeof *first);
+    for (int64_t i = 0; i < n; i++) first[i] = i;
+    printf("%lld pictures of %s\n", (long long)most,
+           train.grey ? "Fashion-MNIST, as 3 x 32 x 32, stand in for CIFAR-10 (give the folder of its .bin files, if you have them)" : "CIFAR-10");
+    hone_loader *batches = hone_loader_new(learnt, .batch_size = 64, .rows = first, .n_rows = most);
+    hone_loader *tests = hone_loader_new(held_out, .batch_size = 500, .rows = first, .n_rows = most < n_test ? most : n_test,
+                                         .no_shuffle = true);
 
     hone_model *model = hone_model_of(hone_sequential(ctx,
         hone_conv2d(ctx, 32, 3, .padding = HONE_SAME, .activation = HONE_RELU),
@@ -54,18 +88,20 @@ int main(int argc, char **argv)
         hone_flatten(ctx),
         hone_dense(ctx, 128, .activation = HONE_RELU),
         hone_dense(ctx, CLASSES)));
+    hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .auto_compute = true);
 
-    hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS);
     double loss = 0, accuracy = 0;
     if (hone_ctx_status(ctx) != HONE_OK ||
-        hone_fit(model, x_train, y_train, NULL, .epochs = 20, .batch_size = 32) != HONE_OK ||
-        hone_evaluate(model, x_test, y_test, 32, &loss, &accuracy) != HONE_OK)
+        hone_fit_loader(model, batches, NULL, .epochs = argc > 2 ? atoi(argv[2]) : 5, .progress = true, .print = print) != HONE_OK ||
+        hone_evaluate_loader(model, tests, &loss, &accuracy, 0, NULL) != HONE_OK)
         return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
     printf("Loss: %.4f, Accuracy: %.4f\n", loss, accuracy);
 
     hone_model_release(model);
-    hone_tensor_free(x), hone_tensor_free(y);
-    hone_tensor_free(x_train), hone_tensor_free(y_train), hone_tensor_free(x_test), hone_tensor_free(y_test);
+    hone_loader_free(batches), hone_loader_free(tests);
+    hone_dataset_free(learnt), hone_dataset_free(held_out);
+    hone_tensor_free(train.x), hone_tensor_free(train.y), hone_tensor_free(test.x), hone_tensor_free(test.y);
+    free(first);
     hone_ctx_release(ctx);
     return 0;
 }

@@ -43,12 +43,12 @@ static hone_model *new_translator(hone_ctx *ctx)
     return hone_model_of(&t->base);
 }
 
-/* Row i of x [rows, 2 T] and of the targets [rows, T]: -1 where nothing is asked. */
-static void make_word(int32_t *x, int32_t *target)
+/* A row of x [rows, 2 T] and of the targets [rows, T], -1 where nothing is asked, from chance[T] in [0, 1). */
+static void make_word(const float *chance, int32_t *x, int32_t *target)
 {
-    int length = 3 + rand() / 7 % (LONGEST - 2);
+    int length = 3 + (int)(chance[LONGEST] * (LONGEST - 2));
     for (int i = 0; i < T; i++) x[i] = x[T + i] = PAD, target[i] = -1;
-    for (int i = 0; i < length; i++) x[i] = TOKENS - LETTERS + rand() / 7 % LETTERS;
+    for (int i = 0; i < length; i++) x[i] = TOKENS - LETTERS + (int)(chance[i] * LETTERS);
     x[T] = BEGIN;
     for (int i = 0; i <= length; i++) {
         target[i] = i < length ? x[length - 1 - i] : END;
@@ -67,18 +67,21 @@ int main(int argc, char **argv)
 {
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 0);
     hone_tensor *x = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(WORDS, 2 * T)), *y = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(WORDS, T));
-    hone_tensor *test = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(TESTS, 2 * T));
+    hone_tensor *test = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(TESTS, 2 * T)), *answers = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(TESTS, T));
+    hone_tensor *chance = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(WORDS + TESTS, T));
     hone_model *model = new_translator(ctx);
     hone_compile(model, .optimizer = hone_adam(ctx, .learning_rate = 3e-3), .custom_loss = loss, .max_grad_norm = 1);
     if (hone_ctx_status(ctx) != HONE_OK) return fprintf(stderr, "translate_letters: %s\n", hone_error(ctx)), 1;
-    static int32_t want[TESTS][T];
-    int32_t *rows = hone_tensor_data(test);
-    srand((unsigned)hone_seed(ctx) + 1);
+    int32_t *rows = hone_tensor_data(test), (*want)[T] = hone_tensor_data(answers);
+    const float *chances = hone_tensor_data(chance);
+    hone_tensor_fill_uniform(chance, 0, 1, 0);
     for (int i = 0; i < WORDS; i++)
-        make_word((int32_t *)hone_tensor_data(x) + i * 2 * T, (int32_t *)hone_tensor_data(y) + i * T);
-    for (int i = 0; i < TESTS; i++) make_word(rows + i * 2 * T, want[i]);
+        make_word(chances + i * T, (int32_t *)hone_tensor_data(x) + i * 2 * T, (int32_t *)hone_tensor_data(y) + i * T);
+    for (int i = 0; i < TESTS; i++) make_word(chances + (WORDS + i) * T, rows + i * 2 * T, want[i]);
 
-    if (hone_fit(model, x, y, NULL, .epochs = 15, .batch_size = 64) != HONE_OK)
+    double test_loss = 0;
+    if (hone_fit(model, x, y, NULL, .epochs = 15, .batch_size = 64) != HONE_OK ||
+        hone_evaluate(model, test, answers, TESTS, &test_loss, NULL) != HONE_OK)
         return fprintf(stderr, "translate_letters: %s\n", hone_error(ctx)), 1;
 
     /* Greedy: the likeliest token is the next input, until all answers are as long as they may be. */
@@ -108,10 +111,10 @@ int main(int argc, char **argv)
         for (int k = 0; k < T && said[i][k] >= TOKENS - LETTERS; k++) putchar('a' + said[i][k] - (TOKENS - LETTERS));
         putchar('\n');
     }
-    printf("Letters: %.4f, Words: %.4f\n", (double)right / letters, (double)words / TESTS);
+    printf("Loss: %.4f, Letters: %.4f, Words: %.4f\n", test_loss, (double)right / letters, (double)words / TESTS);
 
     hone_model_release(model);
-    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(test);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(test), hone_tensor_free(answers), hone_tensor_free(chance);
     hone_ctx_release(ctx);
     return 0;
 }

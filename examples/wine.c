@@ -41,11 +41,11 @@ int main(int argc, char **argv)
         HONE_OK)
         return fprintf(stderr, "wine: %s\n", hone_error(ctx)), 1;
 
-    double mean = 0, square = 0;
-    for (int f = 0; f < k; f++) mean += folds[f].accuracy / k;
+    double mean = 0, square = 0, loss = 0;
+    for (int f = 0; f < k; f++) mean += folds[f].accuracy / k, loss += folds[f].loss / k;
     for (int f = 0; f < k; f++) square += (folds[f].accuracy - mean) * (folds[f].accuracy - mean) / k;
     for (int f = 0; f < k; f++) printf("fold %2d: loss %.4f, accuracy %.4f\n", f, folds[f].loss, folds[f].accuracy);
-    printf("Accuracy: %.4f, deviation %.4f\n", mean, sqrt(square));
+    printf("Loss: %.4f, Accuracy: %.4f, deviation %.4f\n", loss, mean, sqrt(square));
 
     hone_table_free(wines);
     hone_ctx_release(ctx);

@@ -125,6 +125,67 @@ static void idx_files_of_every_type_are_read(void **state)
     hone_clear_error(ctx);
 }
 
+/* ---- CIFAR-10 ---- */
+
+enum { CIFAR_RECORD = 1 + 3 * 32 * 32 };
+
+/* n records and `more` bytes: record i of class first + i, whose byte p is i + 7 p. */
+static void write_cifar(const char *name, int n, int first, size_t more)
+{
+    uint8_t records[4 * CIFAR_RECORD] = {0};
+    char path[1100];
+    for (int i = 0; i < n; i++) {
+        records[i * CIFAR_RECORD] = (uint8_t)(first + i);
+        for (int p = 0; p < 3 * 32 * 32; p++) records[i * CIFAR_RECORD + 1 + p] = (uint8_t)(first + i + 7 * p);
+    }
+    assert_hone_ok(ctx, hone__make_folder(ctx, scratch("cifar")));
+    snprintf(path, sizeof path, "%s/%s", scratch("cifar"), name);
+    assert_hone_ok(ctx, hone_write_file(ctx, path, records, (size_t)n * CIFAR_RECORD + more));
+}
+
+static void cifar_is_read_as_its_authors_wrote_it(void **state)
+{
+    (void)state;
+    hone_tensor *x, *y;
+    write_cifar("data_batch_1.bin", 3, 0, 0), write_cifar("data_batch_2.bin", 2, 8, 0);
+    write_cifar("data_batch_4.bin", 1, 0, 0); /* there is no third: not read */
+    write_cifar("test_batch.bin", 1, 5, 0);
+    assert_hone_ok(ctx, hone_cifar10_load(ctx, scratch("cifar"), &x, &y));
+    assert_true(hone_tensor_dtype(x) == HONE_U8 && hone_tensor_dtype(y) == HONE_U8);
+    assert_true(hone_shape_equal(hone_tensor_shape(x), HONE_SHAPE(5, 3, 32, 32)) && hone_shape_equal(hone_tensor_shape(y), HONE_SHAPE(5)));
+    for (int i = 0; i < 5; i++) {
+        int class = i < 3 ? i : 5 + i;
+        assert_true(hone_tensor_get(y, i) == class);
+        for (int p = 0; p < 3 * 32 * 32; p++) assert_true(hone_tensor_get(x, i * 3 * 32 * 32 + p) == (class + 7 * p) % 256);
+    }
+    hone_tensor_free(x), hone_tensor_free(y);
+    assert_hone_ok(ctx, hone_cifar10_load(ctx, scratch("cifar/test_batch.bin"), &x, &y));
+    assert_true(hone_tensor_shape(x).dim[0] == 1 && hone_tensor_get(y, 0) == 5);
+    hone_tensor_free(x), hone_tensor_free(y);
+
+    static const struct {
+        const char *name, *message;
+        int n, first;
+        size_t more;
+        hone_status status;
+    } cases[] = {{"cut.bin", "cut.bin: 6145 bytes are no whole records of CIFAR-10", 2, 0, (size_t)-1, HONE_FORMAT},
+                 {"empty.bin", "empty.bin: 0 bytes", 0, 0, 0, HONE_FORMAT},
+                 {"long.bin", "long.bin: 3074 bytes", 1, 0, 1, HONE_FORMAT},
+                 {"data_batch_2.bin", "data_batch_2.bin: record 1 is of class 10", 2, 9, 0, HONE_FORMAT}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        char path[1100];
+        write_cifar(cases[i].name, cases[i].n, cases[i].first, cases[i].more);
+        snprintf(path, sizeof path, "%s/%s", scratch("cifar"), i < 3 ? cases[i].name : ""); /* the last one by its folder */
+        assert_int_equal(hone_cifar10_load(ctx, path, &x, &y), cases[i].status);
+        if (!strstr(hone_error(ctx), cases[i].message)) fail_msg("%s", hone_error(ctx));
+        assert_true(!x && !y);
+        hone_clear_error(ctx);
+    }
+    assert_int_equal(hone_cifar10_load(ctx, scratch(""), &x, &y), HONE_IO);
+    assert_non_null(strstr(hone_error(ctx), "data_batch_1.bin"));
+    hone_clear_error(ctx);
+}
+
 static void fashion_mnist_is_read_where_it_is_installed(void **state)
 {
     (void)state;
@@ -376,10 +437,12 @@ static bool read_everything(hone_ctx *c)
                 *png = idx2 ? hone_image_load(c, DATA_FILE("images/cat/a.png"), .height = 5) : NULL,
                 *jpeg = png ? hone_image_load(c, DATA_FILE("images/dog/b.jpg")) : NULL,
                 *wav = jpeg ? hone_wav_load(c, DATA_FILE("sound_16.wav"), NULL) : NULL,
-                *mel = wav ? hone_spectrogram(wav, 8000, .n_fft = 64, .n_mels = 4) : NULL, *x = NULL, *y = NULL;
-    bool ok = mel && hone_time_windows(wav, 1, 1, 1, &x, &y) == HONE_OK && hone_image_save(png, scratch("again.png")) == HONE_OK &&
+                *mel = wav ? hone_spectrogram(wav, 8000, .n_fft = 64, .n_mels = 4) : NULL, *x = NULL, *y = NULL,
+                *cifar[2] = {0};
+    bool ok = mel && hone_cifar10_load(c, scratch("cifar"), &cifar[0], &cifar[1]) == HONE_OK &&
+              hone_time_windows(wav, 1, 1, 1, &x, &y) == HONE_OK && hone_image_save(png, scratch("again.png")) == HONE_OK &&
               hone_ctx_status(c) == HONE_OK; /* memory may run out after the file is in its place */
-    hone_tensor *all[] = {idx, idx2, png, jpeg, wav, mel, x, y};
+    hone_tensor *all[] = {idx, idx2, png, jpeg, wav, mel, x, y, cifar[0], cifar[1]};
     for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++) hone_tensor_free(all[i]);
     hone_npz_free(npz);
     return ok;
@@ -398,6 +461,7 @@ static void failing_allocations_are_told(void **state)
     need(t = hone_idx_load(ctx, DATA_FILE("numbers.idx.gz")));
     hone_tensor_free(t);
     need(golden);
+    write_cifar("data_batch_1.bin", 1, 0, 0), write_cifar("data_batch_2.bin", 1, 0, 0);
     fail_each_allocation(read_everything);
 }
 
@@ -406,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_of_an_npz_file_are_found_by_name),
         cmocka_unit_test(idx_files_of_every_type_are_read),
+        cmocka_unit_test(cifar_is_read_as_its_authors_wrote_it),
         cmocka_unit_test(fashion_mnist_is_read_where_it_is_installed),
         cmocka_unit_test(pictures_are_read_as_pillow_reads_them),
         cmocka_unit_test(a_grid_of_pictures_is_saved_as_png_and_read_back),

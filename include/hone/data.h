@@ -222,6 +222,12 @@ HONE_API hone_tensor *hone_npz_get(const hone_npz *npz, const char *name);
    tensor is the caller's. NULL on error (sticky): IO, FORMAT, UNSUPPORTED, MEMORY. */
 HONE_API hone_tensor *hone_idx_load(hone_ctx *ctx, const char *path);
 
+/* Reads CIFAR-10 in its binary version: a file (test_batch.bin), or of a folder data_batch_1.bin and those of data_batch_2.bin to
+   data_batch_5.bin that follow it without a gap. *x: u8 [n, 3, 32, 32], red, green, blue; *y: the class, 0 to 9, u8 [n], as
+   hone_dataset_from_tensors takes them; both are the caller's. Both NULL on error (sticky): IO; FORMAT for files that are not whole
+   records or name another class; MEMORY. */
+HONE_API hone_status hone_cifar10_load(hone_ctx *ctx, const char *path, hone_tensor **x, hone_tensor **y);
+
 typedef struct hone_image_opts {
     size_t struct_size;
     int channels;          /* 3 (default): red, green, blue; 1: grey */
