@@ -47,7 +47,7 @@ static void test_iris(void **state)
     assert_int_equal(run(IRIS, text, sizeof text), 0);
     assert_int_equal(sscanf(text, "Loss: %lf, Accuracy: %lf\n%n", &loss, &accuracy, &end), 2);
     assert_int_equal(text[end], 0);
-    assert_true(accuracy > 0.7 && accuracy <= 1 && loss > 0 && loss < 1);
+    assert_true(accuracy > 0.8 && accuracy <= 1 && loss > 0 && loss < 0.55);
     assert_int_equal(run(IRIS, again, sizeof again), 0);
     assert_string_equal(text, again);
     assert_int_equal(run(IRIS " examples/data/iris.csv 3", again, sizeof again), 0);
@@ -102,21 +102,22 @@ static void test_simple_cnn_on_clothes(void **state)
     if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_simple_cnn' " FASHION " 3 2000", text, sizeof text), 0);
     assert_non_null(strstr(text, "2000 pictures of Fashion-MNIST, as 3 x 32 x 32, stand in for CIFAR-10"));
-    assert_figure(text, "\nLoss: ", 0, 0.8);
-    assert_figure(text, "Accuracy: ", 0.7, 1);
+    assert_figure(text, "\nLoss: ", 0, 0.65);
+    assert_figure(text, "Accuracy: ", 0.77, 1);
 }
 
 static void test_first_networks(void **state)
 {
     (void)state;
     char text[4000];
-    double sequential, module, loss;
+    double loss[3], accuracy[2];
     int end = 0;
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_first_networks'", text, sizeof text), 0);
-    assert_int_equal(sscanf(text, "Sequential: loss %*f, accuracy %lf\nModule: loss %*f, accuracy %lf\nRegression: loss %lf\n%n",
-                            &sequential, &module, &loss, &end), 3);
+    assert_int_equal(sscanf(text, "Sequential: loss %lf, accuracy %lf\nModule: loss %lf, accuracy %lf\nRegression: loss %lf\n%n", &loss[0],
+                            &accuracy[0], &loss[1], &accuracy[1], &loss[2], &end), 5);
     assert_int_equal(text[end], 0);
-    assert_true(sequential > 0.95 && sequential <= 1 && module > 0.95 && module <= 1 && loss < 0.02);
+    for (int i = 0; i < 2; i++) assert_true(accuracy[i] > 0.95 && accuracy[i] <= 1 && loss[i] > 0 && loss[i] < 0.16);
+    assert_true(loss[2] > 0 && loss[2] < 0.01);
 }
 
 /* A short form: a sixtieth of the pictures. */
@@ -124,48 +125,47 @@ static void test_fashion_cnn(void **state)
 {
     (void)state;
     char text[4000];
-    double loss, accuracy;
-    if (access("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", R_OK)) skip();
-    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /usr/share/datasets/fashion-mnist 3 1000", text, sizeof text), 0);
-    const char *line = strstr(text, "Loss: "); /* after the progress */
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
-    assert_true(accuracy > 0.6 && accuracy <= 1 && loss > 0 && loss < 1.2);
+    if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' " FASHION " 3 1000", text, sizeof text), 0);
+    assert_figure(text, "\nLoss: ", 0, 1);
+    assert_figure(text, "Accuracy: ", 0.67, 1);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_cnn' /nowhere", text, sizeof text), 1);
     assert_non_null(strstr(text, "fashion_cnn: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
 }
 
-/* Two kinds of sentences that anybody could tell apart; the real reviews have to be fetched. */
+/* Two kinds of sentences that anybody could tell apart. */
 static void test_review_sentiment(void **state)
 {
     (void)state;
     char text[4000];
-    double accuracy;
     assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 400; i++) printf \"%d\\t%d\\tfilm %d is %s indeed\\n\", i, i % 2 ? 2 : -2, i % 17, "
                          "i % 2 ? \"lovely\" : \"boring\" }' >'" HONE_BINARY_DIR "/reviews.txt' && '" HONE_BINARY_DIR
                          "/example_review_sentiment' '" HONE_BINARY_DIR "/reviews.txt' 6", text, sizeof text), 0);
-    const char *line = strstr(text, " words, ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, " words, 40 reviews held out: loss %*f, accuracy %lf\n", &accuracy), 1);
-    assert_true(accuracy > 0.95);
+    assert_figure(text, " 40 reviews held out: loss ", 0, 0.3);
+    assert_figure(text, "accuracy ", 0.99, 1.001);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_review_sentiment' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "review_sentiment: no-such-file cannot be read"));
 }
 
-/* The path of a set that scripts/get-data has put into its default folder; false: it has not been fetched here. */
-static bool fetched(const char *name, char *path, size_t size)
+/* The path of a set that scripts/get-data has put into its default folder; the test is skipped where it has not been fetched. */
+static const char *fetched(const char *name)
 {
+    static char path[500];
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    snprintf(path, size, "%s%s/hone/data/%s", cache ? cache : home ? home : "", cache ? "" : "/.cache", name);
-    return !access(path, R_OK);
+    snprintf(path, sizeof path, "%s%s/hone/data/%s", cache ? cache : home ? home : "", cache ? "" : "/.cache", name);
+    if (access(path, R_OK)) {
+        print_message("skipped: %s has not been fetched (scripts/get-data)\n", name);
+        skip();
+    }
+    return path;
 }
 
 /* Words of two topics, with and without an s: neighbours are of the same one. */
 static void test_word_vectors(void **state)
 {
     (void)state;
-    char text[8000], path[500], line[1000];
-    double same, other, near, loss;
+    char text[8000];
+    double same, other;
     assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 80; i++) for (k = 0; k < 2000; k++) { r = (i * 7919 + k * k * 104729) % 1009; "
                          "printf \"%s%c%s\\n\", i % 2 ? \"on\" : \"off\", 97 + r % 10, r % 3 ? \"\" : \"s\" } }' >'"
                          HONE_BINARY_DIR "/topics.txt' && '" HONE_BINARY_DIR "/example_word_vectors' '" HONE_BINARY_DIR
@@ -177,67 +177,85 @@ static void test_word_vectors(void **state)
     for (int k = 0; k < 8; k++, nearest += strcspn(nearest + 1, " \n") + 1) assert_memory_equal(nearest, " on", 3);
     assert_int_equal(sscanf(forms, "20 words with and without -s: mean cosine %lf, of random pairs %lf", &same, &other), 2);
     assert_true(same > other + 0.1 && same <= 1);
+    assert_non_null(strstr(text, "epoch 8: "));
+    assert_figure(text, " pairs, loss ", 0, 0.38);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_word_vectors' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "word_vectors: no-such-file cannot be read"));
+}
 
-    if (!fetched("austen.txt", path, sizeof path)) return;
+static void test_word_vectors_of_a_novel(void **state)
+{
+    (void)state;
+    char text[8000], line[1000];
+    double same, other, near;
     snprintf(line, sizeof line, "head -c 1000000 '%s' >'" HONE_BINARY_DIR "/austen.txt' && '" HONE_BINARY_DIR "/example_word_vectors' '"
-             HONE_BINARY_DIR "/austen.txt' 3", path);
+             HONE_BINARY_DIR "/austen.txt' 3", fetched("austen.txt"));
     assert_int_equal(run(line, text, sizeof text), 0);
-    forms = strstr(text, " words with and without -s");
-    const char *epoch = strstr(text, "epoch 3: ");
-    assert_true(forms && epoch);
-    assert_int_equal(sscanf(epoch, "epoch 3: %*d pairs, loss %lf", &loss), 1);
+    const char *forms = strstr(text, " words with and without -s");
+    assert_non_null(forms);
+    assert_non_null(strstr(text, "epoch 3: "));
+    assert_figure(text, " pairs, loss ", 0.2, 0.435);
     assert_int_equal(sscanf(forms, " words with and without -s: mean cosine %lf, of random pairs %lf; among the 10 nearest of %*d: %lf",
                             &same, &other, &near), 3);
-    assert_true(loss < 0.435 && same > other + 0.03 && near > 0);
+    assert_true(same > other + 0.03 && near > 0);
 }
 
 /* Readers of whom a third likes what the others don't, which biases cannot say. */
+static const char recommend_prints[] = "%*d ratings by %*d readers of %*d reviews\nThe mean of all: RMSE %*f\nThe review's mean: "
+                                       "RMSE %lf\nBiases: RMSE %lf\nFactorization, epoch %*d: RMSE %lf\n";
 static void test_recommend(void **state)
 {
     (void)state;
-    char text[8000], path[500], line[1000];
+    char text[8000];
     double review, biases, factors;
-    const char *all = "%*d ratings by %*d readers of %*d reviews\nThe mean of all: RMSE %*f\nThe review's mean: RMSE %lf\nBiases: RMSE %lf\n"
-                      "Factorization, epoch %*d: RMSE %lf\n";
     assert_int_equal(run("awk 'BEGIN { for (i = 0; i < 600; i++) { printf \"%d\\t0\\t0\\t[\", i; for (k = 0; k < 15; k++) "
                          "printf \"%s%d\", k ? \", \" : \"\", 4.5 * sin(1.7 * i) * ((k * k + int(i / 30)) % 3 ? 1 : -1); print \"]\" } }' >'"
                          HONE_BINARY_DIR "/ratings.txt' && ('" HONE_BINARY_DIR "/example_recommend' '" HONE_BINARY_DIR
                          "/ratings.txt' 60 2>/dev/null)", text, sizeof text), 0);
     assert_non_null(strstr(text, "9000 ratings by 300 readers of 600 reviews\n"));
-    assert_int_equal(sscanf(text, all, &review, &biases, &factors), 3);
+    assert_int_equal(sscanf(text, recommend_prints, &review, &biases, &factors), 3);
     assert_true(factors > 0 && factors < 0.5 * biases && factors < 0.5 * review);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_recommend' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "recommend: no-such-file cannot be read"));
+}
 
-    if (!fetched("movieReviewSnippets_anonDataRatings.txt", path, sizeof path)) return;
-    snprintf(line, sizeof line, "('" HONE_BINARY_DIR "/example_recommend' '%s' 14 2>/dev/null)", path);
+static void test_recommend_reviews(void **state)
+{
+    (void)state;
+    char text[8000], line[1000];
+    double review, biases, factors;
+    snprintf(line, sizeof line, "('" HONE_BINARY_DIR "/example_recommend' '%s' 14 2>/dev/null)",
+             fetched("movieReviewSnippets_anonDataRatings.txt"));
     assert_int_equal(run(line, text, sizeof text), 0);
-    assert_int_equal(sscanf(text, all, &review, &biases, &factors), 3);
+    assert_int_equal(sscanf(text, recommend_prints, &review, &biases, &factors), 3);
     assert_true(factors > 0.7 && factors < biases && biases < review);
 }
 
 /* Steady growth and a season: a year ago is always too little. */
+static const char forecast_prints[] = "%*d months to learn from, 36 held out\nAs a year ago: MAE %lf, RMSE %lf\nAnd grown as the year "
+                                      "before: MAE %*f, RMSE %*f\nLSTM: MAE %lf, RMSE %lf\n";
 static void test_forecast(void **state)
 {
     (void)state;
-    char text[4000], path[500], line[1000];
+    char text[4000];
     double naive, naive_rms, error, rms;
-    const char *all = "%*d months to learn from, 36 held out\nAs a year ago: MAE %lf, RMSE %lf\nAnd grown as the year before: MAE %*f, RMSE "
-                      "%*f\nLSTM: MAE %lf, RMSE %lf\n";
     assert_int_equal(run("awk 'BEGIN { print \"month,value\"; for (i = 0; i < 144; i++) printf \"%d,%.3f\\n\", i, 100 * exp(0.01 * i + 0.3 * "
                          "sin(i * 0.5235988)) }' >'" HONE_BINARY_DIR "/series.csv' && '" HONE_BINARY_DIR "/example_forecast' '"
                          HONE_BINARY_DIR "/series.csv'", text, sizeof text), 0);
-    assert_int_equal(sscanf(text, all, &naive, &naive_rms, &error, &rms), 4);
+    assert_int_equal(sscanf(text, forecast_prints, &naive, &naive_rms, &error, &rms), 4);
     assert_true(error > 0 && error < 0.5 * naive && rms >= error && rms < 0.5 * naive_rms);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_forecast' no-such-file.csv", text, sizeof text), 1);
     assert_non_null(strstr(text, "forecast: no-such-file.csv"));
+}
 
-    if (!fetched("Airline.csv", path, sizeof path)) return;
-    snprintf(line, sizeof line, "'" HONE_BINARY_DIR "/example_forecast' '%s'", path);
+static void test_forecast_passengers(void **state)
+{
+    (void)state;
+    char text[4000], line[1000];
+    double naive, naive_rms, error, rms;
+    snprintf(line, sizeof line, "'" HONE_BINARY_DIR "/example_forecast' '%s'", fetched("Airline.csv"));
     assert_int_equal(run(line, text, sizeof text), 0);
-    assert_int_equal(sscanf(text, all, &naive, &naive_rms, &error, &rms), 4);
+    assert_int_equal(sscanf(text, forecast_prints, &naive, &naive_rms, &error, &rms), 4);
     assert_true(error < 0.85 * naive && rms < 0.85 * naive_rms);
 }
 
@@ -259,19 +277,17 @@ static void test_gradient_tape(void **state)
         last = loss;
     }
     assert_int_equal(lines, 21);
-    assert_true(last < first / 2);
+    assert_true(first > 0 && last > 0 && last < 0.3 * first);
 }
 
 static void test_translate_letters(void **state)
 {
     (void)state;
     char text[4000];
-    double letters, words;
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_translate_letters'", text, sizeof text), 0);
-    const char *last = strstr(text, "Letters: ");
-    assert_non_null(last);
-    assert_int_equal(sscanf(last, "Letters: %lf, Words: %lf\n", &letters, &words), 2);
-    assert_true(letters > 0.95 && letters <= 1 && words > 0.9 && words <= 1);
+    assert_figure(text, "Loss: ", 0, 0.05);
+    assert_figure(text, "Letters: ", 0.97, 1.001);
+    assert_figure(text, "Words: ", 0.9, 1.001);
 }
 
 /* ---- examples on digits and wines: short forms, on data made here in the same format; the real ones have to be fetched ---- */
@@ -301,13 +317,10 @@ static void test_digits(void **state)
 {
     (void)state;
     char text[4000];
-    double loss, accuracy;
     write_digits(500);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' " DIGITS " 12", text, sizeof text), 0);
-    const char *line = strstr(text, "Loss: "); /* after the progress */
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "Loss: %lf, Accuracy: %lf\n", &loss, &accuracy), 2);
-    assert_true(accuracy > 0.9 && accuracy <= 1 && loss > 0 && loss < 0.5);
+    assert_figure(text, "Loss: ", 0, 0.2);
+    assert_figure(text, "Accuracy: ", 0.95, 1.001);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_digits' examples/data/iris.csv", text, sizeof text), 1);
     assert_non_null(strstr(text, "digits: examples/data/iris.csv"));
 }
@@ -316,20 +329,16 @@ static void test_scenes(void **state)
 {
     (void)state;
     char text[4000];
-    double mean_iou, precision, recall, average_precision;
     write_digits(500);
-    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' segment " DIGITS " 2 400", text, sizeof text), 0);
-    const char *line = strstr(text, "Mean IoU: ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "Mean IoU: %lf\n", &mean_iou), 1);
-    assert_true(mean_iou > 0.11 && mean_iou <= 1); /* ink is told from ground, digits not yet apart; all ground would be 0.09 */
+    assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' segment " DIGITS " 10 640", text, sizeof text), 0);
+    assert_figure(text, "\nLoss: ", 0, 0.22);
+    assert_figure(text, "Mean IoU: ", 0.2, 1); /* all ground would be 0.09, and ink without knowing which digit 0.13 */
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect " DIGITS " 6 400", text, sizeof text), 0);
-    line = strstr(text, "Precision: ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "Precision: %lf, Recall: %lf, Mean IoU: %lf, Average precision: %lf\n", &precision, &recall, &mean_iou,
-                            &average_precision), 4);
-    assert_true(precision > 0.7 && precision <= 1 && recall > 0.7 && recall <= 1 && mean_iou > 0.6 && mean_iou <= 1);
-    assert_true(average_precision > 0.7 && average_precision <= 1);
+    assert_figure(text, "\nLoss: ", 0, 2.2);
+    assert_figure(text, "Precision: ", 0.75, 1);
+    assert_figure(text, "Recall: ", 0.8, 1);
+    assert_figure(text, "Mean IoU: ", 0.6, 1);
+    assert_figure(text, "Average precision: ", 0.8, 1);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes'", text, sizeof text), 2);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_scenes' detect examples/data/iris.csv", text, sizeof text), 1);
     assert_non_null(strstr(text, "scenes: examples/data/iris.csv"));
@@ -339,7 +348,6 @@ static void test_wine(void **state)
 {
     (void)state;
     char text[4000];
-    double accuracy, deviation;
     FILE *file = fopen(HONE_BINARY_DIR "/wines.csv", "w");
     assert_non_null(file);
     for (int i = 0; i < 90; i++) {
@@ -349,11 +357,10 @@ static void test_wine(void **state)
     }
     assert_int_equal(fclose(file), 0);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_wine' '" HONE_BINARY_DIR "/wines.csv' 5", text, sizeof text), 0);
-    const char *line = strstr(text, "Accuracy: ");
-    assert_non_null(line);
     assert_non_null(strstr(text, "fold  4: "));
-    assert_int_equal(sscanf(line, "Accuracy: %lf, deviation %lf\n", &accuracy, &deviation), 2);
-    assert_true(accuracy > 0.85 && accuracy <= 1 && deviation >= 0 && deviation < 0.15);
+    assert_figure(text, "\nLoss: ", 0, 0.1);
+    assert_figure(text, "Accuracy: ", 0.95, 1.001);
+    assert_figure(text, "deviation ", -0.001, 0.1);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_wine' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "wine: no-such-file"));
 }
@@ -371,20 +378,17 @@ static void assert_png(const char *path, unsigned width, unsigned height)
     assert_int_equal((unsigned)head[22] << 8 | head[23], height);
 }
 
-/* A short form: 30 steps. Neither of the two has won, and what is drawn is no longer noise. */
+/* A short form: 30 steps, each side has learned something and neither has won. */
 static void test_fashion_gan(void **state)
 {
     (void)state;
     char text[4000];
-    double discriminator, generator, score, real;
     if (access(FASHION "/train-images-idx3-ubyte.gz", R_OK)) skip();
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_gan' " FASHION " 3 640 '" HONE_BINARY_DIR "/gan.png'", text, sizeof text), 0);
-    const char *line = strstr(text, "Discriminator: ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "Discriminator: %lf, Generator: %lf, Score: %lf, of real pictures: %lf\n", &discriminator, &generator,
-                            &score, &real), 4);
-    assert_true(discriminator > 0.3 && discriminator < 2 && generator > 0.3 && generator < 5);
-    assert_true(score > 1 && score < 10 && real > 2 && real < 10);
+    assert_figure(text, "Discriminator: ", 0.3, 1.38); /* 2 ln 2: it knows nothing */
+    assert_figure(text, "Generator: ", 0.75, 4);       /* ln 2: it is not told apart */
+    assert_figure(text, "Score: ", 1.001, 10);
+    assert_figure(text, "of real pictures: ", 2.5, 10);
     assert_png(HONE_BINARY_DIR "/gan.png", 8 * 30 + 2, 8 * 30 + 2);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_fashion_gan' /nowhere", text, sizeof text), 1);
     assert_non_null(strstr(text, "fashion_gan: /nowhere/train-images-idx3-ubyte.gz: No such file or directory"));
@@ -405,7 +409,7 @@ static void test_autoencoder(void **state)
         const char *last = strstr(text, "Error: ");
         assert_non_null(last);
         assert_int_equal(sscanf(last, "Error: %lf, of the mean picture: %lf\n", &error, &mean), 2);
-        assert_true(error > 0 && error < 0.5 * mean && mean > 0.05 && mean < 0.15);
+        assert_true(error > 0 && error < (noisy ? 0.33 : 0.3) * mean && mean > 0.05 && mean < 0.15);
         assert_png(HONE_BINARY_DIR "/autoencoder.png", 12 * 30 + 2, 3 * 30 + 2);
     }
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_autoencoder' /nowhere", text, sizeof text), 1);
@@ -441,15 +445,12 @@ static void test_pronounce(void **state)
 {
     (void)state;
     char text[4000];
-    int words;
-    double word_errors, phoneme_errors;
     write_words();
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' " WORDS " 16 64", text, sizeof text), 0);
-    const char *line = strstr(text, "200 words held out");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "%d words held out: word error rate %lf, phoneme error rate %lf\n", &words, &word_errors,
-                            &phoneme_errors), 3);
-    assert_true(word_errors >= 0 && word_errors < 0.1 && phoneme_errors >= 0 && phoneme_errors <= word_errors);
+    assert_non_null(strstr(text, "epoch 16/16  loss "));
+    assert_figure(text, "epoch 16/16  loss ", 0, 0.85); /* labels are smoothed */
+    assert_figure(text, "200 words held out: word error rate ", -0.001, 0.05);
+    assert_figure(text, "phoneme error rate ", -0.001, 0.02);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_pronounce' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "pronounce: no-such-file cannot be read"));
 }
@@ -475,20 +476,45 @@ static void test_japanese_vowels(void **state)
 {
     (void)state;
     char text[4000];
-    double accuracy;
     write_voices(HONE_BINARY_DIR "/JapaneseVowels_TRAIN.ts", 90, 0);
     write_voices(HONE_BINARY_DIR "/JapaneseVowels_TEST.ts", 45, 1000);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_japanese_vowels' '" HONE_BINARY_DIR "' 12", text, sizeof text), 0);
-    const char *line = strstr(text, "45 utterances held out: ");
-    assert_non_null(line);
-    assert_int_equal(sscanf(line, "45 utterances held out: loss %*f, accuracy %lf\n", &accuracy), 1);
-    assert_true(accuracy > 0.9 && accuracy <= 1);
+    assert_figure(text, "45 utterances held out: loss ", 0, 0.65);
+    assert_figure(text, "accuracy ", 0.95, 1.001);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_japanese_vowels' /nowhere", text, sizeof text), 1);
     assert_non_null(strstr(text, "japanese_vowels: /nowhere/JapaneseVowels_TRAIN.ts cannot be read"));
     assert_int_equal(run("sed -i '5s/,/:/' '" HONE_BINARY_DIR "/JapaneseVowels_TEST.ts' && '" HONE_BINARY_DIR
                          "/example_japanese_vowels' '" HONE_BINARY_DIR "'", text, sizeof text), 1);
     assert_non_null(strstr(text, "JapaneseVowels_TEST.ts: utterance 2 is not as it should be"));
 }
+
+/* ---- short forms on real data ---- */
+
+/* An example on a set that was fetched; in `line`, $set is its path, $at the folder of the programs. */
+typedef struct short_form {
+    const char *set, *line, *loss;
+    double most_loss;
+    const char *figure;
+    double least;
+} short_form;
+
+static void test_on_real_data(void **state)
+{
+    const short_form *s = *state;
+    char text[8000], line[1500];
+    snprintf(line, sizeof line, "set='%s' at='" HONE_BINARY_DIR "'; %s", fetched(s->set), s->line);
+    assert_int_equal(run(line, text, sizeof text), 0);
+    assert_figure(text, s->loss, 0, s->most_loss);
+    assert_figure(text, s->figure, s->least, 1.001);
+}
+
+static const short_form digits = {"mnist_5k.csv", "$at/example_digits $set 3", "Loss: ", 0.25, "Accuracy: ", 0.94},
+                        wine = {"wine.csv", "$at/example_wine $set", "\nLoss: ", 0.08, "Accuracy: ", 0.96},
+                        reviews = {"movieReviewSnippets_GroundTruth.txt", "$at/example_review_sentiment $set 2", "held out: loss ", 0.56,
+                                   "accuracy ", 0.74},
+                        vowels = {"JapaneseVowels_TRAIN.ts", "$at/example_japanese_vowels \"${set%/*}\" 10", "held out: loss ", 0.65,
+                                  "accuracy ", 0.96};
+#define REAL(name) {"test_" #name "_on_real_data", test_on_real_data, NULL, NULL, (void *)(uintptr_t)&(name)}
 
 int main(void)
 {
@@ -502,8 +528,11 @@ int main(void)
         cmocka_unit_test(test_autoencoder),
         cmocka_unit_test(test_review_sentiment),
         cmocka_unit_test(test_word_vectors),
+        cmocka_unit_test(test_word_vectors_of_a_novel),
         cmocka_unit_test(test_recommend),
+        cmocka_unit_test(test_recommend_reviews),
         cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_forecast_passengers),
         cmocka_unit_test(test_gradient_tape),
         cmocka_unit_test(test_translate_letters),
         cmocka_unit_test(test_digits),
@@ -511,6 +540,10 @@ int main(void)
         cmocka_unit_test(test_wine),
         cmocka_unit_test(test_pronounce),
         cmocka_unit_test(test_japanese_vowels),
+        REAL(digits),
+        REAL(wine),
+        REAL(reviews),
+        REAL(vowels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,7 +354,7 @@ static void test_every_loss_trains(void **state)
             hone_model_release(model);
             continue;
         }
-        bool positive = l == HONE_POISSON || l == HONE_MSLE, signs = l == HONE_HINGE || l == HONE_SQUARED_HINGE || l == HONE_MAPE;
+        bool positive = l == HONE_POISSON || l == HONE_MSLE, signs = l == HONE_MAPE;
         bool logs = l == HONE_NLL || l == HONE_KL_DIVERGENCE, one_of = info->targets == HONE__CATEGORIES || info->targets == HONE__CLASSES;
         hone_layer *last = logs ? hone_layer_new(ctx, sizeof *last, "log_softmax", log_softmax_forward)
                                 : hone_activation_layer(ctx, positive ? HONE_SOFTPLUS : info->logits || info->targets == HONE__VALUES ? HONE_NO_ACTIVATION
@@ -372,6 +372,33 @@ static void test_every_loss_trains(void **state)
         hone_history_free(h);
         hone_model_release(model);
     }
+    free_problem(&p);
+}
+
+/* Keras's Hinge takes labels 0 and 1, too, as -1 and 1. */
+static void record_hinge(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
+{
+    (void)user, (void)graph;
+    hone_node *o = in[0];
+    for (int k = 0; k < 2; k++) {
+        out[2 * k] = hone_hinge_loss(o, in[1 + k]);
+        hone_grad(out[2 * k], 1, &o, &out[2 * k + 1]);
+    }
+}
+
+static void test_hinge_takes_labels_and_signs(void **state)
+{
+    (void)state;
+    problem p = make_problem();
+    hone_tensor *in[] = {p.values, p.bits, p.signs};
+    hone_function *f = hone_function_new(ctx, 3, 4, record_hinge, NULL);
+    assert_hone_ok(ctx, hone_function_call(f, in));
+    for (int k = 0; k < 2; k++) {
+        const hone_tensor *bits = hone_function_output(f, k), *signs = hone_function_output(f, 2 + k);
+        assert_true(at(signs, 0) != 0);
+        assert_memory_equal(bits->data, signs->data, bits->bytes);
+    }
+    hone_function_free(f);
     free_problem(&p);
 }
 
@@ -561,7 +588,7 @@ int main(void)
         TEST(test_losses_stay_finite),
         TEST(test_wrong_losses_are_refused),
         TEST(test_losses_have_names),
-        TEST(test_every_loss_trains),
+        TEST(test_hinge_takes_labels_and_signs), TEST(test_every_loss_trains),
         TEST(test_weights_of_rows),
         TEST(test_weights_of_classes),
         TEST(test_metrics_are_reported),

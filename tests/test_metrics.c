@@ -269,6 +269,24 @@ static void test_targets_are_left_out(void **state)
     hone_tensor_free(scores), hone_tensor_free(hot), hone_tensor_free(classes);
 }
 
+/* The mean is over both classes, as sklearn.metrics.jaccard_score(average="macro") has it, unless class 1 alone is asked for. */
+static void test_mean_iou_of_two_classes(void **state)
+{
+    (void)state;
+    hone_tensor *p = NUMBERS(0, 1, 1, 1), *t = NUMBERS(0, 0, 1, 1);
+    static const struct {
+        hone_average average;
+        double want;
+    } cases[] = {{HONE_AVERAGE_AUTO, (1.0 / 2 + 2.0 / 3) / 2}, {HONE_AVERAGE_MACRO, (1.0 / 2 + 2.0 / 3) / 2}, {HONE_AVERAGE_BINARY, 2.0 / 3}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_metric *m = hone_metric_new(ctx, "mean_iou", .average = cases[i].average);
+        feed(m, p, t, 2);
+        assert_true(fabs(hone_metric_result(m) - cases[i].want) < 1e-12);
+        hone_metric_free(m);
+    }
+    hone_tensor_free(p), hone_tensor_free(t);
+}
+
 /* A row that counts two is two rows; weights of examples are those of their rows, as of a sentence's words. */
 static void test_weights_are_repetitions(void **state)
 {
@@ -559,6 +577,7 @@ int main(void)
         TEST(test_damaged_texts_are_compared),
         TEST(test_reports_are_scikit_learns),
         TEST(test_targets_are_left_out),
+        TEST(test_mean_iou_of_two_classes),
         TEST(test_weights_are_repetitions),
         TEST(test_a_text_says_a_metrics_options),
         TEST(test_no_answer_is_nan),

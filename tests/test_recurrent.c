@@ -321,12 +321,54 @@ static void test_dropout_on_the_state_has_one_mask_for_all_steps(void **state)
     hone_model_release(model);
 }
 
+/* Each number that the first layer gives the second, and none that the second gives, is dropped or scaled, anew at each step of the
+   sequence and of training: both layers are the identity of numbers above 0. */
+static void test_dropout_between_layers_is_of_each_number(void **state)
+{
+    (void)state;
+    enum { UNITS = 8, TIME = 25, ROWS = 8, ALL = ROWS * TIME * UNITS };
+    hone_model *model = hone_model_of(hone_rnn(ctx, UNITS, .activation = HONE_RELU, .return_sequences = true, .layers = 2, .dropout = 0.25));
+    hone_function *f = hone_function_new(ctx, 1, 1, record_training, model);
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(ROWS, TIME, UNITS));
+    for (int i = 0; i < ALL; i++) ((float *)hone_tensor_data(x))[i] = 3;
+    assert_hone_ok(ctx, hone_function_call(f, &x));
+    float matrix[UNITS * UNITS];
+    for (size_t i = 0; i < hone_model_param_count(model); i++) {
+        hone_param *p = hone_model_param(model, i);
+        bool eye = strstr(hone_param_name(p), "weight_ih") != NULL;
+        for (int k = 0; k < UNITS * UNITS; k++) matrix[k] = eye && k % (UNITS + 1) == 0;
+        assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), matrix));
+    }
+    static float runs[3][ALL];
+    for (int run = 0; run < 3; run++) { /* the same step twice, then another */
+        assert_hone_ok(ctx, hone_function_call(f, &x, .mode = HONE_TRAIN, .step = run == 2));
+        assert_hone_ok(ctx, hone_tensor_read(hone_function_output(f, 0), 0, ALL, HONE_F32, runs[run]));
+    }
+    assert_memory_equal(runs[0], runs[1], sizeof runs[0]);
+    int kept = 0, other_time = 0, other_row = 0, other_step = 0;
+    for (int i = 0; i < ALL; i++) {
+        assert_true(runs[0][i] == 0 || runs[0][i] == 4); /* 3 / (1 - 0.25) */
+        kept += runs[0][i] > 0;
+        if (i / UNITS % TIME) other_time += runs[0][i] != runs[0][i - UNITS];
+        if (i >= TIME * UNITS) other_row += runs[0][i] != runs[0][i - TIME * UNITS];
+        other_step += runs[0][i] != runs[2][i];
+    }
+    assert_true(abs(kept - ALL * 3 / 4) < 70); /* four standard deviations */
+    assert_true(other_time > ALL / 4 && other_row > ALL / 4 && other_step > ALL / 4);
+    assert_hone_ok(ctx, hone_function_call(f, &x, .mode = HONE_EVALUATE));
+    for (int i = 0; i < ALL; i++) assert_true(at(hone_function_output(f, 0), i) == 3);
+    hone_tensor_free(x);
+    hone_function_free(f);
+    hone_model_release(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_values_and_gradients_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_the_last_output_is_that_of_each_directions_end),
                                        TEST(test_refusals_say_what_does_not_fit),
                                        TEST(test_lengths_outside_the_sequence_are_an_error_of_the_run), TEST(test_layers_learn),
-                                       TEST(test_dropout_on_the_state_has_one_mask_for_all_steps)};
+                                       TEST(test_dropout_on_the_state_has_one_mask_for_all_steps),
+                                       TEST(test_dropout_between_layers_is_of_each_number)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

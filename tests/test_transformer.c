@@ -32,6 +32,12 @@ static hone_layer *decoder_pre(void)
     return hone_transformer_decoder_layer(ctx, 4, 24, .activation = HONE_GELU, .pre_norm = true);
 }
 static hone_layer *decoder_stack(void) { return hone_transformer_decoder(ctx, 2, 4, 24); }
+static hone_layer *rotary(void) { return hone_multi_head_attention(ctx, 4, .kv_heads = 2, .rope_theta = 100, .causal = true); }
+static hone_layer *rotary_cross(void) { return hone_multi_head_attention(ctx, 4, .kv_heads = 1, .head_size = 6, .rope_theta = 10000, .no_bias = true); }
+static hone_layer *llama(void)
+{
+    return hone_transformer_encoder_layer(ctx, 4, 24, .swiglu = true, .pre_norm = true, .kv_heads = 2, .rope_theta = 100, .causal = true);
+}
 static hone_layer *norm(void) { return hone_layer_norm_layer(ctx, .axes = 2); }
 static hone_layer *embedding(void) { return hone_embedding_layer(ctx, 9, 4, .padding = true, .padding_index = 2); }
 
@@ -51,6 +57,9 @@ static const struct golden_case {
              {"decoder", decoder, 6, 26, true},
              {"decoder_pre", decoder_pre, 3, 26, false},
              {"decoder_stack", decoder_stack, 2, 52, true},
+             {"rotary", rotary, 1, 8, false},
+             {"rotary_cross", rotary_cross, 2, 4, false},
+             {"llama", llama, 1, 18, false},
              {"norm", norm, 1, 2, false},
              {"embedding", embedding, 1, 1, false}};
 

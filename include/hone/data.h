@@ -354,17 +354,18 @@ typedef enum hone_transform_kind {
                              turned by up to +-hue of a circle. Values stay in [0, 1] */
     HONE_RANDOM_ERASING,  /* with probability (default 0.5) a rectangle of low to high (default 0.02 to 0.33) of the area, its
                              sides' ratio 0.3 to 3.3, becomes `value` (Zhong et al. 2017, arXiv:1708.04896) */
-    HONE_GAUSSIAN_NOISE,  /* normal noise of deviation `std` is added, to anything in f32 */
+    HONE_GAUSSIAN_NOISE,  /* normal noise of deviation `std` (default 0.1) is added, to anything in f32 */
     HONE_NORMALIZE,       /* (x - mean[c]) / deviation[c] by channel */
     HONE_TIME_STRETCH,    /* sound at low to high times the speed (default 0.8 to 1.25), its pitch kept (a phase vocoder);
                              zeros at the end, or the end cut off, so that it is as long as before */
-    HONE_SPEC_AUGMENT,    /* `masks` bands of up to `height` mels and as many of up to `width` frames become `value` (Park et
-                             al. 2019, arXiv:1904.08779) */
+    HONE_SPEC_AUGMENT,    /* `masks` (default 1) bands of up to `height` mels and as many of up to `width` frames become `value`
+                             (Park et al. 2019, arXiv:1904.08779); both 0: a third of the mels and a tenth of the frames */
     HONE_WORD_DROPOUT,    /* each token becomes the token `value` with probability, default 0.1 */
     HONE_WORD_SWAP        /* `swaps` (default 1) times two neighbouring tokens change places */
 } hone_transform_kind;
 
-/* One transform; what a kind does not name it does not read. probability: of doing it at all (HONE_WORD_DROPOUT: for each
+/* One transform; what a kind does not name it does not read. degrees, translate, shear, brightness, contrast, saturation, hue and
+   padding are 0 by default, which does nothing of that sort. probability: of doing it at all (HONE_WORD_DROPOUT: for each
    token), default 1 where nothing else is said. */
 typedef struct hone_transform {
     hone_transform_kind kind;

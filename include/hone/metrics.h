@@ -41,7 +41,7 @@ typedef struct hone_metric hone_metric;
    precision        tp / (tp + fp); 0 where nothing is divided by (so for all of these)
    recall           tp / (tp + fn)
    f1, f_beta       (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp)
-   mean_iou         tp / (tp + fp + fn)
+   mean_iou         tp / (tp + fp + fn), by default the mean over classes, also of two
    roc_auc          area under the curve of true over false positive rate, trapezoids; many classes: each against the rest
    average_precision  sum (R_n - R_n-1) P_n over thresholds
    precision_at_recall, recall_at_precision  the most of the one at any threshold where the other is at_least so much

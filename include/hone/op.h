@@ -362,14 +362,14 @@ HONE_API hone_node *hone_msle_loss_opt(hone_node *output, hone_node *target, con
 /* Of rates o and counts t: o - t log(o + 1e-7), keras.losses.Poisson; with log_input e^o - t o, torch.nn.PoissonNLLLoss. */
 HONE_API hone_node *hone_poisson_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_poisson_loss(...) HONE_LOSS_OPTS(hone_poisson_loss_opt, __VA_ARGS__)
-/* max(0, 1 - t o), t -1 or 1: keras.losses.Hinge. */
+/* max(0, 1 - t o), t -1 or 1, or a label 0 or 1, of which 0 is taken as -1: keras.losses.Hinge. */
 HONE_API hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_hinge_loss(...) HONE_LOSS_OPTS(hone_hinge_loss_opt, __VA_ARGS__)
 /* hone_binary_cross_entropy, of probabilities: -(w t log p + (1 - t) log(1 - p)), w positive_weight or positive_weights;
    label_smoothing. */
 HONE_API hone_node *hone_binary_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_binary_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_binary_cross_entropy_loss_opt, __VA_ARGS__)
-/* max(0, 1 - t o)^2: keras.losses.SquaredHinge. */
+/* max(0, 1 - t o)^2, t as of hone_hinge_loss: keras.losses.SquaredHinge. */
 HONE_API hone_node *hone_squared_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_squared_hinge_loss(...) HONE_LOSS_OPTS(hone_squared_hinge_loss_opt, __VA_ARGS__)
 /* hone_binary_cross_entropy_with_logits, p = sigmoid(x); positive_weight or positive_weights, label_smoothing:

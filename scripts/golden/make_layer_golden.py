@@ -25,9 +25,13 @@ OTHER_RANKS = [  # in the same order, behind them
 ]
 
 
+def normed():
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.GroupNorm(2, 6),
+                         nn.ReLU(), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 5, bias=False), nn.BatchNorm1d(5, momentum=0.3))
+
+
 def batch_norm(golden):
-    net = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.GroupNorm(2, 6),
-                        nn.ReLU(), nn.InstanceNorm2d(6, affine=True), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 5, bias=False), nn.BatchNorm1d(5, momentum=0.3))
+    net = normed()
     x, y = torch.randn(12, 3, 4, 4), torch.randint(0, 5, (12,))
     golden.update({"x": x, "y": y.int()})
     golden.update({name: value.detach().clone() for name, value in net.named_parameters()})
@@ -44,6 +48,28 @@ def batch_norm(golden):
         for part in ("running_mean", "running_var"):
             golden[f"after.{name}.{part}"] = net.get_buffer(f"{name}.{part}").clone()
     golden["evaluated"] = net.eval()(x).detach()
+
+
+def evaluated_norms(golden):
+    """The same network with statistics of its own, in evaluation."""
+    net = normed()
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if "running" in name or name[0] in "1359":
+                value.copy_(torch.rand(value.shape) + 0.5 if "var" in name or "weight" in name else torch.randn(value.shape))
+    x = torch.randn(2, 3, 4, 4)
+    golden.update({f"eval.{name}": value for name, value in net.state_dict().items() if "num_batches" not in name})
+    golden.update({"eval.x": x, "eval.y": net.eval()(x).detach()})
+
+
+def upsampled(golden):
+    """Over 1 to 3 axes, with the gradient of the squares' sum."""
+    for axes, size, factors in ((1, (5,), (3,)), (2, (3, 4), (2, 3)), (3, (2, 3, 4), (2, 1, 3))):
+        for kind, mode in (("nearest", "nearest"), ("linear", ("linear", "bilinear", "trilinear")[axes - 1])):
+            x = torch.randn(2, 3, *size, requires_grad=True)
+            y = F.interpolate(x, scale_factor=tuple(map(float, factors)), mode=mode)
+            golden.update({f"upsampled.{kind}{axes}.x": x.detach(), f"upsampled.{kind}{axes}.y": y.detach(),
+                           f"upsampled.{kind}{axes}.grad": torch.autograd.grad((y * y).sum(), x)[0]})
 
 
 def depthwise(golden):
@@ -117,6 +143,8 @@ def main():
     depthwise(golden)
     pooled(golden)
     merged(golden)
+    evaluated_norms(golden)
+    upsampled(golden)
     target = ROOT / "tests" / "data" / "layers.golden.safetensors"
     save_file({key: value.contiguous() for key, value in golden.items()}, target)
     target.chmod(0o644)

@@ -66,6 +66,48 @@ def ahead(t):
     return torch.ones(t, t, dtype=torch.bool).triu(1)
 
 
+class Rotary(torch.nn.Module):
+    """Attention with fewer heads of keys and values and rotary positions (Su et al. 2021), halves of a head turned together as
+    Llama's rotate_half does."""
+
+    def __init__(self, features, heads, kv_heads, theta, size=None, key=None, causal=True, bias=True):
+        super().__init__()
+        self.heads, self.theta, self.size, self.causal = heads, theta, size or features // heads, causal
+        linear, key = torch.nn.Linear, key or features
+        self.q_proj = linear(features, heads * self.size, bias)
+        self.k_proj, self.v_proj = linear(key, kv_heads * self.size, bias), linear(key, kv_heads * self.size, bias)
+        self.o_proj = linear(heads * self.size, features, bias)
+
+    def turn(self, x):  # [B, T, heads, size]
+        frequency = self.theta ** (-torch.arange(0, self.size, 2, dtype=x.dtype) / self.size)
+        angle = torch.arange(x.shape[1], dtype=x.dtype)[:, None, None] * frequency
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+    def forward(self, query, key=None):
+        key = query if key is None else key
+        q, k, v = (p(x).unflatten(-1, (-1, self.size)) for p, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, key)))
+        y = F.scaled_dot_product_attention(self.turn(q).transpose(1, 2), self.turn(k).transpose(1, 2), v.transpose(1, 2),
+                                           is_causal=self.causal, enable_gqa=True)
+        return self.o_proj(y.transpose(1, 2).flatten(2))
+
+
+class Llama(torch.nn.Module):
+    """A pre-norm layer with such attention and SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, features, hidden, *attention):
+        super().__init__()
+        self.self_attn = Rotary(features, *attention)
+        self.linear1, self.gate, self.linear2 = (torch.nn.Linear(*sizes) for sizes in
+                                                 ((features, hidden), (features, hidden), (hidden, features)))
+        self.norm1, self.norm2 = torch.nn.LayerNorm(features), torch.nn.LayerNorm(features)
+
+    def forward(self, x):
+        x = x + self.self_attn(self.norm1(x))
+        y = self.norm2(x)
+        return x + self.linear2(F.silu(self.gate(y)) * self.linear1(y))
+
+
 def main():
     torch.manual_seed(11)
     torch.set_num_threads(1)
@@ -110,6 +152,11 @@ def main():
     case("norm", nn.LayerNorm((3, 4)), [randn(2, 5, 3, 4)], lambda m, x: m(x[0]))
     case("embedding", nn.Embedding(9, 4, padding_idx=2), [torch.tensor([[1, 2, 8], [2, 2, 1]], dtype=torch.int32)],
          lambda m, x: m(x[0].long()))
+
+    case("rotary", Rotary(16, 4, 2, 100.0), [randn(2, 6, 16)], lambda m, x: m(x[0]))
+    case("rotary_cross", Rotary(12, 4, 1, 10000.0, size=6, key=10, causal=False, bias=False), [randn(2, 5, 12), randn(2, 7, 10)],
+         lambda m, x: m(x[0], x[1]))
+    case("llama", Llama(16, 24, 4, 2, 100.0), [randn(2, 6, 16)], lambda m, x: m(x[0]))
 
     target = ROOT / "tests" / "data" / "transformer.golden.safetensors"
     save_file(golden, target)

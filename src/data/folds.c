@@ -84,6 +84,24 @@ hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_t
     return HONE_OK;
 }
 
+/* The fold of each row [n]: they are dealt out like cards, one class after the other, so that every fold has of each class its share,
+   rounded down or up, and the sizes of folds are what they are without classes (as scikit-learn's StratifiedKFold). order: the one
+   in which a class's rows are dealt. NULL: MEMORY. */
+static int *deal(hone_ctx *ctx, const hone_tensor *y, const int64_t *order, int64_t n, int k)
+{
+    int *fold = hone__calloc(ctx, (size_t)n, sizeof *fold);
+    placed *rows = fold ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
+    if (!rows) {
+        hone__free(ctx, fold);
+        return NULL;
+    }
+    for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], (double)i};
+    qsort(rows, (size_t)n, sizeof *rows, by_class);
+    for (int64_t i = 0; i < n; i++) fold[rows[i].row] = (int)(i % k);
+    hone__free(ctx, rows);
+    return fold;
+}
+
 hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, bool shuffle, uint64_t seed,
                          int64_t *rows, int64_t *n_train)
 {
@@ -92,15 +110,18 @@ hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_t
         return hone__fail_run(ctx, HONE_INVALID, "fold %d of %d of %lld rows: 2 to [rows] folds, numbered from 0", fold, k, (long long)n);
     hone_status status = check_classes(ctx, stratify, n);
     if (status != HONE_OK) return status;
-    int64_t *order = spread_order(ctx, stratify, n, shuffle, hone__key(seed, hone__hash("k_fold", 6, 0)));
-    if (!order) return ctx->status;
+    int64_t *order = spread_order(ctx, NULL, n, shuffle, hone__key(seed, hone__hash("k_fold", 6, 0)));
+    int *dealt = order && stratify ? deal(ctx, stratify, order, n, k) : NULL;
     int64_t begin = n / k * fold + HONE_MIN((int64_t)fold, n % k), end = begin + n / k + (fold < n % k), train = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (i < begin || i >= end) rows[train++] = order[i];
-    memcpy(rows + train, order + begin, (size_t)(end - begin) * sizeof *rows);
-    *n_train = train;
+    *n_train = n - (end - begin);
+    for (int64_t i = 0, held = *n_train; order && (dealt || !stratify) && i < n; i++) {
+        bool out = dealt ? dealt[order[i]] == fold : i >= begin && i < end;
+        rows[out ? held++ : train++] = order[i];
+    }
+    bool made = order && (dealt || !stratify);
     hone__free(ctx, order);
-    return HONE_OK;
+    hone__free(ctx, dealt);
+    return made ? HONE_OK : ctx->status;
 }
 
 hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed, int64_t *rows,

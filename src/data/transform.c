@@ -59,6 +59,7 @@ static hone_transform with_defaults(const hone_transform *from)
     hone_transform t = *from;
     if (t.probability == 0) t.probability = kinds[t.kind].probability;
     if (t.low == 0 && t.high == 0) t.low = kinds[t.kind].low, t.high = kinds[t.kind].high;
+    if (!(t.std != 0)) t.std = 0.1;
     if (!t.swaps) t.swaps = 1;
     if (!t.masks) t.masks = 1;
     return t;

@@ -28,10 +28,12 @@ bool hone__spec_augment(work *w)
 {
     int rank = w->from.rank;
     int64_t mels = w->from.dim[rank - 2], frames = w->from.dim[rank - 1], channels = rank == 3 ? w->from.dim[0] : 1;
+    bool given = w->t->height || w->t->width;
+    const int64_t most[2] = {given ? w->t->height : (mels + 2) / 3, given ? w->t->width : (frames + 9) / 10};
     memcpy(w->y, w->x, (size_t)hone_shape_count(w->from) * sizeof *w->y);
     for (int k = 0; k < 2 * w->t->masks; k++) {
         bool over_time = k & 1;
-        int64_t n = over_time ? frames : mels, size = hone__draw_below(&w->draws, HONE_MIN(over_time ? w->t->width : w->t->height, n) + 1);
+        int64_t n = over_time ? frames : mels, size = hone__draw_below(&w->draws, HONE_MIN(most[over_time], n) + 1);
         int64_t begin = hone__draw_below(&w->draws, n - size + 1);
         for (int64_t c = 0; c < channels; c++)
             for (int64_t m = 0; m < mels; m++)

@@ -73,7 +73,8 @@ hone_status hone__classes_update(hone_metric *m)
 
 double hone__classes_result(const hone_metric *m)
 {
-    return hone__average(m->classes, (int64_t)m->n_classes, m->o.average, m->type->score, m->o.beta);
+    bool macro = m->o.average == HONE_AVERAGE_AUTO && m->type->macro;
+    return hone__average(m->classes, (int64_t)m->n_classes, macro ? HONE_AVERAGE_MACRO : m->o.average, m->type->score, m->o.beta);
 }
 
 /* Sums over classes: of what is right, of all, of answers times targets, of answers and of targets squared. */

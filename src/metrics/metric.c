@@ -10,7 +10,7 @@ static const hone__metric_type types[] = {
     {.name = "recall", .update = hone__classes_update, .result = hone__classes_result, .score = hone__recall},
     {.name = "f1", .update = hone__classes_update, .result = hone__classes_result, .score = hone__f_beta},
     {.name = "f_beta", .update = hone__classes_update, .result = hone__classes_result, .score = hone__f_beta},
-    {.name = "mean_iou", .update = hone__classes_update, .result = hone__classes_result, .score = hone__iou},
+    {.name = "mean_iou", .update = hone__classes_update, .result = hone__classes_result, .score = hone__iou, .macro = true},
     {.name = "roc_auc", .update = hone__ranking_update, .result = hone__roc_auc_result},
     {.name = "average_precision", .update = hone__ranking_update, .result = hone__average_precision_result},
     {.name = "precision_at_recall", .update = hone__ranking_update, .result = hone__precision_at_recall_result},

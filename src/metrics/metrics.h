@@ -95,6 +95,7 @@ struct hone__metric_type {
     double (*row)(const double *p, const double *t, int64_t n); /* of the mean over rows */
     bool columns;
     bool smaller; /* is better */
+    bool macro;   /* HONE_AVERAGE_AUTO is the mean over classes even when there are two */
 };
 
 /* classes.c */

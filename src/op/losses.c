@@ -133,7 +133,13 @@ hone_node *hone_poisson_loss_opt(hone_node *output, hone_node *target, const hon
     return hone__reduce_losses(hone_sub(rate, hone_mul(target, log_rate)), NULL, o);
 }
 
-static hone_node *short_of_margin(hone_node *output, hone_node *target) { return hone_relu(hone_affine(hone_mul(output, target), -1, 1)); }
+/* max(0, 1 - t o); labels 0 and 1 stand for t = -1 and 1. */
+static hone_node *short_of_margin(hone_node *output, hone_node *target)
+{
+    hone_node *none = hone_equal(target, number(target, 0));
+    hone_node *sign = none ? hone_sub(target, hone_cast(none, target->dtype)) : NULL;
+    return hone_relu(hone_affine(hone_mul(output, sign), -1, 1));
+}
 
 hone_node *hone_hinge_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
