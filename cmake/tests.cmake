@@ -23,6 +23,10 @@ foreach(source ${HONE_TEST_SOURCES})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${HONE_TEST_TIMEOUT} ENVIRONMENT "${HONE_TEST_ENVIRONMENT}")
 endforeach()
 
+# Whole programs, some on real data where scripts/get-data has fetched it.
+math(EXPR examples_timeout "3 * ${HONE_TEST_TIMEOUT}")
+set_tests_properties(test_examples PROPERTIES TIMEOUT ${examples_timeout})
+
 file(GLOB HONE_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
 foreach(source ${HONE_EXAMPLES})
   get_filename_component(name ${source} NAME_WE)
