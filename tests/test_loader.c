@@ -59,6 +59,17 @@ static void stratified_parts_have_the_classes_of_the_whole(void **state)
         }
         for (int i = 0; i < N; i++) assert_int_equal(seen[i], 1);
     }
+    for (uint64_t seed = 0; seed < 200; seed++) { /* many small classes, other shares */
+        int counts[12] = {0}, out[12] = {0};
+        int64_t n = 40 + (int64_t)seed % 60, held_out = (int64_t)round((double)n * (0.1 + 0.2 * (double)(seed % 3)));
+        hone_tensor *few = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(n));
+        for (int64_t i = 0; i < n; i++) counts[((int32_t *)hone_tensor_data(few))[i] = (int32_t)(i * i * 7 / 5 % 12)]++;
+        assert_hone_ok(ctx, hone_split_rows(ctx, n, 0.1 + 0.2 * (double)(seed % 3), few, seed, rows, &n_train));
+        assert_int_equal(n_train, n - held_out);
+        for (int64_t i = n_train; i < n; i++) out[((const int32_t *)hone_tensor_data(few))[rows[i]]]++;
+        for (int c = 0; c < 12; c++) assert_true(abs(out[c] * (int)n - counts[c] * (int)held_out) < n);
+        hone_tensor_free(few);
+    }
     assert_int_equal(hone_k_fold(ctx, N, 1, 0, NULL, 1, rows, &n_train), HONE_INVALID);
     assert_int_equal(hone_k_fold(ctx, N, K, K, NULL, 1, rows, &n_train), HONE_INVALID);
     assert_int_equal(hone_k_fold(ctx, N - 1, K, 0, y, 1, rows, &n_train), HONE_SHAPE);

@@ -323,8 +323,8 @@ HONE_API hone_status hone_vocabulary_save(const hone_vocabulary *vocabulary, con
 HONE_API hone_vocabulary *hone_vocabulary_load(hone_ctx *ctx, const char *path);
 
 /* ---- parts of a dataset, by rows ---------------------------------------------------------------------------- */
-/* All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has (as
-   near as whole rows allow); NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
+/* All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has,
+   rounded to whole rows down or up; NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
 
 /* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
 HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,

@@ -4,11 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A row and where it goes. */
+/* A row of a class, and its place in the order. */
 typedef struct placed {
     double class;
-    int64_t row;  /* in shuffled order at first */
-    double place; /* what the part is chosen by, in [0, 1) */
+    int64_t row, place;
 } placed;
 
 static int by_class(const void *a, const void *b)
@@ -18,38 +17,30 @@ static int by_class(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-static int by_place(const void *a, const void *b)
-{
-    const placed *x = a, *y = b;
-    if (x->place != y->place) return x->place < y->place ? -1 : 1;
-    return (x->row > y->row) - (x->row < y->row);
-}
-
-/* An order of [0, n), shuffled or as it is, in which each class is spread evenly: any stretch of it has nearly the classes'
-   shares. y NULL: that order and no more. NULL with an error of a run, or MEMORY. */
-static int64_t *spread_order(hone_ctx *ctx, const hone_tensor *y, int64_t n, bool shuffle, uint64_t key)
+/* [0, n), shuffled or as it is; NULL: MEMORY. */
+static int64_t *new_order(hone_ctx *ctx, int64_t n, bool shuffle, uint64_t key)
 {
     int64_t *order = hone__calloc(ctx, (size_t)n, sizeof *order);
-    placed *rows = order && y ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
-    if (!order || (y && !rows)) {
-        hone__free(ctx, order);
+    for (int64_t i = 0; order && i < n; i++) order[i] = i;
+    if (order && shuffle) hone__shuffle(key, order, n);
+    return order;
+}
+
+/* The rank of each row [n] when one class comes after the other, a class's rows as they stand in `order`. Who takes ranks at even
+   distances takes of each class its share, rounded down or up, and so many rows as there would be without classes. NULL: MEMORY. */
+static int64_t *rank_by_class(hone_ctx *ctx, const hone_tensor *y, const int64_t *order, int64_t n)
+{
+    int64_t *rank = hone__calloc(ctx, (size_t)n, sizeof *rank);
+    placed *rows = rank ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
+    if (!rows) {
+        hone__free(ctx, rank);
         return NULL;
     }
-    for (int64_t i = 0; i < n; i++) order[i] = i;
-    if (shuffle) hone__shuffle(key, order, n);
-    if (!y) return order;
-    for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], (double)i};
+    for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], i};
     qsort(rows, (size_t)n, sizeof *rows, by_class);
-    /* The i-th of a class's m rows gets the place (i + u) / m; u, one for a class, lets small ones fall anywhere. */
-    for (int64_t begin = 0, end, class = 0; begin < n; begin = end, class++) {
-        for (end = begin; end < n && rows[end].class == rows[begin].class;) end++;
-        double u = (double)hone__random_uniform(hone__key(key, 1), (uint64_t)class);
-        for (int64_t i = begin; i < end; i++) rows[i].place = ((double)(i - begin) + u) / (double)(end - begin);
-    }
-    qsort(rows, (size_t)n, sizeof *rows, by_place);
-    for (int64_t i = 0; i < n; i++) order[i] = rows[i].row;
+    for (int64_t i = 0; i < n; i++) rank[rows[i].row] = i;
     hone__free(ctx, rows);
-    return order;
+    return rank;
 }
 
 static hone_status check_classes(hone_ctx *ctx, const hone_tensor *y, int64_t n)
@@ -72,34 +63,20 @@ hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_t
         return hone__fail_run(ctx, HONE_INVALID, "a split of %lld rows with a share of %g; it must lie in [0, 1]", (long long)n, share);
     hone_status status = check_classes(ctx, stratify, n);
     if (status != HONE_OK) return status;
-    int64_t *order = spread_order(ctx, stratify, n, true, hone__key(seed, hone__hash("train_test_split", 16, 0)));
-    if (!order) return ctx->status;
-    *n_train = n - (int64_t)llround((double)n * share);
-    if (n) memcpy(rows, order, (size_t)n * sizeof *rows);
+    uint64_t key = hone__key(seed, hone__hash("train_test_split", 16, 0));
+    int64_t *order = new_order(ctx, n, true, key), *rank = order && stratify ? rank_by_class(ctx, stratify, order, n) : NULL;
+    bool made = order && (rank || !stratify);
+    int64_t out = (int64_t)llround((double)n * share), train = 0, held = n - out;
+    /* of n ranks those whose multiples of out / n pass a whole number; from any of them on, so that small classes fall anywhere */
+    int64_t start = n ? (int64_t)hone__random_below(hone__key(key, 1), 0, (uint64_t)n) : 0;
+    *n_train = held;
+    for (int64_t i = 0; made && i < n; i++) {
+        bool goes = rank ? (rank[order[i]] * out + start) % n < out : i >= *n_train;
+        rows[goes ? held++ : train++] = order[i];
+    }
     hone__free(ctx, order);
-    if (stratify) { /* a stretch of the spread order has all classes, but in their rhythm */
-        hone__shuffle(hone__key(seed, 2), rows, *n_train);
-        hone__shuffle(hone__key(seed, 3), rows + *n_train, n - *n_train);
-    }
-    return HONE_OK;
-}
-
-/* The fold of each row [n]: they are dealt out like cards, one class after the other, so that every fold has of each class its share,
-   rounded down or up, and the sizes of folds are what they are without classes (as scikit-learn's StratifiedKFold). order: the one
-   in which a class's rows are dealt. NULL: MEMORY. */
-static int *deal(hone_ctx *ctx, const hone_tensor *y, const int64_t *order, int64_t n, int k)
-{
-    int *fold = hone__calloc(ctx, (size_t)n, sizeof *fold);
-    placed *rows = fold ? hone__calloc(ctx, (size_t)n, sizeof *rows) : NULL;
-    if (!rows) {
-        hone__free(ctx, fold);
-        return NULL;
-    }
-    for (int64_t i = 0; i < n; i++) rows[i] = (placed){hone_tensor_get(y, order[i]), order[i], (double)i};
-    qsort(rows, (size_t)n, sizeof *rows, by_class);
-    for (int64_t i = 0; i < n; i++) fold[rows[i].row] = (int)(i % k);
-    hone__free(ctx, rows);
-    return fold;
+    hone__free(ctx, rank);
+    return made ? HONE_OK : ctx->status;
 }
 
 hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, bool shuffle, uint64_t seed,
@@ -110,17 +87,17 @@ hone_status hone__k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_t
         return hone__fail_run(ctx, HONE_INVALID, "fold %d of %d of %lld rows: 2 to [rows] folds, numbered from 0", fold, k, (long long)n);
     hone_status status = check_classes(ctx, stratify, n);
     if (status != HONE_OK) return status;
-    int64_t *order = spread_order(ctx, NULL, n, shuffle, hone__key(seed, hone__hash("k_fold", 6, 0)));
-    int *dealt = order && stratify ? deal(ctx, stratify, order, n, k) : NULL;
+    int64_t *order = new_order(ctx, n, shuffle, hone__key(seed, hone__hash("k_fold", 6, 0)));
+    int64_t *rank = order && stratify ? rank_by_class(ctx, stratify, order, n) : NULL;
+    bool made = order && (rank || !stratify);
     int64_t begin = n / k * fold + HONE_MIN((int64_t)fold, n % k), end = begin + n / k + (fold < n % k), train = 0;
     *n_train = n - (end - begin);
-    for (int64_t i = 0, held = *n_train; order && (dealt || !stratify) && i < n; i++) {
-        bool out = dealt ? dealt[order[i]] == fold : i >= begin && i < end;
+    for (int64_t i = 0, held = *n_train; made && i < n; i++) {
+        bool out = rank ? rank[order[i]] % k == fold : i >= begin && i < end; /* dealt out like cards */
         rows[out ? held++ : train++] = order[i];
     }
-    bool made = order && (dealt || !stratify);
     hone__free(ctx, order);
-    hone__free(ctx, dealt);
+    hone__free(ctx, rank);
     return made ? HONE_OK : ctx->status;
 }
 
