@@ -59,7 +59,7 @@ def evaluated_norms(golden):
                 value.copy_(torch.rand(value.shape) + 0.5 if "var" in name or "weight" in name else torch.randn(value.shape))
     x = torch.randn(2, 3, 4, 4)
     golden.update({f"eval.{name}": value for name, value in net.state_dict().items() if "num_batches" not in name})
-    golden.update({"eval.x": x, "eval.y": net.eval()(x).detach()})
+    golden.update({"eval.x": x, "eval.y": net.double().eval()(x.double()).detach().float()})
 
 
 def upsampled(golden):
@@ -142,9 +142,9 @@ def main():
                        {"x": x, "weight": layer.weight, "bias": layer.bias, "y": layer(x)}.items()})
     depthwise(golden)
     pooled(golden)
-    merged(golden)
     evaluated_norms(golden)
     upsampled(golden)
+    merged(golden)
     target = ROOT / "tests" / "data" / "layers.golden.safetensors"
     save_file({key: value.contiguous() for key, value in golden.items()}, target)
     target.chmod(0o644)
