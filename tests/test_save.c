@@ -75,7 +75,7 @@ static void test_a_compute_dtype_of_the_cpus_choice_is_kept(void **state)
     for (int i = 0; i < 2; i++) {
         const hone__compiled *c = model->train;
         assert_true(c->auto_compute && c->compute == (multiplies_bf16() ? HONE_BF16 : HONE_F32));
-        assert_true(c->loss_options.positive_weight == 3 && c->loss_options.zero_infinity);
+        assert_true(c->outputs[0].loss_options.positive_weight == 3 && c->outputs[0].loss_options.zero_infinity);
         assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
         if (i) break;
         assert_hone_ok(ctx, hone_model_save(model, scratch("auto.safetensors")));
@@ -570,6 +570,8 @@ static void test_wrong_files_are_refused(void **state)
         {FUNCTIONAL(INPUT, "{\"op\":\"pad\",\"in\":[0],\"attr\":{\"before\":[0,0],\"after\":[0,1000000000000],\"between\":[0,0],\"value\":0}}", "1"), "too large"},
         {FUNCTIONAL(INPUT, "{\"op\":\"reshape\",\"in\":[0],\"attr\":{\"shape\":[7,3]}}", "1"), "cannot take the shape"},
         {FUNCTIONAL(INPUT, "", "1"), "output is none"},
+        {FUNCTIONAL(INPUT, "", "0,\"outputs\":[0,1]"), "output is none"},
+        {FUNCTIONAL(INPUT, "", "0,\"outputs\":[]"), "no outputs, or too many"},
         {"{\"version\":1,\"architecture\":{\"type\":\"sequential\",\"children\":[{\"type\":\"functional\",\"name\":\"f\"}]}}", "cannot be part of a layer"},
         {"{\"version\":1,\"architecture\":{\"type\":\"adaptive_average_pool\",\"options\":{\"sizes\":[16000000]}},"
          "\"input\":{\"dtype\":\"f32\",\"shape\":[1,1,16000]}}", "memory ran out"},
@@ -578,6 +580,10 @@ static void test_wrong_files_are_refused(void **state)
         {RIGHT ",\"frozen\":[\"1.weight\"]}", "frozen"},
         {RIGHT ",\"compile\":{\"loss\":\"magic\",\"compute\":\"f32\"}}", "no such loss"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"i32\"}}", "compute dtype"},
+        {RIGHT ",\"compile\":{\"outputs\":[{\"loss\":\"magic\"}],\"compute\":\"f32\"}}", "no such loss"},
+        {RIGHT ",\"compile\":{\"outputs\":[{\"loss\":\"mse\"},{\"loss\":\"mse\"}],\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\"}}",
+         "the model has 1 outputs"},
+        {RIGHT ",\"compile\":{\"loss\":\"mse\",\"loss_weight\":-1,\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\"}}", "loss_weight is -1"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"magic\"}}", "no optimizer 'magic'"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\",\"learning_rate\":-1}}", "sgd: learning_rate"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"f32\"},\"optimizer\":{\"name\":\"sgd\",\"momentum\":0.9,\"steps\":1}}",

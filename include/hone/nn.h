@@ -519,12 +519,18 @@ HONE_API hone_node *hone_recurrent_apply_opt(hone_layer *layer, hone_node *x, co
 
 /* A model over a layer, which it owns from now on (also when this fails); owned by the caller. */
 HONE_API hone_model *hone_model_of(hone_layer *root);
-/* Closes a functional graph: from inputs[] (made by hone_input with a HONE_BATCH axis) to outputs[]. */
+/* Closes a functional graph: from inputs[] (made by hone_input with a HONE_BATCH axis) to outputs[], of which there may be 16.
+   hone_fit_many and its kin (train.h) train models of several. NULL on error (sticky): INVALID. */
 HONE_API hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs);
 HONE_API hone_model *hone_model_retain(hone_model *model);
 HONE_API void hone_model_release(hone_model *model);
 HONE_API hone_ctx *hone_model_ctx(const hone_model *model);
 HONE_API hone_layer *hone_model_root(hone_model *model);
+HONE_API int hone_model_output_count(const hone_model *model); /* 1 but for functional models */
+/* Records the model on n_inputs inputs, for functions of one's own; its outputs, all of them, into outputs[n_outputs]. (hone_apply_n
+   of the root of a model of several outputs gives the first.) Errors stick: INVALID for another number of outputs, and what its
+   layers refuse. */
+HONE_API hone_status hone_model_apply(hone_model *model, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node **outputs);
 /* Gives every parameter known so far its memory and first values; runs do it by themselves. */
 HONE_API hone_status hone_model_build(hone_model *model);
 /* The same after recording the model once on one input of that dtype and shape (batch axis included, any size), so that its
@@ -533,7 +539,8 @@ HONE_API hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, h
 
 /* The model as a table, one layer a line, those within another indented: output shape, parameters, multiply-adds of a run (matrix
    products and convolutions); then the sums, and memory of parameters and of a run's values. For one input of that dtype and
-   shape, batch first; parameters are made if there are none yet. The caller frees it with hone_free_text. NULL on error (sticky):
+   shape, batch first (a functional model of several inputs knows theirs: of input it takes the batch, and dtype says nothing);
+   parameters are made if there are none yet. The caller frees it with hone_free_text. NULL on error (sticky):
    what the layers refuse, MEMORY. */
 HONE_API char *hone_summary(hone_model *model, hone_dtype dtype, hone_shape input);
 

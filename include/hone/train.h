@@ -26,6 +26,21 @@ HONE_API bool hone_loss_from_name(const char *name, hone_loss *loss);
 /* A loss of one's own: from the output and the target to one value an example, f32 [B]. */
 typedef hone_node *(*hone_loss_fn)(void *user, hone_node *output, hone_node *target);
 
+/* What is minimized at one output of a model that has several, and how it is measured; fields as in hone_compile_opts. */
+typedef struct hone_output {
+    const char *name; /* in history and logs: "<name>_loss", "<name>_accuracy", "<name>_<metric>"; default "output_0", "output_1", ... */
+    hone_loss loss;
+    double loss_weight; /* the factor of this loss in the sum that is minimized; default 1, HONE_ZERO for none */
+    hone_loss_fn custom_loss;
+    void *custom_user;
+    hone_loss_opts loss_options;
+    const char *metrics, *weighted_metrics;
+} hone_output;
+/* hone_compile(model, HONE_OUTPUTS({.name = "price", .loss = HONE_MAE}, {.name = "kind", .loss = HONE_MSE, .loss_weight = 0.2})): the
+   options .outputs and .n_outputs. */
+#define HONE_OUTPUTS(...)                                                                                    \
+    .outputs = (const hone_output[]){__VA_ARGS__}, .n_outputs = sizeof((const hone_output[]){__VA_ARGS__}) / sizeof(hone_output)
+
 typedef struct hone_compile_opts {
     size_t struct_size;
     hone_optimizer *optimizer; /* owned by the model from now on; default hone_adam */
@@ -41,14 +56,17 @@ typedef struct hone_compile_opts {
     const char *weighted_metrics; /* the same, but sample_weights and class_weights count in them, as in Keras. Their names:
                                      weighted_<name> where metrics have the name, and for accuracy */
     bool auto_compute;   /* bf16 where the CPU is made for it (AMX), else f32; compute is then ignored */
+    const hone_output *outputs; /* [n_outputs], one for each of the model's: needed when it has several. loss, custom_loss, */
+    size_t n_outputs;           /* loss_options and metrics stand there then, and not above */
 } hone_compile_opts;
 /* Says how the model is to be trained. May be called again. Errors stick: NOT_FOUND for a metric that does not exist, INVALID for
-   one of texts, two of one name, or options that are not allowed. */
+   one of texts, two of one name, options that are not allowed, or another number of outputs than the model's. */
 HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts);
 #define hone_compile(...)                                                                                    \
     HONE_OPTS1(hone_compile_opt, hone_compile_opts, __VA_ARGS__, .struct_size = sizeof(hone_compile_opts))
 
-/* What fit measured, an entry an epoch. NaN where there is nothing (accuracy of a regression, no validation). */
+/* What fit measured, an entry an epoch. NaN where there is nothing (accuracy of a regression or of several outputs together, no
+   validation). */
 typedef struct hone_epoch {
     double loss, accuracy, validation_loss, validation_accuracy, seconds;
     const double *metrics, *validation_metrics; /* n_metrics of the history each, over the epoch's batches as it went; the
@@ -59,11 +77,16 @@ typedef struct hone_history {
     hone_ctx *ctx;
     hone_epoch *epochs;
     size_t n_epochs;
-    size_t n_metrics;          /* those of hone_compile */
+    size_t n_metrics;          /* hone_model_metric_name */
     const char **metric_names;
     double *values;            /* behind the epochs' metrics */
 } hone_history;
 HONE_API void hone_history_free(hone_history *history); /* NULL is allowed */
+/* The metrics that fit and evaluate tell, in their order: those of hone_compile. With several outputs, before them the loss of each
+   output (without its loss_weight), "<output>_loss"; and before an output's metrics its "<output>_accuracy" where the loss knows
+   right answers. NULL out of range. */
+HONE_API size_t hone_model_metric_count(const hone_model *model);
+HONE_API const char *hone_model_metric_name(const hone_model *model, size_t i);
 /* A quantity of an epoch by name: "loss", "accuracy", a metric's, and each behind "val_" for what was held out; NaN: there is
    none. */
 HONE_API double hone_epoch_value(const hone_model *model, const hone_epoch *result, const char *name);
@@ -95,6 +118,16 @@ typedef struct hone_callback {
     void (*destroy)(void *user); /* by hone_callback_free */
 } hone_callback;
 
+/* Tensors [rows, ...], one for each input of a model, or for each output. They are borrowed. */
+typedef struct hone_tensors {
+    const hone_tensor *const *tensor;
+    size_t n;
+} hone_tensors;
+/* HONE_TENSORS(images, ages) */
+#define HONE_TENSORS(...)                                                                                    \
+    ((hone_tensors){(const hone_tensor *const[]){__VA_ARGS__},                                               \
+                    sizeof((const hone_tensor *const[]){__VA_ARGS__}) / sizeof(hone_tensor *)})
+
 typedef struct hone_fit_opts {
     size_t struct_size;
     int epochs;              /* default 1 */
@@ -103,6 +136,7 @@ typedef struct hone_fit_opts {
     double validation_split; /* the last share of the rows is held out (before shuffling, as Keras does), unless */
     const hone_tensor *validation_x, *validation_y; /* these are given, */
     const hone_tensor *validation_sample_weights;   /* real [rows]: of those rows, in the loss and the weighted metrics */
+    hone_tensors validation_inputs, validation_targets; /* or these: for hone_fit_many */
     hone_loader *validation_loader; /* or an epoch of these (always that of number 0), in their own batches */
     const hone_schedule *schedule; /* of the learning rate, in steps from 0 on; default: it stays. peak 0: the optimizer's, total
                                       0: the steps of this call. A plateau is told the validation loss of each epoch, or the
@@ -115,7 +149,8 @@ typedef struct hone_fit_opts {
     hone_epoch_fn on_epoch;
     void *on_epoch_user;
     const hone_tensor *sample_weights; /* real [rows]: factors of the examples' losses, in training and on rows held out */
-    const double *class_weights;       /* [n_class_weights]: factors by an example's one class, in training alone */
+    const double *class_weights;       /* [n_class_weights]: factors by an example's one class, in training alone; for models of
+                                          one output */
     size_t n_class_weights;
     hone_callback *const *callbacks; /* HONE_CALLBACKS(stop, log); they stay the caller's */
     size_t n_callbacks;
@@ -138,6 +173,17 @@ HONE_API hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader,
 #define hone_fit_loader(...)                                                                                 \
     HONE_OPTS3(hone_fit_loader_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
 
+/* hone_fit for models of several inputs or outputs (functional ones; inputs alone also those whose root takes several, as an
+   hone_lstm its lengths):
+     hone_fit_many(model, HONE_TENSORS(text, price), HONE_TENSORS(kind, rating), &history, .epochs = 10)
+   What is minimized is the sum of the outputs' losses by their loss_weight, which "loss" tells. sample_weights weigh all outputs;
+   rows are shuffled, cut into batches and held out together. INVALID for another number of tensors than the model has, SHAPE for
+   other numbers of rows. */
+HONE_API hone_status hone_fit_many_opt(hone_model *model, hone_tensors x, hone_tensors y, hone_history **history,
+                                       const hone_fit_opts *opts);
+#define hone_fit_many(...)                                                                                   \
+    HONE_OPTS4(hone_fit_many_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
+
 /* Mean loss over all rows, and the share of right answers (NaN where a target is no class); pointers may be NULL. */
 HONE_API hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size,
                                    double *loss, double *accuracy);
@@ -152,8 +198,16 @@ HONE_API hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor
 /* Both on the examples of a loader (epoch 0), with its sample_weights: n is 0, or how many metrics there are. */
 HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n,
                                           double *values);
+/* hone_evaluate_weighted for several inputs or outputs: values[n] receives what hone_model_metric_name names. */
+HONE_API hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights,
+                                        int batch_size, double *loss, size_t n, double *values);
 /* The model's output for every row, owned by the caller; NULL on error (does not stick). */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
+/* The same for the examples of a loader (epoch 0), in its order (.no_shuffle: the dataset's); y is not looked at. */
+HONE_API hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader);
+/* The same of several inputs or outputs: outputs[n], as many as the model has, are owned by the caller; NULL on error. INVALID for
+   other numbers of inputs or outputs, SHAPE; does not stick. */
+HONE_API hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size, int n, hone_tensor **outputs);
 
 /* Running statistics of all batch norms anew: the mean of those of x's batches, which run as in training (dropout too) but leave the
    weights. For weights that were averaged (hone_ema_swap), as torch.optim.swa_utils.update_bn. STATE for a model that has no
@@ -331,9 +385,9 @@ HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowe
    layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
    "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
    context's seed is the same, whatever the optimizer, its groups included. Functional models are saved with their graph, also those
-   of several inputs. UNSUPPORTED, by name, for layers of one's own and hone_lambda, for what stands between the layers of a
-   functional model and is an op with weights or a constant tensor, and for other models of several inputs. Does not stick but for
-   MEMORY. */
+   of several inputs and outputs. UNSUPPORTED, by name, for layers of one's own and hone_lambda, for what stands between the layers of a
+   functional model and is an op with weights or a constant tensor, for losses of one's own at more than one output, and for other models of
+   several inputs. Does not stick but for MEMORY. */
 HONE_API hone_status hone_model_save(hone_model *model, const char *path);
 /* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
 HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);

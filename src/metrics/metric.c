@@ -2,6 +2,7 @@
 #include "metrics/metrics.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static const hone__metric_type types[] = {
     {.name = "accuracy", .update = hone__accuracy_update, .result = hone__mean_result},
@@ -86,6 +87,25 @@ hone_metric *hone_metric_new_opt(hone_ctx *ctx, const char *name, const hone_met
     m->o.name = NULL;
     strcpy(m->name, called);
     return m;
+}
+
+hone_metric *hone__mean_new(hone_ctx *ctx, const char *name, bool smaller_is_better)
+{
+    static const hone__metric_type means[] = {{.name = "mean", .result = hone__mean_result},
+                                              {.name = "mean", .result = hone__mean_result, .smaller = true}};
+    hone_metric *m = hone__calloc(ctx, 1, sizeof *m);
+    if (!m) return NULL;
+    m->ctx = hone_ctx_retain(ctx);
+    m->type = &means[smaller_is_better];
+    snprintf(m->name, sizeof m->name, "%s", name);
+    return m;
+}
+
+void hone__mean_add(hone_metric *m, double sum, int64_t n)
+{
+    m->n += n;
+    m->weight += (double)n;
+    m->sum += sum;
 }
 
 /* Memory stays for what comes next. */

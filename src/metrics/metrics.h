@@ -83,6 +83,10 @@ struct hone_metric {
     size_t width, scores_capacity, labels_capacity, weights_capacity;
 };
 
+/* A metric that is told sums: of n values. NULL: memory (sticky). The name has at most 63 bytes. */
+hone_metric *hone__mean_new(hone_ctx *ctx, const char *name, bool smaller_is_better);
+void hone__mean_add(hone_metric *m, double sum, int64_t n);
+
 typedef hone_status (*hone__metric_update_fn)(hone_metric *m);
 typedef hone_status (*hone__metric_text_fn)(hone_metric *m, const char *prediction, size_t n, const char *const *references);
 struct hone__metric_type {

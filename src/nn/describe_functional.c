@@ -2,6 +2,7 @@
      "inputs": [{"dtype": "f32", "shape": [{"batch": 1}, 4]}],
      "steps": [{"layer": "dense", "in": [0]}, {"op": "sum", "in": [1], "attr": {"axes": [1], "keep_dims": false}}],
      "output": 2
+   or, of several, "outputs": [2, 1].
    Values are numbered: the inputs, then what each step gives; null is an input that is absent. A layer's "train" is the mode of
    hone_apply_mode. {"batch": 8} in a shape is 8 times the batch. */
 #include "nn/nn.h"
@@ -168,6 +169,18 @@ static json_t *inputs_to_json(const hone__functional *f)
     return ok ? list : (json_decref(list), NULL);
 }
 
+/* Their values' numbers; NULL when one is within a layer. */
+static json_t *outputs_to_json(const writing *w)
+{
+    json_t *list = json_array();
+    bool ok = list != NULL;
+    for (int i = 0; i < w->f->n_outputs && ok; i++) {
+        int value = w->number[w->f->outputs[i]->id];
+        ok = value >= 0 && json_array_append_new(list, json_integer(value)) == 0;
+    }
+    return ok ? list : (json_decref(list), NULL);
+}
+
 bool hone__functional_to_json(const hone_layer *layer, json_t *json)
 {
     writing w = {.f = (const hone__functional *)(const void *)layer};
@@ -177,11 +190,14 @@ bool hone__functional_to_json(const hone_layer *layer, json_t *json)
     for (size_t i = 0; i < nodes; i++) w.number[i] = -1;
     for (int i = 0; i < w.f->n_inputs; i++) w.number[w.f->inputs[i]->id] = i;
     bool ok = json_object_set_new(json, "inputs", inputs_to_json(w.f)) == 0 && json_object_set_new(json, "steps", steps_to_json(&w)) == 0;
-    int output = w.number[w.f->outputs[0]->id];
+    json_t *outputs = outputs_to_json(&w);
     hone__free(layer->ctx, w.number);
-    ok = ok && output >= 0 && json_object_set_new(json, "output", json_integer(output)) == 0;
+    if (w.f->n_outputs > 1)
+        ok = json_object_set_new(json, "outputs", outputs) == 0 && ok;
+    else
+        ok = json_object_set(json, "output", json_array_get(outputs, 0)) == 0 && ok, json_decref(outputs);
     if (!ok && !w.told)
-        hone__fail_run(layer->ctx, HONE_UNSUPPORTED, "functional model: a number between its layers is NaN, a name no UTF-8, or the output "
+        hone__fail_run(layer->ctx, HONE_UNSUPPORTED, "functional model: a number between its layers is NaN, a name no UTF-8, or an output "
                                                      "within a layer: only its weights can be saved (hone_model_save_weights)");
     return ok;
 }
@@ -338,9 +354,19 @@ bool hone__functional_from_json(hone_layer *layer, const json_t *json)
     bool ok = true;
     for (size_t i = 0; i < n_inputs && ok; i++) ok = take_input(&r, json_array_get(inputs, i));
     for (size_t i = 0; i < n_steps && ok; i++) ok = take_step(&r, json_array_get(steps, i));
-    int64_t output;
-    if (ok && !bounded(json_object_get(json, "output"), 0, r.n_values - 1, &output)) ok = damaged(&r, "the model's output is none of its values");
-    ok = ok && hone__functional_close(r.f, (int)n_inputs, r.values, 1, &r.values[output]);
+    const json_t *several = json_object_get(json, "outputs");
+    hone_node *outputs[HONE__MOST_OUTPUTS];
+    size_t n_outputs = several ? json_array_size(several) : 1;
+    if (ok && (n_outputs < 1 || n_outputs > HONE__MOST_OUTPUTS)) ok = damaged(&r, "the model has no outputs, or too many");
+    for (size_t i = 0; i < n_outputs && ok; i++) {
+        int64_t value;
+        const json_t *output = several ? json_array_get(several, i) : json_object_get(json, "output");
+        if (bounded(output, 0, r.n_values - 1, &value))
+            outputs[i] = r.values[value];
+        else
+            ok = damaged(&r, "the model's output is none of its values");
+    }
+    ok = ok && hone__functional_close(r.f, (int)n_inputs, r.values, (int)n_outputs, outputs);
     hone__free(layer->ctx, r.values);
     return ok;
 }

@@ -11,6 +11,7 @@ static void destroy(hone_layer *self)
     functional *f = (functional *)(void *)self;
     hone__free(self->ctx, f->inputs);
     hone__free(self->ctx, f->outputs);
+    hone__free(self->ctx, f->made);
     hone_graph_release(f->recipe);
 }
 
@@ -39,28 +40,43 @@ static hone_node *copy_call(hone_graph *graph, const hone__call *call, hone_node
     return hone__record_on(graph, call->op, call->n_in, in, attr, call->variable);
 }
 
+static hone_shape with_batch(hone_shape shape, int64_t batch)
+{
+    for (int d = 0; d < shape.rank; d++)
+        if (shape.dim[d] == HONE_BATCH) shape.dim[d] = batch;
+    return shape;
+}
+
+/* The inputs are what the recipe was recorded with: shapes, and numbers of the same kind, which tells apart those of one shape. */
+static bool check_inputs(const functional *f, hone_node *const *in, int n)
+{
+    hone_ctx *ctx = f->base.ctx;
+    if (n != f->n_inputs) return hone__fail(ctx, HONE_INVALID, "functional model: takes %d inputs, got %d", f->n_inputs, n), false;
+    int64_t batch = in[0]->shape.rank ? in[0]->shape.dim[0] : 1;
+    for (int i = 0; i < n; i++) {
+        hone_shape want = with_batch(f->inputs[i]->shape, batch);
+        if (!hone_shape_equal(want, in[i]->shape))
+            return hone__fail(ctx, HONE_SHAPE, "functional model: input %d is %s, the model expects %s", i, HONE__SHAPE_STR(in[i]->shape),
+                              HONE__SHAPE_STR(want)),
+                   false;
+        if (hone__is_float(f->inputs[i]->dtype) != hone__is_float(in[i]->dtype))
+            return hone__fail(ctx, HONE_DTYPE, "functional model: input %d is %s, the model expects %s", i, hone_dtype_name(in[i]->dtype),
+                              hone_dtype_name(f->inputs[i]->dtype)),
+                   false;
+    }
+    return true;
+}
+
 static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     functional *f = (functional *)(void *)self;
     hone_ctx *ctx = graph->ctx;
-    if (n != f->n_inputs) {
-        hone__fail(ctx, HONE_INVALID, "functional model: takes %d inputs, got %d", f->n_inputs, n);
-        return NULL;
-    }
+    if (!check_inputs(f, in, n)) return NULL;
     hone_node **now = hone__calloc(ctx, (size_t)f->recipe->n_nodes + 1, sizeof *now);
     if (!now) return NULL;
     int64_t batch = in[0]->shape.rank ? in[0]->shape.dim[0] : 1;
     bool ok = true;
-    for (int i = 0; i < n && ok; i++) {
-        hone_shape want = f->inputs[i]->shape;
-        for (int d = 0; d < want.rank; d++)
-            if (want.dim[d] == HONE_BATCH) want.dim[d] = batch;
-        ok = hone_shape_equal(want, in[i]->shape);
-        if (!ok)
-            hone__fail(ctx, HONE_SHAPE, "functional model: input %d is %s, the model expects %s", i,
-                       HONE__SHAPE_STR(in[i]->shape), HONE__SHAPE_STR(want));
-        now[f->inputs[i]->id] = in[i];
-    }
+    for (int i = 0; i < n; i++) now[f->inputs[i]->id] = in[i];
     size_t next = 0; /* application */
     for (size_t c = 0; c < f->recipe->n_calls && ok; c++) {
         const hone__call *call = f->recipe->calls[c];
@@ -84,10 +100,10 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         ok = y != NULL;
         for (int i = 0; i < call->n_out && ok; i++) now[call->out[i].id] = &y->call->out[i];
     }
-    hone_node *y = ok ? now[f->outputs[0]->id] : NULL;
+    for (int i = 0; i < f->n_outputs && ok; i++)
+        if (!(f->made[i] = now[f->outputs[i]->id])) ok = false, hone__fail(ctx, HONE_INTERNAL, "functional model: output %d was not made", i);
     hone__free(ctx, now);
-    if (ok && !y) hone__fail(ctx, HONE_INTERNAL, "functional model: its output was not made");
-    return y;
+    return ok ? f->made[0] : NULL;
 }
 
 static bool adopt(hone_layer *self, hone_graph *recipe)
@@ -105,6 +121,10 @@ static bool adopt(hone_layer *self, hone_graph *recipe)
 }
 
 bool hone__is_functional(const hone_layer *layer) { return layer->forward == forward; }
+functional *hone__functional_of(const hone_model *model)
+{
+    return hone__is_functional(model->root) ? (functional *)(void *)model->root : NULL;
+}
 
 functional *hone__functional_new(hone_graph *recipe)
 {
@@ -120,7 +140,8 @@ bool hone__functional_close(functional *f, int n_inputs, hone_node *const *input
     hone_ctx *ctx = f->base.ctx;
     f->inputs = hone__calloc(ctx, (size_t)n_inputs, sizeof *f->inputs);
     f->outputs = hone__calloc(ctx, (size_t)n_outputs, sizeof *f->outputs);
-    if (!f->inputs || !f->outputs) return false;
+    f->made = hone__calloc(ctx, (size_t)n_outputs, sizeof *f->made);
+    if (!f->inputs || !f->outputs || !f->made) return false;
     f->n_inputs = n_inputs;
     f->n_outputs = n_outputs;
     memcpy(f->inputs, inputs, (size_t)n_inputs * sizeof *inputs);
@@ -130,12 +151,14 @@ bool hone__functional_close(functional *f, int n_inputs, hone_node *const *input
 
 hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs)
 {
-    if (n_inputs < 1 || n_outputs < 1 || !inputs[0] || !outputs[0]) return NULL;
+    if (n_inputs < 1 || n_outputs < 1 || !inputs[0]) return NULL;
+    for (int i = 0; i < n_outputs; i++)
+        if (!outputs[i]) return NULL;
     hone_graph *recipe = inputs[0]->call->graph;
     hone_ctx *ctx = recipe->ctx;
     if (!hone__ok(ctx)) return NULL;
-    if (n_outputs != 1) {
-        hone__fail(ctx, HONE_UNSUPPORTED, "functional model: one output, not %d", n_outputs);
+    if (n_outputs > HONE__MOST_OUTPUTS) {
+        hone__fail(ctx, HONE_INVALID, "functional model: %d outputs at most, not %d", HONE__MOST_OUTPUTS, n_outputs);
         return NULL;
     }
     for (int i = 0; i < n_inputs; i++)
@@ -143,15 +166,40 @@ hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs
             hone__fail(ctx, HONE_INVALID, "functional model: input %d was not made by hone_input in this graph", i);
             return NULL;
         }
-    if (outputs[0]->call->graph != recipe) {
-        hone__fail(ctx, HONE_INVALID, "functional model: output 0 belongs to another graph than the inputs");
-        return NULL;
-    }
+    for (int i = 0; i < n_outputs; i++)
+        if (outputs[i]->call->graph != recipe) {
+            hone__fail(ctx, HONE_INVALID, "functional model: output %d belongs to another graph than the inputs", i);
+            return NULL;
+        }
     functional *f = hone__functional_new(recipe);
     if (!f) return NULL;
     if (hone__functional_close(f, n_inputs, inputs, n_outputs, outputs)) return hone_model_of(&f->base);
     hone_layer_free(&f->base);
     return NULL;
+}
+
+/* ---- several outputs ---- */
+
+int hone_model_output_count(const hone_model *model)
+{
+    const functional *f = hone__functional_of(model);
+    return f ? f->n_outputs : 1;
+}
+
+hone_status hone_model_apply(hone_model *model, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node **outputs)
+{
+    hone_ctx *ctx = model->ctx;
+    const functional *f = hone__functional_of(model);
+    if (!hone__ok(ctx)) return ctx->status;
+    if (n_outputs != hone_model_output_count(model))
+        return hone__fail(ctx, HONE_INVALID, "the model has %d outputs, %d were asked for", hone_model_output_count(model), n_outputs);
+    if (!(outputs[0] = hone_apply_n(model->root, n_inputs, inputs))) return hone__ok(ctx) ? HONE_INVALID : ctx->status;
+    for (int k = 1; k < n_outputs; k++) {
+        outputs[k] = f->made[k];
+        for (int i = 0; i < n_inputs; i++) /* hone_apply sees to the first */
+            if (outputs[k] == inputs[i]) outputs[k] = hone__record(inputs[i]->call->graph, &hone__op_copy, 1, &inputs[i], NULL);
+    }
+    return ctx->status;
 }
 
 /* ---- made again ---- */

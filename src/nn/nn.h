@@ -113,12 +113,16 @@ typedef struct hone__functional {
     hone_graph *recipe; /* recorded with HONE_BATCH */
     hone_node **inputs, **outputs;
     int n_inputs, n_outputs;
+    hone_node **made; /* [n_outputs]: what the outputs were when it was last recorded */
 } hone__functional;
+enum { HONE__MOST_OUTPUTS = 16 };
 /* One without inputs and outputs yet. */
 hone__functional *hone__functional_new(hone_graph *recipe);
 /* Gives it them, which are copied, and the layers that were applied. false: error (sticky). */
 bool hone__functional_close(hone__functional *f, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node *const *outputs);
 bool hone__is_functional(const hone_layer *layer);
+/* NULL: the model is none. */
+hone__functional *hone__functional_of(const hone_model *model);
 /* What it is besides its children. false: told, by hone__fail_run and by hone__fail. */
 bool hone__functional_to_json(const hone_layer *layer, struct json_t *json);
 bool hone__functional_from_json(hone_layer *layer, const struct json_t *json); /* untrusted */

@@ -72,14 +72,31 @@ static bool write(summary *s, const hone_layer *root)
                               (double)s->plan->arena_bytes / 1e3);
 }
 
+/* Records the model on inputs of its own, or on one. false: error (sticky). */
+static bool record(hone_model *model, hone_graph *graph, hone_dtype dtype, hone_shape input, hone_node **outputs)
+{
+    const hone__functional *f = hone__functional_of(model);
+    int n = f ? f->n_inputs : 1;
+    hone_node **x = hone__arena_alloc(&graph->arena, (size_t)n * sizeof *x);
+    for (int i = 0; i < n && x; i++) {
+        hone_shape shape = n > 1 ? f->inputs[i]->shape : input;
+        for (int d = 0; d < shape.rank; d++)
+            if (shape.dim[d] == HONE_BATCH) shape.dim[d] = input.rank ? input.dim[0] : 1;
+        x[i] = hone_input(graph, "x", n > 1 ? f->inputs[i]->dtype : dtype, shape);
+        if (!x[i]) return false;
+    }
+    return x && hone_model_apply(model, n, x, hone_model_output_count(model), outputs) == HONE_OK;
+}
+
 char *hone_summary(hone_model *model, hone_dtype dtype, hone_shape input)
 {
     hone_ctx *ctx = model ? model->ctx : NULL;
     if (!ctx || !hone__ok(ctx)) return NULL;
     summary s = {.ctx = ctx};
     hone_graph *graph = hone_graph_new(ctx);
-    hone_node *y = graph ? hone_apply(model->root, hone_input(graph, "x", dtype, input)) : NULL;
-    hone__plan *plan = y && hone_model_build(model) == HONE_OK ? hone__plan_new(graph, 1, &y, HONE_F32) : NULL;
+    hone_node *y[HONE__MOST_OUTPUTS];
+    bool recorded = graph && record(model, graph, dtype, input, y) && hone_model_build(model) == HONE_OK;
+    hone__plan *plan = recorded ? hone__plan_new(graph, hone_model_output_count(model), y, HONE_F32) : NULL;
     s.plan = plan;
     if (plan && !write(&s, model->root)) hone__buffer_free(ctx, &s.text);
     hone__plan_free(plan);

@@ -2,6 +2,7 @@
 #include "train/train.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* ---- losses by number and name ---- */
 
@@ -31,62 +32,76 @@ static hone_node *by_example(hone_node *each)
 }
 
 /* Per-example losses, f32 [B]. */
-static hone_node *example_losses(const hone__compiled *c, hone_node *output, hone_node *target)
+static hone_node *example_losses(const hone__compiled_output *o, hone_node *output, hone_node *target)
 {
-    if (c->custom_loss) return c->custom_loss(c->custom_user, output, target);
-    hone__targets targets = c->loss->targets;
+    if (o->custom_loss) return o->custom_loss(o->custom_user, output, target);
+    hone__targets targets = o->loss->targets;
     if (targets == HONE__VALUES || targets == HONE__BINARY) target = hone_reshape(target, hone_node_shape(output));
     if (targets != HONE__CLASSES && targets != HONE__SEQUENCES) target = hone_cast(target, hone_node_dtype(output));
-    return by_example(c->loss->function(output, target, &c->loss_options));
+    return by_example(o->loss->function(output, target, &o->loss_options));
 }
 
-/* 1 where the answer is right, f32 [B]; NULL where the loss has no notion of it. */
-static hone_node *right(const hone__compiled *c, hone_node *output, hone_node *target)
+static bool knows_right(const hone__compiled_output *o)
 {
-    if (!c->loss || !output) return NULL;
+    return o->loss && (o->loss->targets == HONE__BINARY || o->loss->targets == HONE__CATEGORIES || o->loss->targets == HONE__CLASSES);
+}
+
+/* The sum of 1 where the answer is right; -1 where the loss has no notion of it. */
+static hone_node *right(const hone__compiled_output *o, hone_node *output, hone_node *target)
+{
     hone_shape s = hone_node_shape(output);
     hone_graph *g = hone_node_graph(output);
-    hone_node *same = NULL;
-    switch (c->loss->targets) {
-    case HONE__BINARY: {
-        hone_node *said = hone_greater(output, hone_fill(g, HONE_F32, HONE_SCALAR, c->loss->logits ? 0 : 0.5));
+    hone_node *same;
+    if (!knows_right(o)) return hone_fill(g, HONE_F32, HONE_SCALAR, -1);
+    if (o->loss->targets == HONE__BINARY) {
+        hone_node *said = hone_greater(output, hone_fill(g, HONE_F32, HONE_SCALAR, o->loss->logits ? 0 : 0.5));
         hone_node *is = hone_greater(hone_reshape(hone_cast(target, HONE_F32), s), hone_fill(g, HONE_F32, HONE_SCALAR, 0.5));
         same = hone_equal(said, is);
-        break;
+    } else if (o->loss->targets == HONE__CATEGORIES) {
+        same = hone_equal(hone_argmax(output, -1), hone_argmax(target, -1));
+    } else {
+        same = hone_equal(hone_argmax(output, -1), hone_cast(target, HONE_I32));
     }
-    case HONE__CATEGORIES: same = hone_equal(hone_argmax(output, -1), hone_argmax(target, -1)); break;
-    case HONE__CLASSES: same = hone_equal(hone_argmax(output, -1), hone_cast(target, HONE_I32)); break;
-    default: return NULL;
-    }
-    return by_example(hone_cast(same, HONE_F32));
+    return hone_sum(by_example(hone_cast(same, HONE_F32)), HONE_ALL_AXES, false);
 }
 
-/* inputs: x, y, and for each example its weight / (examples in the whole step), so that micro-batches add up to the mean.
-   outputs: the weighted sum of the losses, the sum of the right answers (-1: not known), and with metrics the output. */
+/* inputs: the model's, the targets, and for each example its weight / (examples in the whole step), so that micro-batches add up to
+   the mean. outputs: hone__step_right and its neighbours say which. */
 static void record_step(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
     hone_model *model = user;
     hone__compiled *c = model->train;
-    hone_node *output = hone_apply(model->root, in[0]);
-    hone_node *each = output ? example_losses(c, output, in[1]) : NULL;
-    if (!each) return;
-    if (!hone_shape_equal(hone_node_shape(each), hone_node_shape(in[2]))) {
-        hone__fail(graph->ctx, HONE_SHAPE, "the loss gives %s for a batch of %lld; one value an example is wanted",
-                   HONE__SHAPE_STR(hone_node_shape(each)), (long long)hone_node_shape(in[2]).dim[0]);
-        return;
+    hone_node *const *targets = in + c->step_inputs, *share = targets[c->n_outputs], *outputs[HONE__MOST_OUTPUTS], *total = NULL;
+    if (hone_model_apply(model, c->step_inputs, in, c->n_outputs, outputs) != HONE_OK) return;
+    for (int k = 0; k < c->n_outputs; k++) {
+        const hone__compiled_output *o = &c->outputs[k];
+        hone_node *each = example_losses(o, outputs[k], targets[k]);
+        if (!each) return;
+        if (!hone_shape_equal(hone_node_shape(each), hone_node_shape(share))) {
+            hone__fail(graph->ctx, HONE_SHAPE, "the loss gives %s for a batch of %lld; one value an example is wanted",
+                       HONE__SHAPE_STR(hone_node_shape(each)), (long long)hone_node_shape(share).dim[0]);
+            return;
+        }
+        out[hone__step_right(k)] = right(o, outputs[k], targets[k]);
+        if (c->n_outputs > 1) out[hone__step_loss(c, k)] = hone_sum(hone_mul(each, share), HONE_ALL_AXES, false);
+        if (c->n_read) out[hone__step_output(c, k)] = outputs[k];
+        if (o->loss_weight != 1) each = hone_mul(each, hone_fill(graph, HONE_F32, HONE_SCALAR, o->loss_weight));
+        total = total ? hone_add(total, each) : each;
     }
-    if (hone_added_loss(graph)) each = hone_add(each, hone_added_loss(graph));
-    hone_node *sum = hone_sum(hone_mul(each, in[2]), HONE_ALL_AXES, false), *yes = right(c, output, in[1]);
-    out[0] = sum;
-    out[1] = yes ? hone_sum(yes, HONE_ALL_AXES, false) : hone_fill(graph, HONE_F32, HONE_SCALAR, -1);
-    if (c->n_metrics) out[2] = output;
-    if (hone_graph_mode(graph) == HONE_TRAIN) hone_backward(sum, model);
+    if (hone_added_loss(graph)) total = hone_add(total, hone_added_loss(graph));
+    out[0] = hone_sum(hone_mul(total, share), HONE_ALL_AXES, false);
+    if (hone_graph_mode(graph) == HONE_TRAIN) hone_backward(out[0], model);
 }
 
 /* ---- compile ---- */
 
-static void free_metrics(hone__compiled *c)
+/* What hone_compile fills in. */
+static void free_told(hone__compiled *c)
 {
+    hone_function_free(c->step);
+    hone_optimizer_free(c->optimizer);
+    for (int k = 0; k < c->n_outputs; k++) hone__free(c->ctx, c->outputs[k].name);
+    hone__free(c->ctx, c->outputs);
     for (size_t i = 0; i < c->n_metrics; i++) {
         hone_metric_free(c->metrics[i].metric);
         hone__free(c->ctx, c->metrics[i].text);
@@ -98,10 +113,8 @@ static void free_compiled(void *train)
 {
     hone__compiled *c = train;
     if (!c) return;
-    hone_function_free(c->step);
     hone_function_free(c->predict);
-    hone_optimizer_free(c->optimizer);
-    free_metrics(c);
+    free_told(c);
     hone__free(c->ctx, c);
 }
 
@@ -121,6 +134,35 @@ hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone
     return hone_function_new(model->ctx, n_in, n_out, forward, model, .compute = compute);
 }
 
+/* `c` is the model's, or is going to be. */
+static bool make_step(hone_model *model, hone__compiled *c, int n_inputs)
+{
+    hone_function_free(c->step);
+    c->step_inputs = n_inputs;
+    c->step = hone__model_function(model, n_inputs + c->n_outputs + 1, hone__step_output(c, c->n_read ? c->n_outputs : 0), record_step,
+                                   c->compute);
+    return c->step != NULL;
+}
+
+hone_status hone__step_for(hone_model *model, int n_inputs)
+{
+    hone__compiled *c = model->train;
+    if (c->step && c->step_inputs == n_inputs) return HONE_OK;
+    return make_step(model, c, n_inputs) ? HONE_OK : c->ctx->status;
+}
+
+hone_status hone__check_counts(const hone_model *model, size_t n_inputs, size_t n_outputs)
+{
+    const hone__functional *f = hone__functional_of(model);
+    size_t wants = f ? (size_t)f->n_inputs : n_inputs, has = (size_t)hone_model_output_count(model);
+    if (n_inputs != wants || n_outputs != has)
+        return hone__fail_run(model->ctx, HONE_INVALID, "the model has %zu inputs and %zu outputs, given were %zu and %zu: hone_fit_many, "
+                                                        "hone_evaluate_many and hone_predict_many take several",
+                              wants, has, n_inputs, n_outputs);
+    if (n_inputs >= 1 && n_inputs <= HONE__MOST_INPUTS) return HONE_OK;
+    return hone__fail_run(model->ctx, HONE_INVALID, "a model can be given 1 to %d inputs, not %zu", HONE__MOST_INPUTS, n_inputs);
+}
+
 /* Do history and logs have a quantity of that name? */
 static bool taken(const hone__compiled *c, const char *name)
 {
@@ -129,39 +171,50 @@ static bool taken(const hone__compiled *c, const char *name)
     return false;
 }
 
-/* Names are those of history and logs. As in Keras, a weighted metric beside an unweighted one of its name is weighted_<name>;
-   the accuracy that fit tells anyway is unweighted. */
-static hone_status name_metric(const hone__compiled *c, hone_metric *m, bool weighted)
+/* Names are those of history and logs: of several outputs behind that of theirs. As in Keras, a weighted metric beside an unweighted
+   one of its name is weighted_<name>; the accuracy that fit tells anyway is unweighted. */
+static hone_status name_metric(const hone__compiled *c, const hone__compiled_metric *m)
 {
-    const char *name = hone_metric_name(m);
-    if (weighted && (taken(c, name) || !strcmp(name, "accuracy")) && strlen(name) + strlen("weighted_") < sizeof m->name) {
-        memmove(m->name + strlen("weighted_"), m->name, strlen(name) + 1);
-        memcpy(m->name, "weighted_", strlen("weighted_"));
-    }
-    if (!taken(c, name) && strcmp(name, "loss") != 0) return HONE_OK;
-    return hone__fail(c->ctx, HONE_INVALID, "compile: two quantities are called '%s': name one, as in f_beta(beta=2, name=f2)", name);
+    char name[2 * sizeof m->metric->name + 16];
+    const char *own = hone_metric_name(m->metric), *output = c->n_outputs > 1 ? c->outputs[m->output].name : "", *line = *output ? "_" : "";
+    snprintf(name, sizeof name, "%s%s%s", output, line, own);
+    if (m->weighted && (taken(c, name) || !strcmp(own, "accuracy"))) snprintf(name, sizeof name, "%s%sweighted_%s", output, line, own);
+    if (taken(c, name) || !strcmp(name, "loss"))
+        return hone__fail(c->ctx, HONE_INVALID, "compile: two quantities are called '%s': name one, as in f_beta(beta=2, name=f2)", name);
+    if (strlen(name) >= sizeof m->metric->name)
+        return hone__fail(c->ctx, HONE_INVALID, "compile: '%s' is longer than a quantity's name may be, 63 bytes", name);
+    strcpy(m->metric->name, name);
+    return HONE_OK;
 }
 
-/* One metric, `length` bytes of `text`. false: error (sticky). */
-static bool add_metric(hone__compiled *made, size_t *capacity, const char *text, size_t length, bool weighted)
+/* Takes over the metric and its text, also when it fails (sticky). */
+static bool add_metric(hone__compiled *made, hone__compiled_metric m)
 {
     hone_ctx *ctx = made->ctx;
-    hone_metric_opts o = {.struct_size = sizeof o,
-                          .elementwise = made->loss && made->loss->targets == HONE__BINARY,
-                          .from_logits = made->loss && made->loss->logits};
-    hone__compiled_metric m = {.text = hone__strndup(ctx, text, length), .weighted = weighted};
-    m.metric = m.text ? hone_metric_parse(ctx, m.text, &o) : NULL;
-    if (m.metric && !m.metric->type->update)
-        hone__fail(ctx, HONE_INVALID, "compile: metric '%s' compares texts, not outputs of a model", hone_metric_name(m.metric));
-    if (m.metric && hone__ok(ctx) && name_metric(made, m.metric, weighted) == HONE_OK &&
-        hone__grow(ctx, (void **)&made->metrics, capacity, made->n_metrics + 1, sizeof *made->metrics)) {
+    size_t capacity = made->n_metrics;
+    if (m.metric && hone__ok(ctx) && name_metric(made, &m) == HONE_OK &&
+        hone__grow(ctx, (void **)&made->metrics, &capacity, made->n_metrics + 1, sizeof *made->metrics)) {
         made->metrics[made->n_metrics++] = m;
-        made->n_weighted += weighted;
+        made->n_weighted += m.weighted;
+        made->n_read += m.text != NULL;
         return true;
     }
     hone_metric_free(m.metric);
     hone__free(ctx, m.text);
     return false;
+}
+
+/* One metric of an output, `length` bytes of `text`. false: error (sticky). */
+static bool parse_metric(hone__compiled *made, int output, const char *text, size_t length, bool weighted)
+{
+    hone_ctx *ctx = made->ctx;
+    const hone__loss_info *loss = made->outputs[output].loss;
+    hone_metric_opts o = {.struct_size = sizeof o, .elementwise = loss && loss->targets == HONE__BINARY, .from_logits = loss && loss->logits};
+    hone__compiled_metric m = {.text = hone__strndup(ctx, text, length), .output = output, .weighted = weighted};
+    m.metric = m.text ? hone_metric_parse(ctx, m.text, &o) : NULL;
+    if (m.metric && !m.metric->type->update)
+        hone__fail(ctx, HONE_INVALID, "compile: metric '%s' compares texts, not outputs of a model", hone_metric_name(m.metric));
+    return add_metric(made, m);
 }
 
 /* Bytes before the comma that ends a metric: one that stands in no parentheses. */
@@ -173,26 +226,86 @@ static size_t metric_length(const char *text)
 }
 
 /* Comma-separated; false: error (sticky). */
-static bool make_metrics(hone__compiled *made, const char *metrics, bool weighted)
+static bool parse_metrics(hone__compiled *made, int output, const char *metrics, bool weighted)
 {
-    size_t capacity = made->n_metrics;
     for (const char *at = metrics; at;) {
         size_t n = metric_length(at);
-        if (!add_metric(made, &capacity, at, n, weighted)) return false;
+        if (!parse_metric(made, output, at, n, weighted)) return false;
         at = at[n] ? at + n + 1 : NULL;
     }
     return true;
 }
 
-static bool check_options(hone_ctx *ctx, const hone_compile_opts *o)
+/* Of several outputs, each one's loss and right answers are metrics beside those that were asked for; an accuracy that was asked for
+   takes the other's place. */
+static bool make_metrics(hone__compiled *made, const hone_output *outputs)
+{
+    bool ok = true, several = made->n_outputs > 1;
+    for (int k = 0; k < made->n_outputs && several && ok; k++)
+        ok = add_metric(made, (hone__compiled_metric){.metric = hone__mean_new(made->ctx, "loss", true), .output = k, .is_loss = true});
+    for (int k = 0; k < made->n_outputs && ok; k++) {
+        size_t first = made->n_metrics;
+        ok = parse_metrics(made, k, outputs[k].metrics, false);
+        bool told = !several || !knows_right(&made->outputs[k]);
+        for (size_t i = first; i < made->n_metrics && !told; i++)
+            told = !strcmp(hone_metric_name(made->metrics[i].metric) + strlen(made->outputs[k].name), "_accuracy");
+        if (ok && !told) ok = add_metric(made, (hone__compiled_metric){.metric = hone__mean_new(made->ctx, "accuracy", false), .output = k});
+    }
+    for (int k = 0; k < made->n_outputs && ok; k++) ok = parse_metrics(made, k, outputs[k].weighted_metrics, true);
+    return ok;
+}
+
+static bool check_output(hone_ctx *ctx, const hone_output *o)
 {
     const hone_loss_opts *l = &o->loss_options;
     if ((unsigned)o->loss >= HONE_LOSS_COUNT)
         hone__fail(ctx, HONE_INVALID, "compile: loss %d does not exist", (int)o->loss);
+    else if (!(hone__choose(o->loss_weight, 1) >= 0) || isinf(o->loss_weight))
+        hone__fail(ctx, HONE_INVALID, "compile: loss_weight is %g; it must not be negative", o->loss_weight);
+    else if (o->name && (!*o->name || strlen(o->name) > 63 || !strcmp(o->name, "val") || !strncmp(o->name, "val_", 4)))
+        hone__fail(ctx, HONE_INVALID, "compile: an output cannot be called '%.100s': names have 1 to 63 bytes, and val_ stands before what "
+                                      "is held out", o->name);
     else if (l->weights || l->class_weights || l->positive_weights || l->output_lengths || l->target_lengths || l->reduction)
         hone__fail(ctx, HONE_INVALID, "compile: loss_options may hold numbers only; weights of classes and samples are given to "
                                       "hone_fit, other nodes to a custom_loss");
     return hone__ok(ctx);
+}
+
+/* What is asked of the outputs, as the caller said it of one or of several. NULL: error (sticky). */
+static const hone_output *outputs_of(const hone_model *model, const hone_compile_opts *o, hone_output *one)
+{
+    size_t n = (size_t)hone_model_output_count(model);
+    *one = (hone_output){.loss = o->loss, .custom_loss = o->custom_loss, .custom_user = o->custom_user, .loss_options = o->loss_options,
+                         .metrics = o->metrics, .weighted_metrics = o->weighted_metrics};
+    bool both = o->n_outputs && (o->loss || o->custom_loss || o->metrics || o->weighted_metrics);
+    if ((o->n_outputs || n > 1) && (o->n_outputs != n || !o->outputs || both)) {
+        hone__fail(model->ctx, HONE_INVALID, "compile: the model has %zu outputs, each of which needs its loss in HONE_OUTPUTS, and nowhere "
+                                             "else; given were %zu", n, o->n_outputs);
+        return NULL;
+    }
+    const hone_output *outputs = o->n_outputs ? o->outputs : one;
+    for (size_t k = 0; k < n; k++)
+        if (!check_output(model->ctx, &outputs[k])) return NULL;
+    return outputs;
+}
+
+/* false: memory (sticky). */
+static bool make_outputs(hone__compiled *made, int n, const hone_output *outputs)
+{
+    if (!(made->outputs = hone__calloc(made->ctx, (size_t)n, sizeof *made->outputs))) return false;
+    for (; made->n_outputs < n; made->n_outputs++) {
+        const hone_output *o = &outputs[made->n_outputs];
+        hone__compiled_output *to = &made->outputs[made->n_outputs];
+        *to = (hone__compiled_output){.loss = o->custom_loss ? NULL : &losses[o->loss],
+                                      .loss_options = o->loss_options,
+                                      .custom_loss = o->custom_loss,
+                                      .custom_user = o->custom_user,
+                                      .loss_weight = hone__choose(o->loss_weight, 1)};
+        to->loss_options.reduction = HONE_REDUCE_NONE;
+        to->name = o->name ? hone__strdup(made->ctx, o->name) : hone__format(made->ctx, "output_%d", made->n_outputs);
+        if (!to->name) return false;
+    }
+    return true;
 }
 
 hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
@@ -203,93 +316,24 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
     hone_ctx *ctx = model->ctx;
     hone_dtype compute = opts->auto_compute ? hone__bf16_is_fast() ? HONE_BF16 : HONE_F32 : opts->compute;
     hone_optimizer *optimizer = opts->optimizer ? opts->optimizer : hone_adam(ctx);
-    hone__compiled *c = hone__ok(ctx) && check_options(ctx, opts) ? hone__compiled_of(model) : NULL;
+    hone_output one;
+    const hone_output *outputs = hone__ok(ctx) ? outputs_of(model, opts, &one) : NULL;
+    hone__compiled *c = outputs ? hone__compiled_of(model) : NULL;
     hone__compiled made = {.ctx = ctx,
                            .optimizer = optimizer,
-                           .loss = opts->custom_loss || !c ? NULL : &losses[opts->loss],
-                           .loss_options = opts->loss_options,
-                           .custom_loss = opts->custom_loss,
-                           .custom_user = opts->custom_user,
                            .max_grad_norm = opts->max_grad_norm,
                            .compute = compute,
                            .auto_compute = opts->auto_compute,
                            .max_grad_value = opts->max_grad_value};
-    made.loss_options.reduction = HONE_REDUCE_NONE;
-    if (c && make_metrics(&made, opts->metrics, false) && make_metrics(&made, opts->weighted_metrics, true))
-        made.step = hone__model_function(model, 3, made.n_metrics ? 3 : 2, record_step, compute);
-    if (!made.step) {
-        hone_optimizer_free(optimizer);
-        free_metrics(&made);
+    const hone__functional *f = hone__functional_of(model);
+    if (!c || !make_outputs(&made, hone_model_output_count(model), outputs) || !make_metrics(&made, outputs) ||
+        !make_step(model, &made, f ? f->n_inputs : 1)) {
+        free_told(&made);
         return ctx->status;
     }
-    hone_function_free(c->step);
-    hone_optimizer_free(c->optimizer);
-    free_metrics(c);
+    free_told(c);
     made.predict = c->predict;
+    made.predict_inputs = c->predict_inputs;
     *c = made;
     return HONE_OK;
-}
-
-/* ---- weights of examples ---- */
-
-/* The class of each row into class_of[rows]: its number, whether it is above 0.5, or its largest. */
-static hone_status classes_of_rows(const hone__compiled *c, const hone_tensor *y, int64_t rows, double *values, size_t n, int64_t *class_of)
-{
-    int64_t width = hone_shape_count(y->shape) / y->shape.dim[0];
-    hone__targets targets = c->loss ? c->loss->targets : HONE__CLASSES;
-    bool wide = targets == HONE__CATEGORIES;
-    if (targets == HONE__VALUES || targets == HONE__SEQUENCES || (!wide && width != 1))
-        return hone__fail_run(c->ctx, HONE_INVALID, "fit: class_weights need one class an example; targets are %s",
-                              HONE__SHAPE_STR(y->shape));
-    for (int64_t r = 0; r < rows; r++) {
-        hone_status status = hone_tensor_read(y, r * width, width, HONE_F64, values);
-        if (status != HONE_OK) return status;
-        int64_t best = 0;
-        for (int64_t i = 1; i < width; i++)
-            if (values[i] > values[best]) best = i;
-        double v = wide ? (double)best : targets == HONE__BINARY ? values[0] > 0.5 : values[0];
-        if (!(v < (double)n))
-            return hone__fail_run(c->ctx, HONE_INVALID, "fit: row %lld is of class %g, there are %zu class_weights", (long long)r, v, n);
-        class_of[r] = v < 0 ? -1 : (int64_t)v;
-    }
-    return HONE_OK;
-}
-
-static hone_status apply_class_weights(const hone__compiled *c, const hone_tensor *y, int64_t rows, const hone_fit_opts *o, float *weights)
-{
-    int64_t width = hone_shape_count(y->shape) / y->shape.dim[0];
-    double *values = hone__alloc(c->ctx, (size_t)width * sizeof *values);
-    int64_t *class_of = values ? hone__alloc(c->ctx, (size_t)rows * sizeof *class_of) : NULL;
-    hone_status status = class_of ? classes_of_rows(c, y, rows, values, o->n_class_weights, class_of) : c->ctx->status;
-    for (int64_t r = 0; r < rows && status == HONE_OK; r++)
-        if (class_of[r] >= 0) weights[r] *= (float)o->class_weights[class_of[r]];
-    hone__free(c->ctx, values);
-    hone__free(c->ctx, class_of);
-    return status;
-}
-
-hone_status hone__example_weights(const hone__compiled *c, const hone_tensor *y, int64_t trained, const hone_fit_opts *o,
-                                  float **weights)
-{
-    *weights = NULL;
-    int64_t rows = y->shape.dim[0];
-    const hone_tensor *w = o->sample_weights;
-    if (!w && !o->class_weights) return HONE_OK;
-    if (w && (hone_shape_count(w->shape) != rows || w->shape.rank < 1))
-        return hone__fail_run(c->ctx, HONE_SHAPE, "fit: sample_weights are %s for %lld rows; one a row is wanted",
-                              HONE__SHAPE_STR(w->shape), (long long)rows);
-    float *made = hone__alloc(c->ctx, (size_t)rows * sizeof *made);
-    hone_status status = made ? HONE_OK : HONE_MEMORY;
-    for (int64_t r = 0; made && r < rows; r++) made[r] = 1;
-    if (made && w) status = hone_tensor_read(w, 0, rows, HONE_F32, made);
-    if (status == HONE_OK && o->class_weights) status = apply_class_weights(c, y, trained, o, made);
-    for (int64_t r = 0; status == HONE_OK && r < rows; r++)
-        if (!(made[r] >= 0 && isfinite(made[r])))
-            status = hone__fail_run(c->ctx, HONE_INVALID, "fit: the weight of row %lld is %g; it must not be negative", (long long)r,
-                                    (double)made[r]);
-    if (status == HONE_OK)
-        *weights = made;
-    else
-        hone__free(c->ctx, made);
-    return status;
 }

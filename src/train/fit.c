@@ -5,31 +5,42 @@
 #include <math.h>
 #include <string.h>
 
-static void record_predict(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
-{
-    (void)graph;
-    out[0] = hone_apply(((hone_model *)user)->root, in[0]);
-}
-
 /* ---- batches ---- */
 
 static hone_status need_step(hone_model *model)
 {
     hone__compiled *c = model->train;
     if (!hone__ok(model->ctx)) return model->ctx->status;
-    if (c && c->step) return HONE_OK;
+    if (c && c->optimizer) return HONE_OK;
     return hone__fail_run(model->ctx, HONE_STATE, "the model was not compiled: call hone_compile first");
 }
 
-static hone_status need_compiled(hone_model *model, const hone_tensor *x, const hone_tensor *y)
+/* Examples as they are given: weights [rows], NULL for 1; a loader, with weights of its own, in place of x and y. */
+typedef struct examples {
+    hone_tensors x, y;
+    const float *weights;
+    hone_loader *loader;
+    const hone_fit_opts *classes; /* whose class_weights a loader's examples have; NULL: none */
+} examples;
+
+static hone_tensors one(const hone_tensor *const *tensor) { return (hone_tensors){tensor, 1}; }
+static int64_t rows_of(const examples *data)
+{
+    return data->loader ? hone_loader_rows(data->loader) : data->x.tensor[0]->shape.dim[0];
+}
+
+static hone_status need_compiled(hone_model *model, const examples *data)
 {
     hone_ctx *ctx = model->ctx;
     hone_status status = need_step(model);
-    if (status != HONE_OK) return status;
-    if (!x || !y || x->shape.rank < 1 || y->shape.rank < 1 || x->shape.dim[0] != y->shape.dim[0])
-        return hone__fail_run(ctx, HONE_SHAPE, "x and y need as many rows each, along their first axis");
-    if (x->shape.dim[0] == 0) return hone__fail_run(ctx, HONE_INVALID, "there are no rows");
-    return HONE_OK;
+    if (status == HONE_OK) status = hone__check_counts(model, data->loader ? 1 : data->x.n, data->loader ? 1 : data->y.n);
+    if (status != HONE_OK || data->loader) return status;
+    const hone_tensor *x = data->x.tensor[0];
+    int64_t rows = x && x->shape.rank ? x->shape.dim[0] : -1;
+    status = hone__check_rows(ctx, "x", data->x, rows);
+    if (status == HONE_OK) status = hone__check_rows(ctx, "y", data->y, rows);
+    if (status == HONE_OK && rows == 0) status = hone__fail_run(ctx, HONE_INVALID, "there are no rows");
+    return status;
 }
 
 typedef struct totals {
@@ -38,14 +49,6 @@ typedef struct totals {
     bool counted; /* right answers are known */
     bool again;   /* these rows were looked at before: metrics have seen them */
 } totals;
-
-/* Examples as they are given: weights [rows], NULL for 1; a loader, with weights of its own, in place of x and y. */
-typedef struct examples {
-    const hone_tensor *x, *y;
-    const float *weights;
-    hone_loader *loader;
-    const hone_fit_opts *classes; /* whose class_weights a loader's examples have; NULL: none */
-} examples;
 
 /* What is told of some rows. */
 typedef struct measured {
@@ -64,25 +67,21 @@ static hone_status blame(hone_model *model, hone_tensor *const *inputs, double l
                           loss, (unsigned long long)call->step, where);
 }
 
-/* Rows order[0..count) of x: where they are, if they follow each other, else a copy. */
-static hone_tensor *rows_of(const hone_tensor *x, int64_t count, const int64_t *order)
-{
-    bool follow = x->bytes > 0 && !hone__is_blocks(x->dtype);
-    for (int64_t i = 1; i < count && follow; i++) follow = order[i] == order[0] + i;
-    if (!follow) return hone_take(x, count, order);
-    hone_shape shape = x->shape;
-    size_t row = x->bytes / (size_t)shape.dim[0];
-    shape.dim[0] = count;
-    return hone_tensor_borrow(x->ctx, x->dtype, shape, (char *)x->data + row * (size_t)order[0]);
-}
+static double step_value(const hone__compiled *c, int i) { return hone_tensor_get(hone_function_output(c->step, i), 0); }
 
-/* weights [count], NULL: 1 each. */
-static hone_status update_metrics(hone__compiled *c, const hone_tensor *target, const hone_tensor *weights)
+/* Of `count` examples of a step of `whole`; weights [count], NULL: 1 each. */
+static hone_status update_metrics(hone__compiled *c, hone_tensor *const *targets, const hone_tensor *weights, int64_t count, int64_t whole)
 {
     for (size_t i = 0; i < c->n_metrics; i++) {
         const hone__compiled_metric *m = &c->metrics[i];
-        hone_status status =
-            hone_metric_update_weighted(m->metric, hone_function_output(c->step, 2), target, m->weighted ? weights : NULL);
+        const int k = m->output;
+        if (!m->text) {
+            double sum = m->is_loss ? step_value(c, hone__step_loss(c, k)) * (double)whole : step_value(c, hone__step_right(k));
+            hone__mean_add(m->metric, sum, count);
+            continue;
+        }
+        hone_status status = hone_metric_update_weighted(m->metric, hone_function_output(c->step, hone__step_output(c, k)), targets[k],
+                                                         m->weighted ? weights : NULL);
         if (status != HONE_OK) return status;
     }
     return HONE_OK;
@@ -110,34 +109,35 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
 {
     hone__compiled *c = model->train;
     hone_ctx *ctx = model->ctx;
-    hone_tensor *bx = NULL, *by = NULL;
-    hone_status status = HONE_OK;
+    const int n_x = data->loader ? 1 : (int)data->x.n, n = n_x + c->n_outputs;
+    hone_tensor *in[HONE__MOST_INPUTS + HONE__MOST_OUTPUTS + 1] = {NULL}; /* the model's, the targets, the examples' shares */
+    hone_status status = hone__step_for(model, n_x);
     float *own = NULL;
     if (data->loader) {
-        status = hone_loader_next(data->loader, &bx, &by);
-        if (by) status = loader_weights(c, data, by, &own);
+        if (status == HONE_OK) status = hone_loader_next(data->loader, &in[0], &in[1]);
+        if (in[1]) status = loader_weights(c, data, in[1], &own);
         order = NULL;
-    } else {
-        bx = rows_of(data->x, count, order), by = rows_of(data->y, count, order);
     }
+    for (int i = 0; i < n && !data->loader; i++)
+        in[i] = hone__rows_of(i < n_x ? data->x.tensor[i] : data->y.tensor[i - n_x], count, order);
     const float *given = data->loader ? own : data->weights;
     bool weigh = given && c->n_weighted && !sum->again;
-    hone_tensor *shares = weights_of(ctx, given, order, count, (float)whole), *weights = weigh ? weights_of(ctx, given, order, count, 1) : NULL;
-    hone_tensor *in[] = {bx, by, shares};
-    if (status == HONE_OK) status = bx && by && shares && hone__ok(ctx) ? hone_function_call_opt(c->step, in, call) : ctx->status;
-    double loss = status == HONE_OK ? hone_tensor_get(hone_function_output(c->step, 0), 0) : 0;
+    in[n] = weights_of(ctx, given, order, count, (float)whole);
+    hone_tensor *weights = weigh ? weights_of(ctx, given, order, count, 1) : NULL;
+    if (status == HONE_OK) status = hone__ok(ctx) ? hone_function_call_opt(c->step, in, call) : ctx->status;
+    double loss = status == HONE_OK ? step_value(c, 0) : 0;
     if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss, call);
-    if (status == HONE_OK && !sum->again) status = update_metrics(c, by, weights);
+    if (status == HONE_OK && !sum->again) status = update_metrics(c, in + n_x, weights, count, whole);
     if (status == HONE_OK) {
         sum->loss += loss * (double)whole;
-        double yes = hone_tensor_get(hone_function_output(c->step, 1), 0);
-        sum->counted = yes >= 0;
+        double yes = step_value(c, hone__step_right(0));
+        sum->counted = c->n_outputs == 1 && yes >= 0;
         sum->right += yes;
         sum->rows += count;
     }
-    if (!data->loader) hone_tensor_free(bx), hone_tensor_free(by);
+    for (int i = 0; i < n && !data->loader; i++) hone_tensor_free(in[i]);
     hone__free(ctx, own);
-    hone_tensor_free(shares);
+    hone_tensor_free(in[n]);
     hone_tensor_free(weights);
     return status;
 }
@@ -173,18 +173,13 @@ static hone_status evaluate(hone_model *model, const examples *data, const int64
     return status == HONE_OK ? told : status;
 }
 
-static int64_t *row_numbers(hone_ctx *ctx, int64_t n)
-{
-    int64_t *order = hone__alloc(ctx, (size_t)HONE_MAX(n, 1) * sizeof *order);
-    for (int64_t i = 0; order && i < n; i++) order[i] = i;
-    return order;
-}
-
-hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y, const hone_tensor *sample_weights,
-                                   int batch_size, double *loss, double *accuracy, size_t n, double *values)
+/* sample_weights may be NULL; n is 0, or how many metrics there are. */
+static hone_status evaluate_all(hone_model *model, const examples *given, const hone_tensor *sample_weights, int batch_size, double *loss,
+                                double *accuracy, size_t n, double *values)
 {
     measured result = {NAN, NAN, n ? values : NULL};
-    hone_status status = need_compiled(model, x, y);
+    examples data = *given;
+    hone_status status = need_compiled(model, &data);
     const hone__compiled *c = model->train;
     float *weights = NULL;
     if (loss) *loss = NAN;
@@ -193,16 +188,29 @@ hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, cons
     if (status == HONE_OK && (batch_size < 1 || (n && n != c->n_metrics)))
         status = hone__fail_run(model->ctx, HONE_INVALID, "evaluate: batch_size must be at least 1, not %d, and room for no metrics or for "
                                                           "%zu, not %zu", batch_size, c->n_metrics, n);
-    if (status == HONE_OK) status = hone__example_weights(c, y, 0, &(hone_fit_opts){.sample_weights = sample_weights}, &weights);
+    if (status == HONE_OK)
+        status = hone__example_weights(c, data.y.tensor[0], 0, &(hone_fit_opts){.sample_weights = sample_weights}, &weights);
     if (status != HONE_OK) return status;
-    int64_t *order = row_numbers(model->ctx, x->shape.dim[0]);
-    status = order ? evaluate(model, &(examples){.x = x, .y = y, .weights = weights}, order, x->shape.dim[0], batch_size, &result)
-                   : model->ctx->status;
+    data.weights = weights;
+    int64_t rows = rows_of(&data), *order = hone__row_numbers(model->ctx, rows);
+    status = order ? evaluate(model, &data, order, rows, batch_size, &result) : model->ctx->status;
     hone__free(model->ctx, order);
     hone__free(model->ctx, weights);
     if (loss) *loss = result.loss;
     if (accuracy) *accuracy = result.accuracy;
     return status;
+}
+
+hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y, const hone_tensor *sample_weights,
+                                   int batch_size, double *loss, double *accuracy, size_t n, double *values)
+{
+    return evaluate_all(model, &(examples){.x = one(&x), .y = one(&y)}, sample_weights, batch_size, loss, accuracy, n, values);
+}
+
+hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights, int batch_size,
+                               double *loss, size_t n, double *values)
+{
+    return evaluate_all(model, &(examples){.x = x, .y = y}, sample_weights, batch_size, loss, NULL, n, values);
 }
 
 hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, double *loss,
@@ -232,52 +240,13 @@ hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double 
     if (status == HONE_OK && (!loader || (n && n != c->n_metrics)))
         status = hone__fail_run(model->ctx, HONE_INVALID, "evaluate: a loader is wanted, and room for no metrics or for %zu, not %zu",
                                 c->n_metrics, n);
+    examples data = {.loader = loader};
+    if (status == HONE_OK) status = need_compiled(model, &data);
     if (status != HONE_OK) return status;
-    status = evaluate(model, &(examples){.loader = loader}, NULL, hone_loader_rows(loader), hone_loader_batch_size(loader), &result);
+    status = evaluate(model, &data, NULL, hone_loader_rows(loader), hone_loader_batch_size(loader), &result);
     if (loss) *loss = result.loss;
     if (accuracy) *accuracy = result.accuracy;
     return status;
-}
-
-hone_function *hone__predict_function(hone_model *model)
-{
-    hone__compiled *c = hone__compiled_of(model);
-    if (c && !c->predict) c->predict = hone__model_function(model, 1, 1, record_predict, HONE_F32);
-    return c ? c->predict : NULL;
-}
-
-hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size)
-{
-    hone_ctx *ctx = model->ctx;
-    if (!hone__ok(ctx)) return NULL;
-    if (!x || x->shape.rank < 1 || batch_size < 1) {
-        hone__fail_run(ctx, HONE_INVALID, "predict: x needs rows, batch_size must be at least 1");
-        return NULL;
-    }
-    hone_function *predict = hone__predict_function(model);
-    int64_t rows = x->shape.dim[0], *order = row_numbers(ctx, rows);
-    hone_tensor *all = NULL;
-    hone_status status = predict && order ? HONE_OK : ctx->status;
-    for (int64_t at = 0; at < rows && status == HONE_OK; at += batch_size) {
-        int64_t count = HONE_MIN((int64_t)batch_size, rows - at);
-        hone_tensor *bx = rows_of(x, count, order + at);
-        status = bx ? hone_function_call(predict, &bx) : ctx->status;
-        hone_tensor_free(bx);
-        if (status != HONE_OK) break;
-        const hone_tensor *y = hone_function_output(predict, 0);
-        hone_shape shape = y->shape;
-        if (shape.rank < 1 || shape.dim[0] != count) {
-            status = hone__fail_run(ctx, HONE_SHAPE, "predict: the output %s has not one row an input row", HONE__SHAPE_STR(shape));
-            break;
-        }
-        shape.dim[0] = rows;
-        if (!all && !(all = hone_tensor_new(ctx, y->dtype, shape))) status = ctx->status;
-        if (all) memcpy((char *)all->data + (size_t)at * (y->bytes / (size_t)count), y->data, y->bytes);
-    }
-    hone__free(ctx, order);
-    if (status == HONE_OK) return all;
-    hone_tensor_free(all);
-    return NULL;
 }
 
 /* ---- fit ---- */
@@ -419,7 +388,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
                          const hone_fit_opts *o, hone_history *history)
 {
     hone_ctx *ctx = model->ctx;
-    int64_t *validation = row_numbers(ctx, apart->data.loader ? 0 : apart->rows), batch = rows_of_batch(o, &apart->data);
+    int64_t *validation = hone__row_numbers(ctx, apart->data.loader ? 0 : apart->rows), batch = rows_of_batch(o, &apart->data);
     hone_status status = validation ? HONE_OK : ctx->status;
     for (int64_t i = 0; i < apart->rows && !apart->data.loader && status == HONE_OK; i++) validation[i] += apart->first;
     hone__compiled *c = model->train;
@@ -462,42 +431,48 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     return status;
 }
 
-static hone_status check_options(hone_model *model, const examples *data, const hone_fit_opts *o)
+/* apart: what the options give for validation. */
+static hone_status check_options(hone_model *model, const examples *data, const examples *apart, const hone_fit_opts *o)
 {
     hone_ctx *ctx = model->ctx;
     bool split_ok = o->validation_split >= 0 && o->validation_split < 1;
     if (o->epochs < 0 || o->batch_size < 0 || o->accumulate < 0 || !split_ok || !o->validation_x != !o->validation_y)
         return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, batch_size and accumulate must be positive, validation_split in "
                                                  "[0, 1), validation_x and validation_y both given or neither");
-    if ((o->validation_x && o->validation_loader) ||
-        (o->validation_sample_weights && !o->validation_x) || (data->loader && data->loader == o->validation_loader))
-        return hone__fail_run(ctx, HONE_INVALID, "fit: validation data are validation_x and validation_y (only these have "
-                                                 "validation_sample_weights), or a loader other than the one that is trained on");
-    return o->validation_x ? need_compiled(model, o->validation_x, o->validation_y) : HONE_OK;
+    bool many = o->validation_inputs.n || o->validation_targets.n;
+    if (!!o->validation_x + !!o->validation_loader + many > 1 ||
+        (o->validation_sample_weights && !o->validation_x && !many) || (data->loader && data->loader == o->validation_loader))
+        return hone__fail_run(ctx, HONE_INVALID, "fit: validation data are validation_x and validation_y or validation_inputs and "
+                                                 "validation_targets (only these have validation_sample_weights), or a loader other than "
+                                                 "the one that is trained on");
+    return many || apart->x.n || apart->loader ? need_compiled(model, apart) : HONE_OK;
 }
 
 /* On data without weights: the options say them. */
 static hone_status fit(hone_model *model, examples data, hone_history **history, const hone_fit_opts *opts)
 {
     hone_ctx *ctx = model->ctx;
-    hone_status status = check_options(model, &data, opts);
+    examples given = {.x = opts->validation_inputs, .y = opts->validation_targets, .loader = opts->validation_loader};
+    if (opts->validation_x) given.x = one(&opts->validation_x), given.y = one(&opts->validation_y);
+    hone_status status = check_options(model, &data, &given, opts);
     if (status != HONE_OK) return status;
-    int64_t all = data.loader ? hone_loader_rows(data.loader) : data.x->shape.dim[0];
-    bool split = !opts->validation_x && !opts->validation_loader;
+    int64_t all = rows_of(&data);
+    bool split = !given.x.n && !given.loader;
     int64_t rows = all - (split ? (int64_t)((double)all * opts->validation_split) : 0);
     float *weights = NULL, *others = NULL;
-    if (data.loader) data.classes = opts;
-    else status = hone__example_weights(model->train, data.y, rows, opts, &weights);
-    if (status == HONE_OK && opts->validation_x)
-        status = hone__example_weights(model->train, opts->validation_y, 0,
+    if (data.loader)
+        data.classes = opts;
+    else
+        status = hone__example_weights(model->train, data.y.tensor[0], rows, opts, &weights);
+    if (status == HONE_OK && given.x.n)
+        status = hone__example_weights(model->train, given.y.tensor[0], 0,
                                        &(hone_fit_opts){.sample_weights = opts->validation_sample_weights}, &others);
     data.weights = weights;
+    given.weights = others;
     held_out apart = {data, rows, all - rows};
-    if (opts->validation_x) apart = (held_out){{.x = opts->validation_x, .y = opts->validation_y, .weights = others}, 0, opts->validation_x->shape.dim[0]};
-    if (opts->validation_loader)
-        apart = (held_out){{.loader = opts->validation_loader}, 0, hone_loader_rows(opts->validation_loader)};
+    if (!split) apart = (held_out){given, 0, rows_of(&given)};
     hone_history *h = status == HONE_OK ? new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1)) : NULL;
-    int64_t *order = h ? row_numbers(ctx, rows) : NULL;
+    int64_t *order = h ? hone__row_numbers(ctx, rows) : NULL;
     bool begun = order != NULL;
     if (status == HONE_OK) status = begun ? train(model, &data, rows, &apart, order, opts, h) : ctx->status;
     hone__free(ctx, order);
@@ -510,13 +485,19 @@ static hone_status fit(hone_model *model, examples data, hone_history **history,
     return status;
 }
 
+hone_status hone_fit_many_opt(hone_model *model, hone_tensors x, hone_tensors y, hone_history **history, const hone_fit_opts *opts)
+{
+    static const hone_fit_opts none = {0};
+    examples data = {.x = x, .y = y};
+    if (history) *history = NULL;
+    hone_status status = need_compiled(model, &data);
+    return status == HONE_OK ? fit(model, data, history, opts ? opts : &none) : status;
+}
+
 hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
                          const hone_fit_opts *opts)
 {
-    static const hone_fit_opts none = {0};
-    if (history) *history = NULL;
-    hone_status status = need_compiled(model, x, y);
-    return status == HONE_OK ? fit(model, (examples){.x = x, .y = y}, history, opts ? opts : &none) : status;
+    return hone_fit_many_opt(model, one(&x), one(&y), history, opts);
 }
 
 hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts)
@@ -531,5 +512,7 @@ hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_his
                                                         "sample_weights and what is held out");
     if (strcmp(hone_optimizer_name(((hone__compiled *)model->train)->optimizer), "lbfgs") == 0)
         return hone__fail_run(model->ctx, HONE_INVALID, "fit: lbfgs looks at a batch several times, which a loader gives but once");
-    return fit(model, (examples){.loader = loader}, history, opts);
+    examples data = {.loader = loader};
+    status = need_compiled(model, &data);
+    return status == HONE_OK ? fit(model, data, history, opts) : status;
 }

@@ -55,6 +55,13 @@ double hone__monitor_value(const hone_model *model, int i, const hone_epoch *res
     return apart ? result->validation_accuracy : result->accuracy;
 }
 
+size_t hone_model_metric_count(const hone_model *model) { return n_metrics(model); }
+const char *hone_model_metric_name(const hone_model *model, size_t i)
+{
+    const hone__compiled *c = model->train;
+    return i < n_metrics(model) ? hone_metric_name(c->metrics[i].metric) : NULL;
+}
+
 double hone_epoch_value(const hone_model *model, const hone_epoch *result, const char *name)
 {
     int i = model && result && name ? hone__monitor_find(model, name) : -1;

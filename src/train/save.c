@@ -46,22 +46,23 @@ static json_t *frozen_to_json(const hone_model *model)
     return ok ? list : (json_decref(list), NULL);
 }
 
-/* Weighted ones, or the others. */
-static json_t *metrics_to_json(const hone__compiled *c, bool weighted)
+/* An output's, weighted ones or the others. */
+static json_t *metrics_to_json(const hone__compiled *c, int output, bool weighted)
 {
     json_t *list = json_array();
     bool ok = list != NULL;
     for (size_t i = 0; i < c->n_metrics && ok; i++)
-        if (c->metrics[i].weighted == weighted) ok = json_array_append_new(list, json_string(c->metrics[i].text)) == 0;
+        if (c->metrics[i].text && c->metrics[i].output == output && c->metrics[i].weighted == weighted) ok = json_array_append_new(list, json_string(c->metrics[i].text)) == 0;
     return ok ? list : (json_decref(list), NULL);
 }
 
-static json_t *compile_to_json(const hone__compiled *c)
+static json_t *output_to_json(const hone__compiled *c, int k)
 {
+    const hone__compiled_output *o = &c->outputs[k];
     json_t *options = json_object();
     bool ok = options != NULL;
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options) && ok; i++) {
-        const void *at = (const char *)&c->loss_options + loss_options[i].offset;
+        const void *at = (const char *)&o->loss_options + loss_options[i].offset;
         json_t *value;
         switch (loss_options[i].type) {
         case REAL: value = *(const double *)at == 0 ? json_null() : json_real(*(const double *)at); break;
@@ -71,9 +72,22 @@ static json_t *compile_to_json(const hone__compiled *c)
         if (!json_is_null(value)) ok = json_object_set_new(options, loss_options[i].name, value) == 0;
     }
     if (!ok) return json_decref(options), NULL;
-    return json_pack("{s:s, s:o, s:o, s:o, s:f, s:f, s:s}", "loss", c->custom_loss ? "custom" : c->loss->name, "loss_options", options,
-                     "metrics", metrics_to_json(c, false), "weighted_metrics", metrics_to_json(c, true), "max_grad_norm", c->max_grad_norm,
-                     "max_grad_value", c->max_grad_value, "compute", c->auto_compute ? "auto" : hone_dtype_name(c->compute));
+    return json_pack("{s:s, s:s, s:o, s:f, s:o, s:o}", "name", o->name, "loss", o->custom_loss ? "custom" : o->loss->name, "loss_options",
+                     options, "loss_weight", o->loss_weight, "metrics", metrics_to_json(c, k, false), "weighted_metrics",
+                     metrics_to_json(c, k, true));
+}
+
+/* One output's fields stand among the others, those of several in a list. */
+static json_t *compile_to_json(const hone__compiled *c)
+{
+    json_t *json = c->n_outputs > 1 ? json_pack("{s:[]}", "outputs") : output_to_json(c, 0);
+    bool ok = json != NULL;
+    for (int k = 0; k < c->n_outputs && c->n_outputs > 1 && ok; k++)
+        ok = json_array_append_new(json_object_get(json, "outputs"), output_to_json(c, k)) == 0;
+    ok = ok && json_object_set_new(json, "max_grad_norm", json_real(c->max_grad_norm)) == 0 &&
+         json_object_set_new(json, "max_grad_value", json_real(c->max_grad_value)) == 0 &&
+         json_object_set_new(json, "compute", json_string(c->auto_compute ? "auto" : hone_dtype_name(c->compute))) == 0;
+    return ok ? json : (json_decref(json), NULL);
 }
 
 /* Errors do not stick. */
@@ -87,7 +101,7 @@ static hone_status describe(hone_model *model, char **text)
     if (ok && hone__is_functional(model->root)) ok = json_object_set_new(json, "built", json_boolean(model->n_params > 0)) == 0;
     else if (ok && model->input_shape.rank) ok = json_object_set_new(json, "input", input_to_json(model)) == 0;
     if (ok) ok = json_object_set_new(json, "frozen", frozen_to_json(model)) == 0;
-    if (ok && c && c->step)
+    if (ok && c && c->optimizer)
         ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
              json_object_set_new(json, "optimizer", hone__optimizer_to_json(c->optimizer)) == 0;
     *text = ok ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -102,6 +116,12 @@ hone_status hone_model_save(hone_model *model, const char *path)
     if (!hone__ok(ctx)) return ctx->status;
     if (model->n_params && !model->input_shape.rank && !hone__is_functional(model->root))
         return hone__fail_run(ctx, HONE_UNSUPPORTED, "%s: a model with several inputs can be saved as a whole if it is a functional one", path);
+    int custom = 0;
+    const hone__compiled *told = model->train;
+    for (int k = 0; told && k < told->n_outputs; k++) custom += told->outputs[k].custom_loss != NULL;
+    if (custom > 1)
+        return hone__fail_run(ctx, HONE_UNSUPPORTED, "%s: losses of one's own at %d outputs could not be told apart when the model is loaded: "
+                                                     "only its weights can be saved (hone_model_save_weights)", path, custom);
     char *text;
     hone_status status = describe(model, &text);
     if (status != HONE_OK) return status;
@@ -227,23 +247,23 @@ static const char *join(hone_ctx *ctx, hone__buffer *buffer, const json_t *list)
     return buffer->data;
 }
 
-static hone_status compile(const loading *l, hone_model *model)
+/* What hone_compile was told of one output; its texts are in `metrics` and `weighted` and in the JSON. */
+static hone_status output_from_json(const loading *l, const json_t *j, hone_output *o, hone__buffer *metrics, hone__buffer *weighted)
 {
-    const json_t *j = json_object_get(l->json, "compile");
-    if (!j) return HONE_OK;
-    const char *loss = json_string_value(json_object_get(j, "loss")), *compute = json_string_value(json_object_get(j, "compute"));
-    hone_compile_opts o = {.struct_size = sizeof o, .max_grad_norm = json_number_value(json_object_get(j, "max_grad_norm")),
-                           .max_grad_value = json_number_value(json_object_get(j, "max_grad_value"))};
+    const char *loss = json_string_value(json_object_get(j, "loss"));
+    const json_t *weight = json_object_get(j, "loss_weight");
+    *o = (hone_output){.name = json_string_value(json_object_get(j, "name")), .loss_weight = json_number_value(weight)};
+    if (weight && o->loss_weight == 0) o->loss_weight = (double)HONE_ZERO;
     if (loss && !strcmp(loss, "custom")) {
         if (!l->opts || !l->opts->custom_loss)
             return hone__fail(l->ctx, HONE_STATE, "%s: the model was compiled with a loss of one's own: give it as .custom_loss", l->path);
-        o.custom_loss = l->opts->custom_loss;
-        o.custom_user = l->opts->custom_user;
-    } else if (!loss || !hone_loss_from_name(loss, &o.loss)) {
+        o->custom_loss = l->opts->custom_loss;
+        o->custom_user = l->opts->custom_user;
+    } else if (!loss || !hone_loss_from_name(loss, &o->loss)) {
         return damaged(l, "this version has no such loss");
     }
     for (size_t i = 0; i < HONE_ARRAY_LEN(loss_options); i++) {
-        void *at = (char *)&o.loss_options + loss_options[i].offset;
+        void *at = (char *)&o->loss_options + loss_options[i].offset;
         const json_t *value = json_object_get(json_object_get(j, "loss_options"), loss_options[i].name);
         switch (loss_options[i].type) {
         case REAL: *(double *)at = json_number_value(value); break;
@@ -251,6 +271,17 @@ static hone_status compile(const loading *l, hone_model *model)
         default: *(bool *)at = json_is_true(value);
         }
     }
+    o->metrics = join(l->ctx, metrics, json_object_get(j, "metrics"));
+    o->weighted_metrics = join(l->ctx, weighted, json_object_get(j, "weighted_metrics"));
+    return l->ctx->status;
+}
+
+/* The rest of the options, and the optimizer. */
+static hone_status compile_for(const loading *l, hone_model *model, const json_t *j, const hone_output *outputs, size_t n)
+{
+    const char *compute = json_string_value(json_object_get(j, "compute"));
+    hone_compile_opts o = {.struct_size = sizeof o, .max_grad_norm = json_number_value(json_object_get(j, "max_grad_norm")),
+                           .max_grad_value = json_number_value(json_object_get(j, "max_grad_value")), .outputs = outputs, .n_outputs = n};
     o.auto_compute = compute && !strcmp(compute, "auto");
     if (o.auto_compute)
         o.compute = HONE_F32;
@@ -258,13 +289,22 @@ static hone_status compile(const loading *l, hone_model *model)
         return damaged(l, "its compute dtype is neither f32, bf16 nor auto");
     hone_optimizer *optimizer = o.optimizer = hone__optimizer_from_json(l->ctx, l->path, json_object_get(l->json, "optimizer"));
     if (!optimizer) return l->ctx->status;
-    hone__buffer metrics = {0}, weighted = {0};
-    o.metrics = join(l->ctx, &metrics, json_object_get(j, "metrics"));
-    o.weighted_metrics = join(l->ctx, &weighted, json_object_get(j, "weighted_metrics"));
     hone_status status = hone_compile_opt(model, &o);
-    hone__buffer_free(l->ctx, &metrics);
-    hone__buffer_free(l->ctx, &weighted);
     return status == HONE_OK ? load_optimizer(l, model, optimizer) : status;
+}
+
+static hone_status compile(const loading *l, hone_model *model)
+{
+    const json_t *j = json_object_get(l->json, "compile"), *several = json_object_get(j, "outputs");
+    hone_output outputs[HONE__MOST_OUTPUTS];
+    hone__buffer texts[2 * HONE__MOST_OUTPUTS] = {0};
+    size_t n = several ? HONE_MIN(json_array_size(several), (size_t)HONE__MOST_OUTPUTS) : 1;
+    hone_status status = HONE_OK;
+    for (size_t k = 0; k < n && j && status == HONE_OK; k++)
+        status = output_from_json(l, several ? json_array_get(several, k) : j, &outputs[k], &texts[2 * k], &texts[2 * k + 1]);
+    if (j && status == HONE_OK) status = compile_for(l, model, j, outputs, n);
+    for (size_t i = 0; i < HONE_ARRAY_LEN(texts); i++) hone__buffer_free(l->ctx, &texts[i]);
+    return status;
 }
 
 static hone_model *load(const loading *l)

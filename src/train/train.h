@@ -20,36 +20,65 @@ typedef struct hone__loss_info {
     bool logits;
 } hone__loss_info;
 
+enum { HONE__MOST_INPUTS = 16 }; /* of a model that is trained */
+
 /* A metric that fit and evaluate compute. */
 typedef struct hone__compiled_metric {
     hone_metric *metric;
-    char *text;    /* as hone_compile was given it */
+    char *text;    /* as hone_compile was given it; NULL: of several outputs the mean loss of one, or of its right answers */
+    int output;    /* that it looks at */
+    bool is_loss;  /* of those without text */
     bool weighted; /* by the examples' weights */
 } hone__compiled_metric;
+
+/* What hone_compile was told of an output. */
+typedef struct hone__compiled_output {
+    char *name;
+    const hone__loss_info *loss; /* NULL: custom_loss */
+    hone_loss_opts loss_options;
+    hone_loss_fn custom_loss;
+    void *custom_user;
+    double loss_weight;
+} hone__compiled_output;
 
 /* What hone_compile leaves with the model. */
 typedef struct hone__compiled {
     hone_ctx *ctx;
     hone_function *step, *predict;
-    hone_optimizer *optimizer;
-    const hone__loss_info *loss; /* NULL: custom_loss */
-    hone_loss_opts loss_options;
-    hone_loss_fn custom_loss;
-    void *custom_user;
+    int step_inputs, predict_inputs; /* of the model, that they were made for */
+    hone_optimizer *optimizer;       /* NULL: the model was not compiled */
+    hone__compiled_output *outputs;
+    int n_outputs;
     double max_grad_norm, max_grad_value;
     hone__compiled_metric *metrics;
-    size_t n_metrics, n_weighted;
+    size_t n_metrics, n_weighted, n_read; /* n_read: those that look at outputs themselves */
     hone_dtype compute;
     bool auto_compute; /* it was chosen for this CPU */
 } hone__compiled;
+
+/* What the step's function gives: the loss; each output's right answers (-1: not known); of several outputs each one's loss; and the
+   outputs themselves if metrics read them. */
+static inline int hone__step_right(int output) { return 1 + output; }
+static inline int hone__step_loss(const hone__compiled *c, int output) { return c->n_outputs > 1 ? 1 + c->n_outputs + output : 0; }
+static inline int hone__step_output(const hone__compiled *c, int output) { return 1 + c->n_outputs * (c->n_outputs > 1 ? 2 : 1) + output; }
 
 /* The model's, made when it has none: compile and predict need it. NULL: memory (sticky). */
 hone__compiled *hone__compiled_of(hone_model *model);
 /* A function over the model, called with it. */
 hone_function *hone__model_function(hone_model *model, int n_in, int n_out, hone_forward_fn forward, hone_dtype compute);
 
-/* From one input to the output, made when first asked for. NULL: sticky. */
-hone_function *hone__predict_function(hone_model *model);
+/* Makes c->step for that many inputs, unless it is there. Errors stick. */
+hone_status hone__step_for(hone_model *model, int n_inputs);
+/* From so many inputs to the outputs, made when first asked for. NULL: sticky. */
+hone_function *hone__predict_function(hone_model *model, int n_inputs);
+/* INVALID (does not stick) unless the model takes that many inputs and n_outputs is how many it has. */
+hone_status hone__check_counts(const hone_model *model, size_t n_inputs, size_t n_outputs);
+/* SHAPE (does not stick) unless each tensor has `rows` rows. */
+hone_status hone__check_rows(hone_ctx *ctx, const char *what, hone_tensors tensors, int64_t rows);
+/* The rows order[0..count) of x: borrowed where they follow each other, else a copy. NULL: sticky. */
+hone_tensor *hone__rows_of(const hone_tensor *x, int64_t count, const int64_t *order);
+/* 0, 1, ... [n]; hone__free. NULL: memory (sticky). */
+int64_t *hone__row_numbers(hone_ctx *ctx, int64_t n);
 
 /* Factors of the examples' losses [n] (owned by the caller), NULL in *weights when the options have none; class weights are those
    of rows below `trained`. Errors don't stick (but MEMORY). */

@@ -63,7 +63,8 @@ hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int 
     if (!x || x->shape.rank < 1 || x->shape.dim[0] < 1 || batch_size < 1 || hone__is_blocks(x->dtype))
         return hone__fail_run(ctx, HONE_INVALID, "update_batch_norm: x needs rows, batch_size must be at least 1");
     if (!model->n_params) return hone__fail_run(ctx, HONE_STATE, "update_batch_norm: the model has no parameters yet");
-    hone_function *forward = hone__predict_function(model);
+    if (hone__check_counts(model, 1, (size_t)hone_model_output_count(model)) != HONE_OK) return HONE_INVALID;
+    hone_function *forward = hone__predict_function(model, 1);
     hone__snapshot *before = forward ? hone__snapshot_take(model, false) : NULL;
     statistics s = {0};
     if (!before || !find_statistics(model, &s)) {
