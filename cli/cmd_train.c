@@ -147,6 +147,7 @@ static bool build(training *t)
     if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = t->args->learning_rate > 0 ? t->args->learning_rate
                                                                                                          : of->kind->learning_rate),
                      .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : HONE_MSE, .max_grad_norm = 1,
+                     .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table /* whose products are small */,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
         return failed(t);
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
@@ -176,10 +177,10 @@ static bool unscale(training *t)
 static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epoch *e)
 {
     training *t = user;
-    (void)model;
-    json_t *o = json_pack("{s:I, s:o, s:o, s:o, s:o}", "epoch", (json_int_t)epoch + 1, "loss", cli_json_real(e->loss), "accuracy",
+    json_t *o = json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", (json_int_t)epoch + 1, "loss", cli_json_real(e->loss), "accuracy",
                           cli_json_real(e->accuracy), "eval_loss", cli_json_real(e->validation_loss), "eval_accuracy",
-                          cli_json_real(e->validation_accuracy));
+                          cli_json_real(e->validation_accuracy), "learning_rate",
+                          cli_json_real(hone_optimizer_learning_rate(hone_model_optimizer(model))), "seconds", cli_json_real(e->seconds));
     json_dumpf(o, t->metrics, JSON_COMPACT | JSON_REAL_PRECISION(9));
     fputc('\n', t->metrics);
     fflush(t->metrics);
@@ -217,12 +218,13 @@ static bool train(training *t)
     hone_callback *stop = hone_early_stopping(t->ctx, .patience = (int)(args->patience < 0 ? kind->patience : args->patience),
                                               .restore_best_weights = true);
     hone_callback watch = {.user = t, .step_end = end_when_interrupted, .epoch_end = end_when_interrupted};
+    hone_callback *events = hone_tensorboard(t->ctx, args->output_dir, 0);
     cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
     double began = cli_now();
-    hone_status status = stop ? hone_fit_loader(t->task->model, t->loader, &t->history,
+    hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, &t->history,
                                                 .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .validation_x = t->x_valid,
                                                 .validation_y = t->y_valid, .on_epoch = on_epoch, .on_epoch_user = t,
-                                                .progress = !args->common.quiet, .print = print, HONE_CALLBACKS(stop, &watch))
+                                                .progress = !args->common.quiet, .print = print, HONE_CALLBACKS(stop, events, &watch))
                               : hone_ctx_status(t->ctx);
     t->seconds = cli_now() - began;
     if (status == HONE_OK) {
@@ -232,6 +234,7 @@ static bool train(training *t)
                  t->best_epoch);
     }
     hone_callback_free(stop);
+    hone_callback_free(events);
     if (status != HONE_OK) return failed(t);
     return t->task->classes || unscale(t);
 }
@@ -298,7 +301,7 @@ static const option options[] = {
     {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
      .initial = "auto", .help = "what the target is, where it does not look like it"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
-     .help = "where the model, report.html, metrics.jsonl and the pictures go"},
+     .help = "where the model, report.html, metrics.jsonl, events for TensorBoard and the pictures go"},
     {.name = "text", .kind = OPTION_STRING, .offset = offsetof(train_args, wishes.text), .value = "COLUMN",
      .shown = "one of mostly different sentences, when there is nothing else to learn from", .help = "the column of texts to read"},
     {.name = "arch", .kind = OPTION_STRING, .offset = offsetof(train_args, arch), .value = "LAYERS", .shown = "proposed and told",
@@ -325,7 +328,7 @@ const command cmd_train = {
     .summary = "a network for a table, pictures or texts, without code",
     .about = "Looks at the data, proposes a network, trains it with early stopping, and measures it on rows that it has not seen: the "
              "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes. Ctrl-C ends the "
-             "training early and saves the best of it.",
+             "training early and saves the best of it. With --dtype auto tables are computed in f32.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(train_args),

@@ -185,6 +185,9 @@ task *task_open(const common_args *args, hone_ctx *ctx, const char *folder)
     bool ok = t && (((t->model = hone_model_load(ctx, weights)) != NULL) || task_failed(t));
     if (ok && !fits(t)) ok = (cli_fail(args, "%s: the network does not answer what %s says", weights, path), false);
     ok = ok && t->kind->load(t, folder, o);
+    if (ok && args->dtype != DTYPE_AUTO)
+        ok = hone_compile(t->model, .loss = t->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : HONE_MSE,
+                          .compute = args->dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) == HONE_OK || task_failed(t);
     json_decref(o);
     free(path);
     free(weights);

@@ -349,7 +349,7 @@ static void test_every_loss_trains(void **state)
     for (int l = 0; l < HONE_LOSS_COUNT; l++) {
         hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 2)));
         assert_hone_ok(ctx, hone_compile(model, .loss = (hone_loss)l));
-        const hone__loss_info *info = ((hone__compiled *)model->train)->loss;
+        const hone__loss_info *info = ((hone__compiled *)model->train)->outputs[0].loss;
         if (info->targets == HONE__SEQUENCES) {
             hone_model_release(model);
             continue;

@@ -50,6 +50,38 @@ static void test_classes_are_learnt_and_predicted(void **state)
     release(r);
 }
 
+static int event_files(const char *folder)
+{
+    DIR *open = opendir(folder);
+    int n = 0;
+    for (struct dirent *e; open && (e = readdir(open));) n += strncmp(e->d_name, "events.out.", 11) == 0;
+    if (open) closedir(open);
+    return n;
+}
+
+static void test_an_epoch_is_told_and_dtype_is_obeyed(void **state)
+{
+    (void)state;
+    result r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("told"), "--epochs", "3", "--quiet");
+    check(r, 0, NULL);
+    release(r);
+    char *lines = read_all(place("told/metrics.jsonl"));
+    assert_int_equal(json_lines(lines, keep), 3);
+    assert_true(number("learning_rate") == 0.002 && number("seconds") > 0 && number("eval_loss") > 0);
+    free(lines);
+    assert_int_equal(event_files(place("told/train")), 1);
+    assert_int_equal(event_files(place("told/validation")), 1);
+    result by[3];
+    for (int i = 0; i < 3; i++) {
+        static const char *const types[] = {"auto", "f32", "bf16"};
+        by[i] = HONE_RUN(NULL, "predict", "--model", place("told"), "--data", IRIS, "--dtype", types[i]);
+        check(by[i], 0, NULL);
+    }
+    assert_string_equal(by[0].out, by[1].out); /* a table */
+    assert_string_not_equal(by[0].out, by[2].out);
+    for (int i = 0; i < 3; i++) release(by[i]);
+}
+
 /* One file that needs nothing beside it, and that no name or label can break out of. */
 static void test_the_report_is_whole_and_safe(void **state)
 {
@@ -390,7 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classes_are_learnt_and_predicted),
         cmocka_unit_test(test_quantities_are_answered_in_their_own_unit),
-        cmocka_unit_test(test_the_report_is_whole_and_safe),
+        cmocka_unit_test(test_an_epoch_is_told_and_dtype_is_obeyed), cmocka_unit_test(test_the_report_is_whole_and_safe),
         cmocka_unit_test(test_eval_measures_other_data),
         cmocka_unit_test(test_networks_are_written_by_hand),
         cmocka_unit_test(test_wrong_usage_is_told),

@@ -201,7 +201,8 @@ HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader
 /* hone_evaluate_weighted for several inputs or outputs: values[n] receives what hone_model_metric_name names. */
 HONE_API hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights,
                                         int batch_size, double *loss, size_t n, double *values);
-/* The model's output for every row, owned by the caller; NULL on error (does not stick). */
+/* The model's output for every row, owned by the caller; NULL on error (does not stick). Computed in the dtype of hone_compile, f32
+   before it. */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 /* The same for the examples of a loader (epoch 0), in its order (.no_shuffle: the dataset's); y is not looked at. */
 HONE_API hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader);

@@ -334,6 +334,7 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
     free_told(c);
     made.predict = c->predict;
     made.predict_inputs = c->predict_inputs;
+    made.predict_compute = c->predict_compute;
     *c = made;
     return HONE_OK;
 }
