@@ -287,6 +287,24 @@ static void test_mean_iou_of_two_classes(void **state)
     hone_tensor_free(p), hone_tensor_free(t);
 }
 
+/* As in the loss, labels 0 and 1 are signs -1 and 1. */
+static void test_hinge_of_labels_and_signs(void **state)
+{
+    (void)state;
+    hone_tensor *p = vector(4, VALUES(0.5f, -2, 0.25f, 3)), *labels = vector(4, VALUES(0, 0, 1, 1)), *signs = vector(4, VALUES(-1, -1, 1, 1));
+    static const struct {
+        const char *name;
+        double want;
+    } cases[] = {{"hinge", (1.5 + 0 + 0.75 + 0) / 4}, {"squared_hinge", (2.25 + 0 + 0.5625 + 0) / 4}};
+    for (int i = 0; i < 4; i++) {
+        hone_metric *m = hone_metric_new(ctx, cases[i / 2].name);
+        assert_hone_ok(ctx, hone_metric_update(m, p, i % 2 ? signs : labels));
+        assert_true(fabs(hone_metric_result(m) - cases[i / 2].want) < 1e-12);
+        hone_metric_free(m);
+    }
+    hone_tensor_free(p), hone_tensor_free(labels), hone_tensor_free(signs);
+}
+
 /* A row that counts two is two rows; weights of examples are those of their rows, as of a sentence's words. */
 static void test_weights_are_repetitions(void **state)
 {
@@ -578,6 +596,7 @@ int main(void)
         TEST(test_reports_are_scikit_learns),
         TEST(test_targets_are_left_out),
         TEST(test_mean_iou_of_two_classes),
+        TEST(test_hinge_of_labels_and_signs),
         TEST(test_weights_are_repetitions),
         TEST(test_a_text_says_a_metrics_options),
         TEST(test_no_answer_is_nan),

@@ -55,7 +55,7 @@ typedef struct hone_metric hone_metric;
    mape             mean 100 |y - p| / max(|y|, 1e-7): percent, as Keras; scikit-learn's is a share
    msle             mean (log(1 + max(y, 1e-7)) - log(1 + max(p, 1e-7)))^2
    log_cosh, poisson  mean log cosh(p - y); mean p - y log(p + 1e-7)
-   hinge, squared_hinge  mean max(0, 1 - y p), of its square; y -1 or 1
+   hinge, squared_hinge  mean max(0, 1 - y p), of its square; y -1 or 1, or a label 0 or 1
    categorical_hinge  mean over rows of max(0, 1 + the largest (1 - y) p - sum y p), y one-hot
    cosine_similarity  mean over rows of y p / (|y| |p|), norms at least 1e-7
    kl_divergence    mean over rows of sum y log(y / p), both cut to [1e-7, 1]

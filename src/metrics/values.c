@@ -108,7 +108,7 @@ double hone__mape(double p, double t) { return 100 * fabs(t - p) / fmax(fabs(t),
 double hone__msle(double p, double t) { return pow(log1p(fmax(t, 1e-7)) - log1p(fmax(p, 1e-7)), 2); }
 double hone__log_cosh(double p, double t) { return fabs(p - t) + log1p(exp(-2 * fabs(p - t))) - log(2); }
 double hone__poisson(double p, double t) { return p - t * log(p + 1e-7); }
-double hone__hinge(double p, double t) { return fmax(0, 1 - t * p); }
+double hone__hinge(double p, double t) { return fmax(0, 1 - (t == 0 ? -1 : t) * p); } /* a label 0 is -1 */
 double hone__squared_hinge(double p, double t) { return pow(hone__hinge(p, t), 2); }
 
 double hone__categorical_hinge(const double *p, const double *t, int64_t n)
