@@ -95,6 +95,8 @@ static const shape shapes[] = {
     {20, 100, 260, false, false, false, false, true}, {576, 16, 300, true, false, false, false, false},
     {99, 32, 128, true, true, true, false, false},    {64, 5, 1000, true, false, false, false, true},
     {32, 191, 161, true, false, false, false, false},
+    {128, 200, 784, false, true, false, true, false}, {126, 512, 100, false, false, false, false, true}, /* columns shared in f32 */
+    {200, 320, 128, true, false, false, false, false}, {128, 288, 64, false, true, false, true, true},
     {250, 260, 2090, false, true, false, true, true}, {320, 240, 1100, true, false, false, true, false}, /* terms in passes */
 };
 

@@ -4,12 +4,14 @@
 enum {
     PANEL = HONE__GEMM_PANEL,
     FEWEST = 16,           /* rows, columns and terms below which there is too little work in a tile */
-    FEWEST_F32 = 128,      /* half the harmonic mean of rows and columns that pay for packing three parts of f32 */
+    FEWEST_F32 = 64,       /* half the harmonic mean of rows and columns that pay for packing three parts of f32 */
     MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
-    GROUP = 8,             /* panels of B at once where there is but one of A */
+    GROUP = 8,             /* panels of B at once where a thread packs its own; in f32 as many as GROUP_BYTES hold, */
+    GROUP_BYTES = 1 << 18, /* two at least */
+    MOST_SHARED = 1 << 13, /* columns of B beyond which a row of f32 is one thread's: it may be handed over */
     MOST_PACKED = 1 << 26, /* bytes of B that are packed at once */
     CACHED = 3 << 19       /* bytes of C, of a thread, that the second cache still has when they are read; a third of it for
-                              gradients of weights, which are not read soon */
+                              gradients of weights, which are not read soon; two thirds in f32, whose small models' are */
 };
 
 struct hone__gemm {
@@ -19,6 +21,7 @@ struct hone__gemm {
     hone_dtype b_type;
     int parts; /* bf16 values that an element is made of */
     int64_t row_panels, column_panels, row_parts, column_parts;
+    bool own; /* each thread packs what it needs of B itself, where it is used */
     int64_t pass; /* column panels that are packed at once */
     size_t panel; /* bytes */
 };
@@ -74,6 +77,36 @@ bool hone__gemm_reads(const hone__matmul_desc *d, hone_dtype stored)
 #endif
 }
 
+static int64_t stretch_of(const hone__gemm *g)
+{
+#ifdef HONE_X86
+    return HONE_MIN(hone__gemm_stretch_amx(g->panel), g->row_panels);
+#else
+    return g->row_panels;
+#endif
+}
+
+/* Who computes what: row_parts x column_parts threads. */
+static void divide(hone__gemm *g, int64_t threads)
+{
+    /* Each thread has rows of its own, so that no packed A moves between caches. */
+    g->row_parts = HONE_MIN(g->row_panels, threads);
+    g->column_parts = HONE_MIN(threads / g->row_parts, pairs(g->column_panels));
+    g->own = g->row_panels == 1;
+    if (g->parts == 1 || g->d.n > MOST_SHARED) return;
+    /* A packed panel in three parts takes as long to come from another thread's cache as to be packed again, about as long as
+       multiplying one by one. So where each thread's rows fit its second cache, nothing is shared, and nobody waits: threads
+       divide rows and columns such that packing (r + c panels) and multiplying (r c) are least. */
+    int64_t least = INT64_MAX;
+    for (int64_t rows = 1; rows <= HONE_MIN(g->row_panels, threads); rows++) {
+        int64_t columns = HONE_MIN(threads / rows, pairs(g->column_panels));
+        int64_t r = (g->row_panels + rows - 1) / rows, c = 2 * ((pairs(g->column_panels) + columns - 1) / columns);
+        if (r > stretch_of(g) || r * c + r + c >= least) continue;
+        least = r * c + r + c;
+        g->row_parts = rows, g->column_parts = columns, g->own = true;
+    }
+}
+
 hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone__gemm_more *more)
 {
     if (!possible(d) || (more && d->ab != HONE_BF16)) return NULL;
@@ -85,9 +118,7 @@ hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *d, const hone
         g->more = *more;
         g->panel += (size_t)panels(more->k) * PANEL * PANEL * 2;
     }
-    /* Each thread has rows of its own, so that no packed A moves between caches. */
-    g->row_parts = HONE_MIN(g->row_panels, (int64_t)ctx->threads);
-    g->column_parts = HONE_MIN(ctx->threads / g->row_parts, pairs(g->column_panels));
+    divide(g, ctx->threads);
     g->pass = HONE_MIN(g->column_panels, HONE_MAX(MOST_PACKED / (int64_t)g->panel & ~1, 2));
     return g;
 }
@@ -100,28 +131,22 @@ void hone__gemm_free(hone__gemm *g)
 /* Rows are one thread's, and P is one panel. */
 bool hone__gemm_makes_inner(const hone__gemm *g) { return g->more.k > 0 && g->more.k <= PANEL && g->column_parts == 1; }
 
-/* B is multiplied with one panel of A alone: it is packed where it is used. */
-static bool once(const hone__gemm *g) { return g->row_panels == 1; }
-
-static int64_t stretch_of(const hone__gemm *g)
+/* Panels of B that a thread packs at once where it packs its own. */
+static int64_t group_of(const hone__gemm *g)
 {
-#ifdef HONE_X86
-    return HONE_MIN(hone__gemm_stretch_amx(g->panel), g->row_panels);
-#else
-    return g->row_panels;
-#endif
+    return g->parts == 1 ? GROUP : HONE_MIN(HONE_MAX(GROUP_BYTES / (int64_t)g->panel & ~1, 2), GROUP);
 }
 
 /* What all threads pack: B and P. */
 static size_t packed_bytes(const hone__gemm *g)
 {
-    return (once(g) ? 0 : (size_t)g->pass * g->panel) + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
+    return (g->own ? 0 : (size_t)g->pass * g->panel) + (hone__gemm_makes_inner(g) ? panel_bytes(&g->d) : 0);
 }
 
 /* Of a thread: sums, a stretch of A, and a group of B where that is used once. */
 static size_t part_bytes(const hone__gemm *g)
 {
-    return HONE__GEMM_SUMS + (size_t)(stretch_of(g) + (once(g) ? GROUP : 0)) * g->panel;
+    return HONE__GEMM_SUMS + (size_t)(stretch_of(g) + (g->own ? group_of(g) : 0)) * g->panel;
 }
 
 size_t hone__gemm_scratch(const hone__gemm *g) { return packed_bytes(g) + (size_t)(g->row_parts * g->column_parts) * part_bytes(g); }
@@ -161,7 +186,7 @@ static void pack(void *arg, int64_t begin, int64_t end)
     const job *j = arg;
     const hone__gemm *g = j->g;
     int64_t n = share_to_pack(j, begin);
-    if (!once(g)) pack_operand(j, packed(j, n), &j->b, &j->q, g->d.n, n, share_to_pack(j, end) - n, true);
+    if (!g->own) pack_operand(j, packed(j, n), &j->b, &j->q, g->d.n, n, share_to_pack(j, end) - n, true);
     if (begin == 0 && j->p.data) hone__gemm_pack_amx(j->packed_p, 0, &j->p, 1, 0, g->more.k, j->k, 1, true);
 }
 
@@ -177,15 +202,15 @@ static void multiply(void *arg, int64_t begin, int64_t end)
         /* What this thread packed is in its own cache still. */
         int64_t own = share_to_pack(j, part), start = own > n0 && own < n1 ? own - n0 : 0;
         for (int64_t m = m0; m < m1; m += step) {
-            int64_t to = HONE_MIN(m + step, m1), group = once(g) ? GROUP : n1 - n0;
+            int64_t to = HONE_MIN(m + step, m1), group = g->own ? group_of(g) : n1 - n0;
             pack_operand(j, a, &j->a, &j->inner, g->d.m, m, to - m, false);
             if (j->p.data)
                 hone__gemm_inner_amx(a, j->product.panel, j->k, g->d.m, m, to, j->packed_p, g->more.k, (float)g->more.scale, j->made);
             for (int64_t n = n0; n < n1; n += group) {
                 int64_t end_ = HONE_MIN(n + group, n1);
-                char *b = once(g) ? a + (size_t)step * j->product.panel : packed(j, n);
-                if (once(g)) pack_operand(j, b, &j->b, &j->q, g->d.n, n, end_ - n, true);
-                hone__gemm_multiply_amx(&j->product, a, m, to, b, n, end_, once(g) ? 0 : start, sums);
+                char *b = g->own ? a + (size_t)step * j->product.panel : packed(j, n);
+                if (g->own) pack_operand(j, b, &j->b, &j->q, g->d.n, n, end_ - n, true);
+                hone__gemm_multiply_amx(&j->product, a, m, to, b, n, end_, g->own ? 0 : start, sums);
             }
         }
     }
@@ -202,13 +227,13 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
     bool once_written = !d->accumulate && terms(d) == d->k;
     bool of_weight = d->a_col != 1; /* a product over the rows of activations */
-    bool stream = once_written && row * d->m > (int64_t)(of_weight ? CACHED / 3 : CACHED) * parts && row % HONE_ALIGN == 0 &&
-                  (uintptr_t)c % HONE_ALIGN == 0;
+    int64_t kept = !of_weight ? CACHED : g->parts == 1 ? CACHED / 3 : CACHED / 3 * 2;
+    bool stream = once_written && row * d->m > kept * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
     job j = {.g = g, .a = {a, d->ab, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
              .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
                          stream && c, take, arg}};
     j.parts = j.packed_b + packed_bytes(g);
-    j.packed_p = j.packed_b + (once(g) ? 0 : (size_t)g->pass * g->panel);
+    j.packed_p = j.packed_b + (g->own ? 0 : (size_t)g->pass * g->panel);
     if (f) j.q = (hone__gemm_operand){f->q, more->q_stored, more->q_row, more->q_col};
     if (f && hone__gemm_makes_inner(g)) {
         j.p = (hone__gemm_operand){f->p, more->p_stored, more->p_row, more->p_col};
@@ -220,8 +245,8 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
         j.k = HONE_MIN(terms(d), d->k - k);
         if (j.k < terms(d)) j.product.panel = bytes_of(d, j.k);
         for (j.begin = 0; j.begin < g->column_panels; j.begin = j.end) {
-            j.end = HONE_MIN(j.begin + (once(g) ? g->column_panels : g->pass), g->column_panels);
-            if (!once(g) || j.p.data) hone__parallel_for(g->ctx, parts, 1, pack, &j);
+            j.end = HONE_MIN(j.begin + (g->own ? g->column_panels : g->pass), g->column_panels);
+            if (!g->own || j.p.data) hone__parallel_for(g->ctx, parts, 1, pack, &j);
             hone__parallel_for(g->ctx, parts, 1, multiply, &j);
         }
         j.a.data = (const char *)j.a.data + hone__dtype_bytes(j.a.type, j.k * j.a.along);

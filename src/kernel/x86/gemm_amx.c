@@ -88,67 +88,124 @@ INLINE pair load_f32(const void *data, hone_dtype type, int64_t at, int64_t n)
 
 INLINE __m512i to_bf16(pair x) { return (__m512i)_mm512_cvtne2ps_pbh(x.high, x.low); }
 
-/* x without what h, its bf16, has of it: exact. */
-INLINE pair rest(pair x, __m512i h)
+/* 32 neighbours as bf16. */
+INLINE __m512i load(const void *data, hone_dtype type, int64_t at, int64_t n)
 {
-    return (pair){_mm512_sub_ps(x.low, widen(_mm512_castsi512_si256(h))),
-                  _mm512_sub_ps(x.high, widen(_mm512_extracti64x4_epi64(h, 1)))};
-}
-
-/* 32 neighbours as bf16: one alone is their rounding, three are those whose sum they are. */
-INLINE void load(__m512i to[3], int parts, const void *data, hone_dtype type, int64_t at, int64_t n)
-{
-    if (parts == 1) {
-        switch (type) {
-        case HONE_BF16: to[0] = _mm512_maskz_loadu_epi16(first32(n), (const uint16_t *)data + at); return;
-        case HONE_Q4_0: {
-            const uint8_t *b = (const uint8_t *)data + at / 32 * 18;
-            to[0] = nibbles(b + 2, f16_at(b), 0, 8);
-            return;
-        }
-        case HONE_Q4_1: {
-            const uint8_t *b = (const uint8_t *)data + at / 32 * 20;
-            to[0] = nibbles(b + 4, f16_at(b), f16_at(b + 2), 0);
-            return;
-        }
-        default: break;
-        }
+    switch (type) {
+    case HONE_BF16: return _mm512_maskz_loadu_epi16(first32(n), (const uint16_t *)data + at);
+    case HONE_Q4_0: {
+        const uint8_t *b = (const uint8_t *)data + at / 32 * 18;
+        return nibbles(b + 2, f16_at(b), 0, 8);
     }
-    pair x = load_f32(data, type, at, n);
-    for (int q = 0; q < parts; q++) {
-        to[q] = to_bf16(x);
-        if (q + 1 < parts) x = rest(x, to[q]);
+    case HONE_Q4_1: {
+        const uint8_t *b = (const uint8_t *)data + at / 32 * 20;
+        return nibbles(b + 4, f16_at(b), f16_at(b + 2), 0);
+    }
+    default: return to_bf16(load_f32(data, type, at, n));
     }
 }
 
-/* 32 of the other axis by 32 of k, in as many squares as there are parts. Where neighbours lie along k, rows come ready for A;
-   else in pairs, ready for B. */
-INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, int parts, int64_t at, int64_t left, int64_t p,
-                        int64_t k, bool pairs)
+/* 32 of the other axis by 32 of k. Where neighbours lie along k, rows come ready for A; else in pairs, ready for B. */
+INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p, int64_t k,
+                        bool pairs)
 {
-    __m512i v[2][3] = {{_mm512_setzero_si512()}}, r[16], s;
+    __m512i v[2] = {_mm512_setzero_si512()}, r[16], s;
     for (int i = 0; i < 32; i++) {
         char *row = to + i / 16 * 1024 + i % 16 * 64;
         if (x->along == 1) {
-            for (int q = 0; q < parts; q++) v[0][q] = _mm512_setzero_si512();
-            if (i < left) load(v[0], parts, x->data, type, (at + i) * x->other + p, k - p);
-            for (int q = 0; q < parts; q++) _mm512_store_si512(row + q * SQUARE, v[0][q]);
+            _mm512_store_si512(row, i < left ? load(x->data, type, (at + i) * x->other + p, k - p) : _mm512_setzero_si512());
             continue;
         }
-        for (int q = 0; q < parts; q++) v[i % 2][q] = _mm512_setzero_si512();
-        if (p + i < k) load(v[i % 2], parts, x->data, type, (p + i) * x->along + at, left);
-        for (int q = 0; i % 2 && q < parts; q++) {
-            pair_rows(v[0][q], v[1][q], &r[0], &s);
-            _mm512_store_si512(to + q * SQUARE + i / 2 * 64, r[0]);
-            _mm512_store_si512(to + q * SQUARE + 1024 + i / 2 * 64, s);
+        v[i % 2] = p + i < k ? load(x->data, type, (p + i) * x->along + at, left) : _mm512_setzero_si512();
+        if (i % 2) {
+            pair_rows(v[0], v[1], &r[0], &s);
+            _mm512_store_si512(to + i / 2 * 64, r[0]);
+            _mm512_store_si512(to + 1024 + i / 2 * 64, s);
         }
     }
     if (pairs != (x->along == 1)) return;
-    for (char *tile = to; tile < to + parts * SQUARE; tile += 1024) {
+    for (char *tile = to; tile < to + SQUARE; tile += 1024) {
         for (int j = 0; j < 16; j++) r[j] = _mm512_load_si512(tile + j * 64);
         transpose16(r);
         for (int j = 0; j < 16; j++) _mm512_store_si512(tile + j * 64, r[j]);
     }
+}
+
+/* ---- packing three parts ----
+   Which two terms are a pair is free, if both operands agree: here term j and term j + 16 of 32. So a vector of each is two
+   halves of the same lanes, and what splits them needs nothing that moves between lanes. */
+
+/* A row of a tile of each square: x's parts low, y's high. Rounded by adding half of the last place that stays: ties aside as
+   to_bf16 does, and the second rest has no more than 8 bits, so that the parts' sum is exact. */
+INLINE void split(char *to, __m512 x, __m512 y)
+{
+    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000), half = _mm512_set1_epi32(0x8000);
+    for (int q = 0; q < 3; q++, to += SQUARE) {
+        __m512i low = _mm512_castps_si512(x), high = _mm512_castps_si512(y);
+        if (q < 2) low = _mm512_add_epi32(low, half), high = _mm512_add_epi32(high, half);
+        _mm512_store_si512(to, _mm512_ternarylogic_epi32(upper, high, _mm512_srli_epi32(low, 16), 0xEA)); /* upper & high | low */
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_and_si512(low, upper)));
+        y = _mm512_sub_ps(y, _mm512_castsi512_ps(_mm512_and_si512(high, upper)));
+    }
+}
+
+/* Of 16 x 16 the rows, or, turned, the columns 4 c to 4 c + 3. */
+INLINE void four_of(__m512 to[4], const float *x, int64_t row, int c, bool turned)
+{
+    __m512 r[4];
+    for (int i = 0; i < 4; i++) {
+        const float *from = turned ? x + i * row + 4 * c : x + (4 * c + i) * row;
+        to[i] = r[i] = turned ? _mm512_castps128_ps512(_mm_loadu_ps(from)) : _mm512_loadu_ps(from);
+        if (!turned) continue;
+        r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(from + 4 * row), 1);
+        r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(from + 8 * row), 2);
+        r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(from + 12 * row), 3);
+    }
+    if (!turned) return;
+    __m512d low[2] = {_mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1])), _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3]))};
+    __m512d high[2] = {_mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1])), _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]))};
+    to[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
+    to[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
+    to[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
+    to[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+}
+
+/* 32 x 32, neighbours along k or along the other axis, into three squares. */
+INLINE void split_square(char *to, const float *x, int64_t row, bool along, bool turned)
+{
+    for (int h = 0; h < 2; h++, to += 1024) {
+        const float *first = x + 16 * h * (along ? row : 1), *second = first + 16 * (along ? 1 : row);
+        for (int c = 0; c < 4; c++) {
+            __m512 v[4], w[4];
+            four_of(v, first, row, c, turned);
+            four_of(w, second, row, c, turned);
+            for (int i = 0; i < 4; i++) split(to + (4 * c + i) * 64, v[i], w[i]);
+        }
+    }
+}
+
+INLINE void pack_parts(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p, int64_t k,
+                       bool pairs)
+{
+    bool along = x->along == 1;
+    int64_t row = along ? x->other : x->along, start = along ? at * row + p : p * row + at;
+    int64_t rows = HONE_MIN(along ? left : k - p, 32), columns = HONE_MIN(along ? k - p : left, 32);
+    const float *from = (const float *)x->data + start;
+    _Alignas(64) float whole[32 * 32];
+    if (type != HONE_F32 || rows < 32 || columns < 32) {
+        for (int64_t i = 0; i < 32; i++) {
+            pair v = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+            if (i < rows) v = load_f32(x->data, type, start + i * row, columns);
+            _mm512_store_ps(whole + i * 32, v.low);
+            _mm512_store_ps(whole + i * 32 + 16, v.high);
+        }
+        from = whole;
+        row = 32;
+    }
+    if (along)
+        split_square(to, from, row, true, pairs);
+    else
+        split_square(to, from, row, false, !pairs);
 }
 
 bool hone__gemm_reads_amx(hone_dtype type)
@@ -175,7 +232,10 @@ INLINE void pack_panels(char *to, size_t panel, const hone__gemm_operand *x, hon
         for (int64_t j = 0; j < inner; j++) {
             int64_t c = x->along == 1 ? i : j, s = x->along == 1 ? j : i; /* in the order that memory has */
             char *square = to + (size_t)c * panel + s * parts * SQUARE;
-            pack_square(square, x, type, parts, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
+            if (parts == 1)
+                pack_square(square, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
+            else
+                pack_parts(square, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
         }
 }
 
@@ -254,15 +314,17 @@ INLINE void multiply_f32(const char *a, const char *b, int64_t squares)
     }
 }
 
-/* 32 x 32 sums, in rows of WIDE, or what `squares` more, of so many parts, add to them. */
-INLINE void multiply_panels(float *sums, const char *a, const char *b, int64_t squares, int parts, bool add)
+/* 32 x 32 sums in rows `row` apart: of `squares` squares, of so many parts, and of what `begin` has, rows `begin_row` apart
+   (0: one for all), unless that is NULL. */
+INLINE void multiply_panels(float *sums, int64_t row, const char *a, const char *b, int64_t squares, int parts, const float *begin,
+                            int64_t begin_row)
 {
-    begin_square(sums, WIDE, add);
+    begin_square(begin, begin_row, begin != NULL);
     if (parts == 1)
         multiply(a, b, squares);
     else
         multiply_f32(a, b, squares);
-    store_square(sums, WIDE);
+    store_square(sums, row);
 }
 
 void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m0, int64_t m1, const char *p, int64_t rank,
@@ -274,7 +336,7 @@ void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m
     open_full_tiles();
     for (int64_t i = m0 * PANEL; i < m1 * PANEL; i++) {
         char *own = a + (size_t)(i / PANEL - m0) * panel;
-        if (i % PANEL == 0) multiply_panels(sums, own, p, squares, 1, false);
+        if (i % PANEL == 0) multiply_panels(sums, WIDE, own, p, squares, 1, NULL, 0);
         const float *sum = sums + i % PANEL * WIDE;
         __m512 low = _mm512_mul_ps(_mm512_load_ps(sum), by), high = _mm512_mul_ps(_mm512_load_ps(sum + 16), by);
         __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
@@ -327,12 +389,18 @@ static void finish(const hone__gemm_product *g, int64_t i, int64_t j, int64_t co
         }
 }
 
-/* The part of C that will be added to. */
-INLINE void fetch(const hone__gemm_product *g, int64_t i, int64_t j)
+/* The part of C that will be added to, or written in single lines. */
+INLINE void fetch(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns)
 {
-    int64_t size = g->half ? 2 : 4, end = HONE_MIN(g->n - j, WIDE) * size;
+    int64_t size = g->half ? 2 : 4, end = HONE_MIN(g->n - j, columns) * size;
     for (int64_t r = i; r < HONE_MIN(i + PANEL, g->m); r++)
         for (int64_t at = 0; at < end; at += 64) _mm_prefetch((const char *)g->c + (r * g->c_row + j) * size + at, _MM_HINT_T1);
+}
+
+/* Can tiles be stored where C lies? Those of f32 in three parts, unless C is to be read, whose latency `finish` hides. */
+static bool stores(const hone__gemm_product *g, int64_t rows, int64_t columns)
+{
+    return g->parts > 1 && !g->half && !g->stream && !g->take && !g->add && rows <= g->m && columns <= g->n;
 }
 
 /* C's panels [m0, m1) by one or two columns of them. */
@@ -344,13 +412,21 @@ static void multiply_columns(const hone__gemm_product *g, const char *a, int64_t
     for (int64_t q = 0; q < count; q++)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t first = squares * c / chunks, some = squares * (c + 1) / chunks - first;
-            bool complete = q == count - 1 && c == chunks - 1;
+            bool last = c == chunks - 1, complete = last && q == count - 1;
             for (int64_t m = m0; m < m1; m++) {
-                float *sum = sums + (m - m0) * PANEL * WIDE;
-                if (complete && g->add) fetch(g, m * PANEL, n * PANEL);
-                multiply_panels(sum + q * PANEL, a + (m - m0) * panel + first * size, b + q * panel + first * size, some, g->parts,
-                                c > 0);
-                if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, sum);
+                const char *panel_a = a + (m - m0) * panel + first * size, *panel_b = b + q * panel + first * size;
+                float *all = sums + (m - m0) * PANEL * WIDE, *own = all + q * PANEL;
+                if (stores(g, (m + 1) * PANEL, (n + count) * PANEL)) {
+                    bool biased = c == 0 && g->bias;
+                    own = (float *)g->c + m * PANEL * g->c_row + (n + q) * PANEL;
+                    if (last) fetch(g, m * PANEL, (n + q) * PANEL, PANEL);
+                    multiply_panels(own, g->c_row, panel_a, panel_b, some, g->parts,
+                                    biased ? g->bias + (n + q) * PANEL : c > 0 ? own : NULL, biased ? 0 : g->c_row);
+                    continue;
+                }
+                if (complete && g->add) fetch(g, m * PANEL, n * PANEL, WIDE);
+                multiply_panels(own, WIDE, panel_a, panel_b, some, g->parts, c > 0 ? own : NULL, WIDE);
+                if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, all);
             }
         }
 }
