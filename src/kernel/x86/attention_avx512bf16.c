@@ -36,4 +36,5 @@ static void product(int64_t m, int64_t n, int64_t k, const uint16_t *a, int64_t 
         }
 }
 
-#include "kernel/x86/attention.h"
+#include "kernel/x86/attention_backward.h"
+#include "kernel/x86/attention_forward.h"

@@ -94,11 +94,16 @@ static inline void philox(uint64_t key, __m512i c[4][4])
     const __m512i m0 = _mm512_set1_epi64(0xD2511F53), m1 = _mm512_set1_epi64(0xCD9E8D57);
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        c[i][1] = _mm512_srli_epi64(c[i][0], 32);
-        c[i][2] = c[i][3] = _mm512_setzero_si512();
+    for (int i = 0; i < 4; i++) { /* the first round, where the words 2 and 3 are 0 */
+        __m512i p0 = _mm512_mul_epu32(c[i][0], m0);
+        c[i][0] = _mm512_xor_si512(_mm512_srli_epi64(c[i][0], 32), _mm512_set1_epi64(k0));
+        c[i][1] = _mm512_setzero_si512();
+        c[i][2] = _mm512_xor_si512(_mm512_srli_epi64(p0, 32), _mm512_set1_epi64(k1));
+        c[i][3] = p0;
     }
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+    for (int round = 1; round < 10; round++) {
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
         const __m512i a = _mm512_set1_epi64(k0), b = _mm512_set1_epi64(k1);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
