@@ -632,7 +632,7 @@ const hone_op hone__op_linear_cross_entropy_grad = {.name = "linear_cross_entrop
                                                     .n_in = 6,
                                                     .n_required = 5,
                                                     .n_out = 2,
-                                                    .flags = HONE__COMPUTE | HONE__ACCUMULATE | HONE__BY_THREADS,
+                                                    .flags = HONE__COMPUTE | HONE__ACCUMULATE,
                                                     .keep_in = 56,
                                                     .keep_out = 1,
                                                     .raw_in = 2,
