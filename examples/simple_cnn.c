@@ -64,21 +64,12 @@ static hone_dataset *dataset(hone_ctx *ctx, pictures *p)
 
 static void print(void *user, const char *text) { (void)user, fputs(text, stderr); }
 
-int main(int argc, char **argv)
+static int learn(hone_ctx *ctx, hone_dataset *learnt, hone_dataset *held_out, int epochs, int64_t rows)
 {
-    const char *folder = argc > 1 ? argv[1] : "/usr/share/datasets/fashion-mnist";
-    hone_ctx *ctx = hone_ctx_new(.seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
-    pictures train = {0}, test = {0};
-    if (!load(ctx, folder, false, &train) || !load(ctx, folder, true, &test)) return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
-    hone_dataset *learnt = dataset(ctx, &train), *held_out = dataset(ctx, &test);
-    int64_t n = hone_dataset_rows(learnt), n_test = hone_dataset_rows(held_out), most = argc > 3 ? atoll(argv[3]) : n;
-    if (most < 1 || most > n) return fprintf(stderr, "simple_cnn: there are %lld pictures to learn from\n", (long long)n), 2;
-    int64_t *first = malloc((size_t)n * sizeof *first);
-    for (int64_t i = 0; i < n; i++) first[i] = i;
-    printf("%lld pictures of %s\n", (long long)most,
-           train.grey ? "Fashion-MNIST, as 3 x 32 x 32, stand in for CIFAR-10 (give the folder of its .bin files, if you have them)" : "CIFAR-10");
-    hone_loader *batches = hone_loader_new(learnt, .batch_size = 64, .rows = first, .n_rows = most);
-    hone_loader *tests = hone_loader_new(held_out, .batch_size = 500, .rows = first, .n_rows = most < n_test ? most : n_test,
+    int64_t n_test = hone_dataset_rows(held_out), *first = malloc((size_t)hone_dataset_rows(learnt) * sizeof *first);
+    for (int64_t i = 0; i < hone_dataset_rows(learnt); i++) first[i] = i;
+    hone_loader *batches = hone_loader_new(learnt, .batch_size = 64, .rows = first, .n_rows = rows);
+    hone_loader *tests = hone_loader_new(held_out, .batch_size = 500, .rows = first, .n_rows = rows < n_test ? rows : n_test,
                                          .no_shuffle = true);
 
     hone_model *model = hone_model_of(hone_sequential(ctx,
@@ -92,17 +83,39 @@ int main(int argc, char **argv)
     hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .auto_compute = true);
 
     double loss = 0, accuracy = 0;
-    if (hone_ctx_status(ctx) != HONE_OK ||
-        hone_fit_loader(model, batches, NULL, .epochs = argc > 2 ? atoi(argv[2]) : 5, .progress = true, .print = print) != HONE_OK ||
-        hone_evaluate_loader(model, tests, &loss, &accuracy, 0, NULL) != HONE_OK)
-        return fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx)), 1;
-    printf("Loss: %.4f, Accuracy: %.4f\n", loss, accuracy);
+    bool done = hone_ctx_status(ctx) == HONE_OK &&
+                hone_fit_loader(model, batches, NULL, .epochs = epochs, .progress = true, .print = print) == HONE_OK &&
+                hone_evaluate_loader(model, tests, &loss, &accuracy, 0, NULL) == HONE_OK;
+    if (done) printf("Loss: %.4f, Accuracy: %.4f\n", loss, accuracy);
+    else fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx));
 
     hone_model_release(model);
     hone_loader_free(batches), hone_loader_free(tests);
-    hone_dataset_free(learnt), hone_dataset_free(held_out);
-    hone_tensor_free(train.x), hone_tensor_free(train.y), hone_tensor_free(test.x), hone_tensor_free(test.y);
     free(first);
+    return done ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    const char *folder = argc > 1 ? argv[1] : "/usr/share/datasets/fashion-mnist";
+    hone_ctx *ctx = hone_ctx_new(.seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
+    pictures train = {0}, test = {0};
+    int status = 1;
+    if (load(ctx, folder, false, &train) && load(ctx, folder, true, &test)) {
+        hone_dataset *learnt = dataset(ctx, &train), *held_out = dataset(ctx, &test);
+        int64_t n = hone_dataset_rows(learnt), rows = argc > 3 ? atoll(argv[3]) : n;
+        bool enough = rows >= 1 && rows <= n;
+        if (enough)
+            printf("%lld pictures of %s\n", (long long)rows,
+                   train.grey ? "Fashion-MNIST, as 3 x 32 x 32, stand in for CIFAR-10 (give the folder of its .bin files, if you have them)"
+                              : "CIFAR-10");
+        else fprintf(stderr, "simple_cnn: there are %lld pictures to learn from\n", (long long)n);
+        status = enough ? learn(ctx, learnt, held_out, argc > 2 ? atoi(argv[2]) : 5, rows) : 2;
+        hone_dataset_free(learnt), hone_dataset_free(held_out);
+    } else {
+        fprintf(stderr, "simple_cnn: %s\n", hone_error(ctx));
+    }
+    hone_tensor_free(train.x), hone_tensor_free(train.y), hone_tensor_free(test.x), hone_tensor_free(test.y);
     hone_ctx_release(ctx);
-    return 0;
+    return status;
 }
