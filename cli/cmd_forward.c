@@ -6,13 +6,29 @@
 typedef struct forward_args {
     common_args common;
     const char *model, *adapter, *tokens, *output;
+    bool one_by_one;
 } forward_args;
+
+/* As generation computes them: a token at a time, behind a cache of those before. */
+static hone_tensor *logits_one_by_one(hone_ctx *ctx, hone_llm *llm, const int32_t *ids, int64_t count)
+{
+    int64_t vocabulary = hone_llm_vocabulary(llm);
+    hone_session *session = hone_session_new(llm, count);
+    hone_tensor *logits = session ? hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(count, vocabulary)) : NULL;
+    hone_status status = logits ? HONE_OK : HONE_MEMORY;
+    for (int64_t t = 0; t < count && status == HONE_OK; t++)
+        status = hone_session_feed(session, ids + t, 1, (float *)hone_tensor_data(logits) + t * vocabulary);
+    hone_session_free(session);
+    if (status == HONE_OK) return logits;
+    hone_tensor_free(logits);
+    return NULL;
+}
 
 static bool compute(const forward_args *args, hone_ctx *ctx, const int32_t *ids, size_t count)
 {
     hone_llm *llm = cli_open(&args->common, ctx, args->model, args->adapter);
     if (!llm) return false;
-    hone_tensor *logits = hone_llm_logits(llm, ids, (int64_t)count);
+    hone_tensor *logits = args->one_by_one ? logits_one_by_one(ctx, llm, ids, (int64_t)count) : hone_llm_logits(llm, ids, (int64_t)count);
     bool ok = logits && hone_npy_save(logits, args->output) == HONE_OK;
     if (!ok)
         cli_fail_ctx(&args->common, ctx);
@@ -56,6 +72,8 @@ static const option options[] = {
      .required = true, .help = "the token ids"},
     {.name = "output", .kind = OPTION_STRING, .offset = offsetof(forward_args, output), .value = "FILE.npy",
      .required = true, .help = "where the logits go: [tokens, vocabulary], f32"},
+    {.name = "one-by-one", .kind = OPTION_FLAG, .offset = offsetof(forward_args, one_by_one),
+     .help = "computes them as generation does, a token at a time"},
 };
 const command cmd_forward = {
     .name = "forward",

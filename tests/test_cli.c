@@ -3,6 +3,7 @@
 
 #include "hone/hone.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -246,6 +247,14 @@ static void forward_writes_logits(void **state)
     assert_hone_ok(ctx, hone_ctx_status(ctx));
     assert_int_equal(hone_tensor_shape(logits).rank, 2);
     assert_int_equal(hone_tensor_shape(logits).dim[0], 3);
+    r = HONE_RUN(NULL, "forward", "--model", tiny(), "--tokens", "3,4,5", "--output", path, "--dtype", "f32", "--one-by-one", "--quiet");
+    check(r, 0, NULL);
+    release(r);
+    hone_tensor *again = hone_npy_load(ctx, path);
+    assert_true(again && hone_shape_equal(hone_tensor_shape(again), hone_tensor_shape(logits)));
+    for (int64_t i = 0; i < hone_shape_count(hone_tensor_shape(again)); i++)
+        assert_true(fabs(hone_tensor_get(again, i) - hone_tensor_get(logits, i)) < 1e-4);
+    hone_tensor_free(again);
     hone_tensor_free(logits);
     hone_ctx_release(ctx);
     REFUSES(1, "hone forward: ", "forward", "--model", tiny(), "--tokens", "2000000000", "--output", path);

@@ -1,5 +1,6 @@
 """Logits of `hone forward` against transformers on the same weights: in f32 at every position, in bf16 as a distance
-from f32 beside that of PyTorch's autocast. And of a few tokens, whose products take activations of 8 bits, the perplexity."""
+from f32 beside that of PyTorch's autocast. And the perplexity of tokens read one by one, as in generation, whose products take
+activations of 8 bits."""
 import numpy as np
 
 from common import Check, quiet, torch_logits
@@ -7,7 +8,7 @@ from common import Check, quiet, torch_logits
 LENGTHS = [16, 24, 48, 64, 96, 128, 192, 256, 384, 512]
 TOLERANCE = 1e-3  # of f32
 BF16 = 1.2  # times PyTorch's own distance
-FEW, SNIPPETS = 8, 80  # tokens that still meet weights in blocks with 8 bits; so many of such texts
+LONG, MANY = 512, 12  # tokens of a text that is read one by one; so many texts: with fewer, chance alone moves the mean so far
 ROUGH = 0.005  # of the perplexity in f32
 
 
@@ -26,11 +27,11 @@ def texts(check):
         yield ids
 
 
-def perplexity(check, snippets, dtype):
+def perplexity(check, texts_, *options, dtype):
     """Of every token but the first, given those before."""
     losses = []
-    for ids in snippets:
-        rows = check.logits(ids, dtype=dtype)[:-1].astype(np.float64)
+    for ids in texts_:
+        rows = check.logits(ids, *options, dtype=dtype)[:-1].astype(np.float64)
         top = rows.max(axis=1)
         losses += list(top + np.log(np.exp(rows - top[:, None]).sum(axis=1)) - rows[np.arange(len(ids) - 1), ids[1:]])
     return float(np.exp(np.mean(losses)))
@@ -57,10 +58,11 @@ def main():
     check.tell(ratio <= BF16, "logits bf16",
                f"{rms(ours):.4f} from f32, root mean square; PyTorch {rms(theirs):.4f}: {ratio:.2f}x ({BF16}x is allowed), "
                f"worst text {max(a / b for a, b in zip(ours, theirs)):.2f}x")
-    snippets = [ids[:FEW] for ids in map(check.encode, check.reviews[500 : 500 + 2 * SNIPPETS]) if len(ids) >= FEW][:SNIPPETS]
-    exact, rough = (perplexity(check, snippets, dtype) for dtype in ("f32", "bf16"))
+    long = [check.encode("\n".join(check.reviews[n * 45 : n * 45 + 45]))[:LONG] for n in range(MANY)]
+    exact = perplexity(check, long, dtype="f32")
+    rough = perplexity(check, long, "--one-by-one", dtype="bf16")
     check.tell(abs(rough / exact - 1) <= ROUGH, "perplexity, 8 bits",
-               f"{rough:.2f} over {len(snippets)} texts of {FEW} tokens, in f32 {exact:.2f}: {100 * (rough / exact - 1):+.2f} % "
+               f"{rough:.2f} over {MANY} texts of {LONG} tokens, in f32 {exact:.2f}: {100 * (rough / exact - 1):+.2f} % "
                f"({100 * ROUGH:g} % are allowed)")
     check.finish()
 
