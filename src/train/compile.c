@@ -332,9 +332,12 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
         return ctx->status;
     }
     free_told(c);
-    made.predict = c->predict;
-    made.predict_inputs = c->predict_inputs;
-    made.predict_compute = c->predict_compute;
+    if (c->compute == compute) {
+        made.predict = c->predict;
+        made.predict_inputs = c->predict_inputs;
+    } else {
+        hone_function_free(c->predict);
+    }
     *c = made;
     return HONE_OK;
 }

@@ -40,10 +40,9 @@ static void record_predict(void *user, hone_graph *graph, hone_node *const *in, 
 hone_function *hone__predict_function(hone_model *model, int n_inputs)
 {
     hone__compiled *c = hone__compiled_of(model);
-    if (!c || (c->predict && c->predict_inputs == n_inputs && c->predict_compute == c->compute)) return c ? c->predict : NULL;
+    if (!c || (c->predict && c->predict_inputs == n_inputs)) return c ? c->predict : NULL;
     hone_function_free(c->predict);
     c->predict_inputs = n_inputs;
-    c->predict_compute = c->compute;
     return c->predict = hone__model_function(model, n_inputs, hone_model_output_count(model), record_predict, c->compute);
 }
 

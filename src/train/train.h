@@ -46,7 +46,6 @@ typedef struct hone__compiled {
     hone_ctx *ctx;
     hone_function *step, *predict;
     int step_inputs, predict_inputs; /* of the model, that they were made for */
-    hone_dtype predict_compute;
     hone_optimizer *optimizer;       /* NULL: the model was not compiled */
     hone__compiled_output *outputs;
     int n_outputs;
