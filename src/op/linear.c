@@ -237,7 +237,7 @@ static hone_status prepare_product(hone__exec *e, prepared *p, hone__matmul_desc
     bool more = hone__has(e->call, 3);
     *desc = (hone__matmul_desc){.m = rows, .n = n, .k = k, .ab = x->dtype};
     if (variable && x->dtype == HONE_BF16 && !t->transposed && e->plan && hone__few_rows_possible(variable->stored, rows, n, k) &&
-        (hone__is_blocks(variable->stored) || e->call->graph->mode != HONE_TRAIN || k == hone__few_rows_padded(k)))
+        (e->call->graph->mode != HONE_TRAIN || k == hone__few_rows_padded(k)))
         return prepare_few_rows(e, p, variable, hone__is_blocks(variable->stored), desc);
     hone__matmul_desc d = {.batch = 1, .m = rows, .n = n, .k = k, .ab = x->dtype, .c = y->dtype, .a_row = k, .a_col = 1,
                            .b_row = t->transposed ? w->shape.dim[1] : 1, .b_col = t->transposed ? 1 : w->shape.dim[1],
