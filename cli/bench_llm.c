@@ -56,20 +56,16 @@ static bool write_words(FILE *file, int64_t words)
 /* Text for that many tokens, never the same twice; the file is gone when this returns. */
 static hone_records *make_text(const bench_run *run, int64_t tokens)
 {
-    const char *tmp = getenv("TMPDIR");
-    char path[400];
-    snprintf(path, sizeof path, "%.300s/hone-bench-XXXXXX.txt", tmp && *tmp ? tmp : "/tmp");
-    int fd = mkstemps(path, 4);
-    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!file) {
-        cli_fail(run->args, "%s: %s", path, cli_system_error());
-        return NULL;
-    }
-    bool written = write_words(file, tokens);
-    written &= fclose(file) == 0;
-    hone_records *records = written ? hone_records_load(run->ctx, path, "train") : NULL;
+    char *folder = bench_make_folder(run->args);
+    if (!folder) return NULL;
+    char *path = cli_join(folder, "words.txt");
+    FILE *file = fopen(path, "w");
+    bool written = file && write_words(file, tokens);
+    if (file) written &= fclose(file) == 0;
     if (!written) cli_fail(run->args, "%s: %s", path, cli_system_error());
-    unlink(path);
+    hone_records *records = written ? hone_records_load(run->ctx, path, "train") : NULL;
+    free(path);
+    bench_remove_folder(run->args, folder);
     return records;
 }
 
