@@ -11,6 +11,22 @@
 
 #define DATA_FILE(name) HONE_TEST_DATA "/data/" name
 
+/* A test's context, in which no error may be left. */
+static inline int begin_clean(void **state, hone_ctx **ctx)
+{
+    (void)state;
+    *ctx = hone_ctx_new(.threads = 1, .seed = 3);
+    return 0;
+}
+
+static inline int end_clean(void **state, hone_ctx *ctx)
+{
+    (void)state;
+    bool clean = !hone_ctx_status(ctx);
+    hone_ctx_release(ctx);
+    return clean ? 0 : -1;
+}
+
 /* Is the error one of a library that this build or machine lacks? Then the test is skipped. */
 static inline void skip_unsupported(hone_ctx *ctx)
 {

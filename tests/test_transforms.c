@@ -5,20 +5,8 @@
 
 static hone_ctx *ctx;
 
-static int begin(void **state)
-{
-    (void)state;
-    ctx = hone_ctx_new(.threads = 1, .seed = 3);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    bool clean = !hone_ctx_status(ctx);
-    hone_ctx_release(ctx);
-    return clean ? 0 : -1;
-}
+static int begin(void **state) { return begin_clean(state, &ctx); }
+static int end(void **state) { return end_clean(state, ctx); }
 
 /* A picture whose values tell the place: c * 100 + i * 10 + j. */
 static hone_tensor *picture(int64_t channels, int64_t h, int64_t w, double scale)
