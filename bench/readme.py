@@ -53,16 +53,16 @@ EXAMPLES = {
     "scenes segment": ("digits in pictures: which pixels", "mean IoU {mean IoU:.3f}", "图片里的数字：像素分割", "平均 IoU {mean IoU:.3f}"),
     "scenes detect": ("digits in pictures: which boxes", "average precision {average precision:.3f}",
                       "图片里的数字：目标检测", "平均精度 {average precision:.3f}"),
-    "forecast": ("airline passengers, an LSTM", "mean error {mean error:.1f} thousand; as a year ago: 35.9",
-                 "航空旅客数，LSTM", "平均误差 {mean error:.1f} 千人；沿用去年同期为 35.9"),
-    "recommend": ("what a reader will think of a review, matrix factorization", "RMSE {error:.3f}; biases alone: 0.867",
-                  "读者会给影评打几分，矩阵分解", "RMSE {error:.3f}；只用偏置为 0.867"),
+    "forecast": ("airline passengers, an LSTM", "mean error {mean error:.1f} thousand; as a year ago: {as a year ago:.1f}",
+                 "航空旅客数，LSTM", "平均误差 {mean error:.1f} 千人；沿用去年同期为 {as a year ago:.1f}"),
+    "recommend": ("what a reader will think of a review, matrix factorization", "RMSE {error:.3f}; biases alone: {biases alone:.3f}",
+                  "读者会给影评打几分，矩阵分解", "RMSE {error:.3f}；只用偏置为 {biases alone:.3f}"),
     "word_vectors": ("words of Jane Austen's novels, skip-gram", "{-s among the nearest:.3f} of plurals among the nearest",
                      "简·奥斯汀小说的词向量，skip-gram", "{-s among the nearest:.3f} 的复数形式在近邻之中"),
     "wine": ("wines, stratified cross-validation", "accuracy {accuracy:.3f}", "葡萄酒，分层交叉验证", "正确率 {accuracy:.3f}"),
     "autoencoder": ("clothes squeezed into 32 numbers", "mean squared error {error:.4f}", "把服装图片压缩成 32 个数", "均方误差 {error:.4f}"),
-    "fashion_gan": ("new clothes, two networks against each other", "score {score:.1f}; of real ones: 7.6",
-                    "两个网络相互对抗，画出新的服装", "得分 {score:.1f}；真实图片为 7.6"),
+    "fashion_gan": ("new clothes, two networks against each other", "score {score:.1f}; of real ones: {of real pictures:.1f}",
+                    "两个网络相互对抗，画出新的服装", "得分 {score:.1f}；真实图片为 {of real pictures:.1f}"),
 }
 EXAMPLE_HEADS = [["example", "what", "reached", "seconds"], ["示例", "内容", "结果", "秒"]]
 
