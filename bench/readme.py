@@ -33,7 +33,12 @@ TITLES = {
     "bert_f32": ("training a BERT classifier, 6 x 384, f32, 32 x 128", "训练 BERT 分类器，6 层 x 384，f32，32 x 128"),
     "bert_bf16": ("training a BERT classifier, 6 x 384, bf16, 32 x 128", "训练 BERT 分类器，6 层 x 384，bf16，32 x 128"),
     "full_f32@avx2": ("full fine-tuning, f32, 4 x 256, everyone limited to AVX2", "全参数微调，f32，4 x 256，双方都限于 AVX2"),
+    "gpt2_f32@avx2": ("GPT-2 124M, training, f32, limited to AVX2", "训练 GPT-2 124M，f32，限于 AVX2"),
     "mlp@avx2": ("training 784-512-512-10, f32, limited to AVX2", "训练 784-512-512-10，f32，限于 AVX2"),
+    "cnn_f32@avx2": ("training a small convolutional network, f32, limited to AVX2", "训练小型卷积网络，f32，限于 AVX2"),
+    "lstm_f32@avx2": ("training an LSTM, f32, limited to AVX2", "训练 LSTM，f32，限于 AVX2"),
+    "resnet_f32@avx2": ("training ResNet-20, f32, limited to AVX2", "训练 ResNet-20，f32，限于 AVX2"),
+    "bert_f32@avx2": ("training a BERT classifier, f32, limited to AVX2", "训练 BERT 分类器，f32，限于 AVX2"),
     "iris": ("iris: start, 100 epochs, test", "iris：启动、100 轮训练、测试"),
     "nodes": ("a node of a graph of small ones", "小节点图中的一个节点"),
 }

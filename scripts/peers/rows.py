@@ -55,7 +55,10 @@ ROWS = [
                  torch(COMPILED_ADAM, case, bar, "--batch", "32", "--length", "128", "--compile", model=None)])
       for case, bar in (("bert_f32", None), ("bert_bf16", 3.0))),
     Row("full_f32@avx2", [torch(EAGER, "full_f32", 1.0)]),
-    Row("mlp@avx2", [torch(EAGER_ADAM, "mlp", 1.0, "--batch", "128", model=None)]),
+    Row("gpt2_f32@avx2", [torch(EAGER, "gpt2_f32", 1.0, *SHORT, model=None)]),
+    *(Row(f"{case}@avx2", [torch(EAGER_ADAM, case, 1.0, *options, model=None)])
+      for case, *options in (("mlp", "--batch", "128"), ("cnn_f32", "--batch", "128"), ("lstm_f32", "--batch", "32", "--length", "128"),
+                             ("resnet_f32", "--batch", "64"), ("bert_f32", "--batch", "32", "--length", "128"))),
     Row("iris", [torch("PyTorch", "iris", None, model=None)], most=0.020),
     Row("nodes", [], most=100),
 ]
