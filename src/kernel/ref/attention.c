@@ -29,7 +29,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
     for (int64_t p = 0; p < k; p++, a += acs, b += brs) {
         vec bv[2];
 #pragma GCC unroll 2
-        for (int j = 0; j < vectors; j++) memcpy(&bv[j], b + j * LANES, VECTOR_BYTES);
+        for (int j = 0; j < vectors; j++) bv[j] = *(const vec *)(b + j * LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
@@ -184,12 +184,16 @@ static void mask(real *s, int64_t lo, int64_t hi, int64_t width)
     for (int64_t j = hi; j < width; j++) s[j] = -(real)INFINITY;
 }
 
-/* Those of a row's weights (or gradients) of keys [j0, j0 + width) that stay, times scale; the others 0. */
-static void drop(const hone__attention *a, int64_t b, int64_t h, int64_t t, int64_t j0, int64_t width, real scale, real *s)
+/* M of a row's weights of keys [j0, j0 + width): 0 for what is dropped, scale for what stays. */
+static void draw(const hone__attention *a, int64_t b, int64_t h, int64_t t, int64_t j0, int64_t width, real scale, real *restrict m)
 {
     uint32_t words[BK / 2], below = hone__drop_below(a);
     philox_words(words, a->key, hone__drop_index(a, b, h, t) + (uint64_t)j0 / 8, (width + 7) / 8);
-    SIMD for (int64_t j = 0; j < width; j++) s[j] = (words[j / 2] >> j % 2 * 16 & 0xFFFF) < below ? 0 : s[j] * scale;
+    SIMD for (int64_t j = 0; j < (width + 1) / 2; j++)
+    {
+        m[2 * j] = (words[j] & 0xFFFF) < below ? 0 : scale;
+        m[2 * j + 1] = words[j] >> 16 < below ? 0 : scale;
+    }
 }
 
 static real *lse_at(const hone__attention *a, int64_t b, int64_t h, int64_t t)
@@ -265,7 +269,11 @@ void HONE_K(attention)(const hone__attention *a, int64_t task, void *scratch)
                 real *row = s + (r - r0) * BK;
                 mask(row, lo, hi, width);
                 softmax_block(row, width, &max[r], &sum[r], o + r * dp, dp);
-                if (a->dropout > 0) drop(a, b, kv * g + r % g, t0 + r / g, j0, width, 1, row);
+                if (a->dropout > 0) {
+                    real m[BK];
+                    draw(a, b, kv * g + r % g, t0 + r / g, j0, width, 1, m);
+                    SIMD for (int64_t j = 0; j < width; j++) row[j] *= m[j];
+                }
             }
             product(r1 - r0, dp, width, s, BK, 1, v, dp, o + r0 * dp, dp, true);
         }
@@ -396,14 +404,23 @@ void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratc
                                c = delta[r];
                 sees_of(a, b, r / g, j0, width, &lo, &hi);
                 mask(sr, lo, hi, width);
-                if (a->dropout > 0) drop(a, b, kv * g + r % g, r / g, j0, width, kept, dr);
-                SIMD for (int64_t j = 0; j < width; j++)
-                {
-                    real p = real_exp(sr[j] - l);
-                    sr[j] = p;
-                    dr[j] = p * (dr[j] - c);
+                if (a->dropout > 0) {
+                    real m[BK];
+                    draw(a, b, kv * g + r % g, r / g, j0, width, kept, m);
+                    SIMD for (int64_t j = 0; j < width; j++)
+                    {
+                        real p = real_exp(sr[j] - l);
+                        sr[j] = p * m[j];
+                        dr[j] = p * (dr[j] * m[j] - c);
+                    }
+                } else {
+                    SIMD for (int64_t j = 0; j < width; j++)
+                    {
+                        real p = real_exp(sr[j] - l);
+                        sr[j] = p;
+                        dr[j] = p * (dr[j] - c);
+                    }
                 }
-                if (a->dropout > 0) drop(a, b, kv * g + r % g, r / g, j0, width, kept, sr);
             }
             if (a->dv.data) product(width, dp, rows, s, 1, BK, dout + r0 * dp, dp, dv, dp, true);
             if (a->dk.data) product(width, dp, rows, ds, 1, BK, q + r0 * dp, dp, dk, dp, true);

@@ -43,7 +43,7 @@ static void tile(int64_t depth, const real *restrict a, const real *restrict b, 
     for (int64_t p = 0; p < depth; p++, a += MR, b += NR) {
         vec bv[NV];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) memcpy(&bv[j], b + j * LANES, VECTOR_BYTES);
+        for (int j = 0; j < NV; j++) bv[j] = *(const vec *)(b + j * LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4
