@@ -1,7 +1,9 @@
-"""The tables of speeds and of examples in both READMEs, from the JSON of `bench/run --peers` and `bench/examples`."""
+"""The tables of speeds and of examples in both READMEs, and the long one of speeds in docs/performance.md, from the JSON of
+`bench/run --peers` and `bench/examples`. scripts/peers must be in the path of modules."""
 import re, statistics
 
 from documents import ROOT, fill, number, table
+from rows import BY_NAME
 
 # What a row measures, in English and Chinese; a row without its line is shown by its name.
 TITLES = {
@@ -42,6 +44,9 @@ TITLES = {
     "iris": ("iris: start, 100 epochs, test", "iris：启动、100 轮训练、测试"),
     "nodes": ("a node of a graph of small ones", "小节点图中的一个节点"),
 }
+# Rows of the READMEs, each beside the peer that comes nearest; docs/performance.md has all of them, beside every peer.
+SHORT = ("full_bf16", "full_f32", "lora_bf16", "prompt_bf16", "prompt", "generate", "generate_8", "load", "gpt2_bf16", "mlp", "cnn_bf16",
+         "lstm_bf16", "resnet_bf16", "bert_bf16", "full_f32@avx2", "iris")
 # Examples in the order of the table: what it is, what it reached ({name of a figure}), in English and Chinese. Several rows of
 # bench/examples may belong to one program.
 EXAMPLES = {
@@ -76,11 +81,10 @@ WORDS = [
     {"file": "README.md", "head": ["work", "Hone", "of limit", "peer", "", "ratio", "memory, GB: Hone, peer"],
      "said": {},
      "where": "Both sides 2 threads, in turn ({pairs}; medians, and the least and greatest ratio); SmolLM2-135M where nothing else is "
-              "named. Of limit: the share of what this CPU could do, if matrix products ran at their best measured rates and all other "
-              "bytes at the memory's bandwidth (above 100 %: from the caches). Machine: {cpus} cores of an "
-              "{cpu} ({instructions}), {memory_gb} GB, {system}. Builds: {builds}. `bench/run --peers` measures it again, "
-              "`bench/run --write-readme` writes it here; [docs/performance.md](docs/performance.md) shows how speed and "
-              "memory depend on sizes.",
+              "named; the nearest peer's best configuration. Of limit: the share of what this CPU could do, if matrix products ran at their "
+              "best measured rates and all other bytes at the memory's bandwidth (above 100 %: from the caches). Machine: {cpus} cores of an "
+              "{cpu} ({instructions}), {memory_gb} GB, {system}. Builds: {builds}. `bench/run --peers` measures it again. "
+              "[docs/performance.md](docs/performance.md) has every row and peer with its bar, and how speed and memory depend on sizes.",
      "without_amx": "llama.cpp is built without AMX, because its AMX code crashes on this machine; with every other instruction "
                     "set that the CPU has (`scripts/peers/environment`)."},
     {"file": "README.zh-CN.md", "head": ["任务", "Hone", "占极限", "对手", "", "比值", "内存（GB）：Hone，对手"],
@@ -88,10 +92,10 @@ WORDS = [
               "Hone, from memory": "Hone，数据在内存中", "Hone, training that network": "Hone，训练该网络",
               "PyTorch eager, fused AdamW": "PyTorch eager，fused AdamW", "PyTorch compiled, fused AdamW": "PyTorch compiled，fused AdamW",
               "PyTorch eager, fused Adam": "PyTorch eager，fused Adam", "PyTorch compiled, fused Adam": "PyTorch compiled，fused Adam"},
-     "where": "双方各 2 线程，轮流运行（{pairs}；取中位数，并列出比值的最小与最大）；未注明的任务使用 SmolLM2-135M。占极限：若矩阵乘法"
-              "都以实测最快速度运行、其余字节都以内存带宽搬运，所达到的比例（超过 100 % 表示数据来自缓存）。机器：{cpu}，{cpus} 核（{instructions}），"
-              "{memory_gb} GB，{system}。版本：{builds}。`bench/run --peers` 重新测量，`bench/run --write-readme` 写入此表；"
-              "速度和内存如何随规模变化见 [docs/performance.md](docs/performance.md)（英文）。",
+     "where": "双方各 2 线程，轮流运行（{pairs}；取中位数，并列出比值的最小与最大）；未注明的任务使用 SmolLM2-135M；对手取其最快的配置。占极限："
+              "若矩阵乘法都以实测最快速度运行、其余字节都以内存带宽搬运，所达到的比例（超过 100 % 表示数据来自缓存）。机器：{cpu}，{cpus} 核（{instructions}），"
+              "{memory_gb} GB，{system}。版本：{builds}。`bench/run --peers` 重新测量。全部任务、全部对手和各自的目标，以及速度和内存如何随规模变化，"
+              "见 [docs/performance.md](docs/performance.md)（英文）。",
      "without_amx": "llama.cpp 编译时未启用 AMX，因为它的 AMX 代码在这台机器上会崩溃；CPU 具有的其他指令集全部启用"
                     "（`scripts/peers/environment`）。"},
 ]
@@ -144,14 +148,36 @@ def write_examples(results, folder=ROOT):
         fill(folder / words["file"], "bench/examples", text)
 
 
+def nearest(rows):
+    """Of each row in SHORT, what is beside the peer that comes nearest to Hone."""
+    best = {}
+    for row in rows:
+        if row["name"] in SHORT and (row["name"] not in best or row["ratio"] < best[row["name"]]["ratio"]):
+            best[row["name"]] = row
+    return [best[name] for name in SHORT if name in best]
+
+
+def bar(row):
+    """The least ratio to that peer that is aimed at; in bold where it is missed."""
+    peer = next((p for p in BY_NAME[row["name"]].peers if p.label == row["peer"]), None)
+    if not peer or not peer.bar:
+        return "-"
+    return f"{peer.bar:g}" if row["ratio"] >= peer.bar else f"**{peer.bar:g}**"
+
+
 def write(results, folder=ROOT):
-    """results: what bench/run --peers has saved; folder: where both READMEs are."""
+    """results: what bench/run --peers has saved; folder: where both READMEs and docs/ are."""
     for language, words in enumerate(WORDS):
-        text = table(words["head"], [cells(row, language, words) for row in results["rows"]]) + "\n\n"
-        least, most = (of(len(row["pairs"]) for row in results["rows"]) for of in (min, max))
+        rows = nearest(results["rows"])
+        text = table(words["head"], [cells(row, language, words) for row in rows]) + "\n\n"
+        least, most = (of(len(row["pairs"]) for row in rows) for of in (min, max))
         said = ((f"{least}" if least == most else f"{least} to {most}") + f" pair{'s' * (most > 1)} of processes a row",
                 f"每行 {least} 对进程" if least == most else f"每行 {least} 到 {most} 对进程")[language]
         text += words["where"].format(**results["machine"], builds="; ".join(results["builds"]), pairs=said)
-        if any("without AMX" in (row["peer"] or "") for row in results["rows"]):
+        if any("without AMX" in (row["peer"] or "") for row in rows):
             text += ("" if language else " ") + words["without_amx"]
         fill(folder / words["file"], "bench/run", text)
+    head = [*WORDS[0]["head"][:6], "bar", WORDS[0]["head"][6]]
+    rows = [cells(row, 0, WORDS[0]) for row in results["rows"]]
+    fill(folder / "docs/performance.md", "bench/run",
+         table(head, [[*row[:6], bar(result), row[6]] for row, result in zip(rows, results["rows"])]))
