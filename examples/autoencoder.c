@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     hone_loader *held_out = test ? hone_loader_new(test, .batch_size = (int)hone_dataset_rows(test), .no_shuffle = true,
                                                    .transforms = &noisy, .n_transforms = noise > 0) : NULL;
     hone_model *model = hone_model_of(hone_sequential(ctx, encoder(ctx), decoder(ctx)));
-    if (model) hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_MSE, .compute = HONE_BF16);
+    if (model) hone_compile(model, .optimizer = hone_adam(ctx), .loss = HONE_MSE, .auto_compute = true);
     const hone_schedule one_cycle = {.kind = HONE_SCHEDULE_ONE_CYCLE, .peak = 0.003};
     if (hone_ctx_status(ctx) != HONE_OK ||
         hone_fit_loader(model, batches, NULL, .epochs = epochs, .schedule = &one_cycle, .progress = true, .print = print) != HONE_OK)

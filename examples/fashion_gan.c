@@ -78,7 +78,7 @@ static hone_model *classifier(hone_ctx *ctx)
         hone_conv2d(ctx, 32, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
         hone_conv2d(ctx, 64, 3, .padding = HONE_SAME, .activation = HONE_RELU), hone_max_pool2d(ctx, 2),
         hone_flatten(ctx), hone_dense(ctx, 128, .activation = HONE_RELU), hone_dropout_layer(ctx, 0.3), hone_dense(ctx, CLASSES)));
-    hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .compute = HONE_BF16);
+    hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .auto_compute = true);
     return model;
 }
 
@@ -126,8 +126,8 @@ int main(int argc, char **argv)
     hone_loader *batches = hone_loader_new(pictures, .batch_size = BATCH, .rows = first, .n_rows = rows, .drop_last = true);
 
     gan g = {hone_model_of(generator(ctx)), hone_model_of(discriminator(ctx))};
-    hone_function *d_step = hone_function_new(ctx, 2, 1, train_discriminator, &g, .compute = HONE_BF16),
-                  *g_step = hone_function_new(ctx, 1, 1, train_generator, &g, .compute = HONE_BF16);
+    hone_function *d_step = hone_function_new(ctx, 2, 1, train_discriminator, &g, .auto_compute = true),
+                  *g_step = hone_function_new(ctx, 1, 1, train_generator, &g, .auto_compute = true);
     hone_optimizer *d_optimizer = hone_adam(ctx, .learning_rate = 2e-4, .beta1 = 0.5),
                    *g_optimizer = hone_adam(ctx, .learning_rate = 2e-4, .beta1 = 0.5);
     hone_tensor *noise = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(BATCH, NOISE)),

@@ -297,8 +297,8 @@ static bool ask(hone_ctx *ctx, speaker *s, const int64_t *words, int64_t n)
 {
     enum { BATCH = 256 };
     static char texts[BATCH][MOST_TEXT], like[MOST_TEXT];
-    hone_function *reads = hone_function_new(ctx, 1, 1, record_encode, s, .compute = HONE_BF16);
-    hone_function *says = hone_function_new(ctx, 3, 1, record_decode, s, .compute = HONE_BF16);
+    hone_function *reads = hone_function_new(ctx, 1, 1, record_encode, s, .auto_compute = true);
+    hone_function *says = hone_function_new(ctx, 3, 1, record_decode, s, .auto_compute = true);
     hone_metric *wrong_phonemes = hone_metric_new(ctx, "wer");
     int wrong = 0, shown = 0;
     bool good = reads && says && wrong_phonemes;
@@ -338,7 +338,7 @@ int main(int argc, char **argv)
     speaker *s = new_speaker(ctx, width);
     hone_model *model = s ? hone_model_of(&s->base) : NULL;
     hone_compile(model, .optimizer = hone_adamw(ctx, .beta2 = 0.98), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
-                 .loss_options = {.label_smoothing = 0.1}, .max_grad_norm = 1, .compute = HONE_BF16);
+                 .loss_options = {.label_smoothing = 0.1}, .max_grad_norm = 1, .auto_compute = true);
     double rate = 0.016 / sqrt(width); /* wider networks take smaller steps: Vaswani et al. 2017, section 5.3 */
     if (hone_ctx_status(ctx) != HONE_OK || hone_split_rows(ctx, n_words, 0.05, NULL, hone_seed(ctx), rows, &n_train) != HONE_OK ||
         !train(model, rows, n_train, epochs, rate) || !ask(ctx, s, rows + n_train, n_words - n_train))

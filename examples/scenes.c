@@ -192,7 +192,7 @@ static hone_model *new_u_net(hone_ctx *ctx)
     hone_model *model = hone_model_new(1, &picture, 1, &x);
     hone_graph_release(graph);
     hone_compile(model, .optimizer = hone_adamw(ctx, .weight_decay = 0.01), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS,
-                 .compute = HONE_BF16);
+                 .auto_compute = true);
     return model;
 }
 
@@ -294,7 +294,7 @@ static hone_model *new_detector(hone_ctx *ctx)
         hone_conv2d(ctx, OUTPUTS, 1),
         hone_permute_layer(ctx, HONE_AXES(2, 3, 1)),
         hone_reshape_layer(ctx, HONE_SHAPE(CELLS, OUTPUTS))));
-    hone_compile(model, .optimizer = hone_adamw(ctx, .weight_decay = 0.01), .custom_loss = detection_loss, .compute = HONE_BF16);
+    hone_compile(model, .optimizer = hone_adamw(ctx, .weight_decay = 0.01), .custom_loss = detection_loss, .auto_compute = true);
     return model;
 }
 

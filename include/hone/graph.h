@@ -114,6 +114,7 @@ typedef struct hone_function_opts {
     size_t struct_size;
     hone_dtype compute;  /* of matrix products and attention: f32 (default) or bf16 */
     size_t cache_bytes;  /* plans beyond this go, least recently used first; default: 4 plans, or 1 GiB */
+    bool auto_compute;   /* bf16 where the CPU is made for it, else f32; compute is then ignored */
 } hone_function_opts;
 
 /* A function of n_in tensors with n_out results; owned by the caller. names[n_in] are copied (NULL: "input0", ...). */

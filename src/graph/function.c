@@ -31,7 +31,7 @@ hone_function *hone_function_new_opt(hone_ctx *ctx, int n_in, int n_out, hone_fo
                                      const hone_function_opts *opts)
 {
     if (!hone__ok(ctx)) return NULL;
-    hone_dtype compute = opts ? opts->compute : HONE_F32;
+    hone_dtype compute = opts ? hone__compute_dtype(opts->auto_compute, opts->compute) : HONE_F32;
     if (n_in < 0 || n_out < 0 || !forward || (compute != HONE_F32 && compute != HONE_BF16)) {
         hone__fail(ctx, HONE_INVALID, "function: needs a forward, counts >= 0, and compute dtype f32 or bf16");
         return NULL;

@@ -133,8 +133,7 @@ hone_llm *hone_llm_open_opt(hone_ctx *ctx, const char *path, const hone_llm_opts
     hone_llm *llm = hone__calloc(ctx, 1, sizeof *llm);
     if (!llm) return NULL;
     llm->ctx = hone_ctx_retain(ctx);
-    llm->compute = opts && opts->compute == HONE_BF16 ? HONE_BF16 : HONE_F32;
-    if (opts && opts->auto_compute) llm->compute = hone__bf16_is_fast() ? HONE_BF16 : HONE_F32;
+    llm->compute = opts ? hone__compute_dtype(opts->auto_compute, opts->compute) : HONE_F32;
     llm->path = hone__strdup(ctx, path);
     if (llm->path && open_files(llm) == HONE_OK && make_model(llm) == HONE_OK) return llm;
     hone_llm_free(llm);

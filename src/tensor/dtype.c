@@ -18,3 +18,8 @@ bool hone_dtype_from_name(const char *name, hone_dtype *dtype)
         if (!strcmp(name, hone__dtypes[i].name)) return *dtype = (hone_dtype)i, true;
     return false;
 }
+
+hone_dtype hone__compute_dtype(bool automatic, hone_dtype asked)
+{
+    return !automatic ? asked : hone__bf16_is_fast() ? HONE_BF16 : HONE_F32;
+}

@@ -20,6 +20,9 @@ static inline bool hone__is_float(hone_dtype t) { return hone__dtypes[t].kind ==
 static inline bool hone__is_integer(hone_dtype t) { return hone__dtypes[t].kind == HONE__KIND_I; }
 static inline bool hone__is_blocks(hone_dtype t) { return hone__dtypes[t].kind == HONE__KIND_Q; }
 /* Bytes of n contiguous elements; n a multiple of the block. */
+/* What to compute in: `asked`, or what this CPU is fast at. */
+hone_dtype hone__compute_dtype(bool automatic, hone_dtype asked);
+
 static inline size_t hone__dtype_bytes(hone_dtype t, int64_t n)
 {
     return (size_t)(n / hone__dtypes[t].block) * (size_t)hone__dtypes[t].bytes;

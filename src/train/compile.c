@@ -314,7 +314,7 @@ hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
     if (!model) return HONE_INVALID;
     if (!opts) opts = &none;
     hone_ctx *ctx = model->ctx;
-    hone_dtype compute = opts->auto_compute ? hone__bf16_is_fast() ? HONE_BF16 : HONE_F32 : opts->compute;
+    hone_dtype compute = hone__compute_dtype(opts->auto_compute, opts->compute);
     hone_optimizer *optimizer = opts->optimizer ? opts->optimizer : hone_adam(ctx);
     hone_output one;
     const hone_output *outputs = hone__ok(ctx) ? outputs_of(model, opts, &one) : NULL;
