@@ -70,7 +70,7 @@ void task_free(task *t)
     free(t);
 }
 
-/* ---- the folder: model.safetensors, task.json and what the kind has beside them ---- */
+/* ---- the folder: model.safetensors, task.json and what the kind has beside them or gives the model ---- */
 
 bool task_exists(const char *folder)
 {
@@ -119,8 +119,8 @@ bool task_save(task *t, const char *folder)
     }
     if (t->frame) json_object_set_new(o, "text_columns", text_columns(t));
     char *model = cli_join(folder, "model.safetensors");
-    bool ok = hone_model_save(t->model, model) == HONE_OK || task_failed(t);
-    ok = ok && t->kind->save(t, folder, o) && write_json(t, folder, o);
+    bool ok = t->kind->save(t, folder, o); /* it may give the model something */
+    ok = ok && (hone_model_save(t->model, model) == HONE_OK || task_failed(t)) && write_json(t, folder, o);
     free(model);
     json_decref(o);
     return ok;

@@ -6,7 +6,7 @@
 
 typedef struct table_task {
     task base;
-    hone_pipeline *pipeline;
+    hone_pipeline *pipeline; /* NULL: the model has it */
 } table_task;
 
 static table_task *table_of(const task *t) { return (table_task *)(uintptr_t)t; }
@@ -112,28 +112,32 @@ static void propose(task *t, char first[64], char arch[512])
     snprintf(arch, 512, "dense %d relu he_uniform, dropout 0.1, dense %d relu he_uniform, dropout 0.1", units, units / 2);
 }
 
+static const hone_pipeline *pipeline_of(const task *t)
+{
+    return table_of(t)->pipeline ? table_of(t)->pipeline : hone_model_pipeline(t->model);
+}
+
 static hone_tensor *take(task *t, int64_t n, const int64_t *rows)
 {
     hone_frame *some = hone_frame_take(t->frame, n, rows);
     hone_tensor *x = NULL;
-    if (some) hone_pipeline_apply(table_of(t)->pipeline, some, &x, NULL);
+    if (some) hone_pipeline_apply(pipeline_of(t), some, &x, NULL);
     hone_frame_free(some);
     return x;
 }
 
+/* The model is saved with it. */
 static bool save(const task *t, const char *folder, json_t *into)
 {
-    (void)into;
-    char *path = cli_join(folder, "pipeline.json");
-    bool ok = hone_pipeline_save(table_of(t)->pipeline, path) == HONE_OK || task_failed(t);
-    free(path);
-    return ok;
+    (void)folder, (void)into;
+    return hone_model_set_pipeline(t->model, pipeline_of(t)) == HONE_OK || task_failed(t);
 }
 
 static bool load(task *t, const char *folder, const json_t *from)
 {
     (void)from;
-    char *path = cli_join(folder, "pipeline.json");
+    if (hone_model_pipeline(t->model)) return true;
+    char *path = cli_join(folder, "pipeline.json"); /* of a version that did not keep it in the model */
     table_of(t)->pipeline = hone_pipeline_load(t->ctx, path);
     free(path);
     return table_of(t)->pipeline || task_failed(t);

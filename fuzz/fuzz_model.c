@@ -1,6 +1,8 @@
 /* Any text as the description in a saved model, beside a few weights: an error, or a model that can be saved again. */
 #include "train/train.h"
 
+#include "data/data.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!model && !hone_error(ctx)[0]) __builtin_trap();
     json_t *again = model ? hone__layer_to_json(hone_model_root(model)) : NULL;
     if (model && !again) __builtin_trap();
+    json_decref(again);
+    const hone_pipeline *pipeline = model ? hone_model_pipeline(model) : NULL;
+    again = pipeline ? hone__pipeline_to_json(pipeline) : NULL;
+    if (pipeline && !again) __builtin_trap();
     json_decref(again);
     hone_model_release(model);
     hone_safetensors_close(tensors);

@@ -1,6 +1,8 @@
 /* Frames and pipelines, against scikit-learn (scripts/golden/make_data_golden.py). */
 #include "data_tools.h"
 
+#include "hone/train.h"
+
 static hone_frame *read_frame(hone_ctx *ctx, const char *text, hone_frame_opts opts)
 {
     opts.struct_size = sizeof opts;
@@ -254,6 +256,55 @@ static void a_pipeline_gives_the_same_after_it_was_saved_and_loaded(void **state
     hone_pipeline_free(NULL);
 }
 
+static void a_model_is_saved_with_its_pipeline(void **state)
+{
+    (void)state;
+    hone_pipeline *p = make_pipeline(ctx);
+    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 4, .activation = HONE_RELU), hone_dense(ctx, 1)));
+    assert_null(hone_predict_frame(model, new_people, 8));
+    assert_non_null(strstr(hone_error(ctx), "hone_model_set_pipeline"));
+    assert_int_equal(hone_model_set_pipeline(model, p), HONE_STATE); /* not fitted */
+    assert_null(hone_model_pipeline(model));
+    hone_clear_error(ctx);
+    assert_hone_ok(ctx, hone_pipeline_fit(p, train));
+    assert_hone_ok(ctx, hone_model_set_pipeline(model, p));
+    hone_tensor *x;
+    assert_hone_ok(ctx, hone_pipeline_apply(p, new_people, &x, NULL));
+    hone_pipeline_free(p); /* the model has a copy */
+    hone_tensor *want = hone_predict(model, x, 8);
+    assert_hone_ok(ctx, hone_model_save(model, scratch("model.safetensors")));
+    assert_hone_ok(ctx, hone_model_set_pipeline(model, hone_model_pipeline(model))); /* of itself */
+    assert_int_equal(hone_pipeline_features(hone_model_pipeline(model)), 7);
+    assert_hone_ok(ctx, hone_model_set_pipeline(model, NULL));
+    assert_null(hone_model_pipeline(model));
+    hone_model_release(model);
+
+    hone_ctx *other = hone_ctx_new(.threads = 1);
+    model = hone_model_load(other, scratch("model.safetensors"));
+    if (!model) fail_msg("%s", hone_error(other));
+    assert_string_equal(hone_pipeline_feature(hone_model_pipeline(model), 3), "city_Köln");
+    hone_frame *again = people(other, "people_new.csv");
+    hone_tensor *got = hone_predict_frame(model, again, 3);
+    assert_hone_ok(other, hone_ctx_status(other));
+    assert_int_equal(hone_tensor_bytes(got), hone_tensor_bytes(want));
+    assert_memory_equal(hone_tensor_data(got), hone_tensor_data(want), hone_tensor_bytes(got));
+    assert_true(hone_tensor_shape(got).dim[0] == again->rows && again->rows > 3);
+    hone_tensor_free(got);
+    hone_frame_free(again);
+    again = hone_frame_new(other, 0);
+    assert_null(hone_predict_frame(model, again, 3));
+    assert_non_null(strstr(hone_error(other), "rows"));
+    hone_frame_free(again);
+    again = hone_frame_new(other, 1);
+    assert_null(hone_predict_frame(model, again, 3));
+    assert_non_null(strstr(hone_error(other), "column 'age' is missing"));
+    assert_int_equal(hone_ctx_status(other), HONE_OK);
+    hone_frame_free(again);
+    hone_model_release(model);
+    hone_ctx_release(other);
+    hone_tensor_free(x), hone_tensor_free(want);
+}
+
 static void what_does_not_fit_the_training_is_refused_with_column_row_and_value(void **state)
 {
     (void)state;
@@ -338,6 +389,10 @@ static void what_does_not_fit_the_training_is_refused_with_column_row_and_value(
     assert_hone_ok(c, hone_pipeline_fit(p, a));
     assert_int_equal(hone_pipeline_save(p, "never.json"), HONE_INVALID);
     assert_non_null(strstr(hone_error(c), "UTF-8"));
+    hone_model *model = hone_model_of(hone_sequential(c, hone_dense(c, 1)));
+    assert_int_equal(hone_model_set_pipeline(model, p), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "UTF-8"));
+    hone_model_release(model);
     hone_pipeline_free(p);
     hone_frame_free(a);
     hone_ctx_release(c);
@@ -396,6 +451,10 @@ static bool frame_and_pipeline(hone_ctx *c)
     bool ok = f && p && hone_pipeline_fit(p, f) == HONE_OK && hone_pipeline_save(p, scratch("q.json")) == HONE_OK &&
               (again = hone_pipeline_load(c, scratch("q.json"))) && hone_pipeline_apply(again, f, &x, &y) == HONE_OK &&
               hone_frame_drop_missing(f, NULL) == HONE_OK && hone_frame_drop_duplicates(f, NULL) == HONE_OK;
+    hone_model *model = ok ? hone_model_of(hone_sequential(c, hone_dense(c, 1))) : NULL, *loaded = NULL;
+    ok = model && hone_model_set_pipeline(model, p) == HONE_OK && hone_model_save(model, scratch("q.safetensors")) == HONE_OK &&
+         (loaded = hone_model_load(c, scratch("q.safetensors"))) && hone_model_pipeline(loaded);
+    hone_model_release(model), hone_model_release(loaded);
     hone_tensor_free(x), hone_tensor_free(y);
     hone_pipeline_free(p), hone_pipeline_free(again);
     hone_frame_free(f);
@@ -415,6 +474,7 @@ int main(void)
         cmocka_unit_test(rows_with_gaps_and_repeated_rows_are_dropped),
         cmocka_unit_test(each_step_gives_what_scikit_learn_gives),
         cmocka_unit_test_setup_teardown(a_pipeline_gives_the_same_after_it_was_saved_and_loaded, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(a_model_is_saved_with_its_pipeline, scratch_make, scratch_remove),
         cmocka_unit_test(what_does_not_fit_the_training_is_refused_with_column_row_and_value),
         cmocka_unit_test(damaged_pipelines_are_refused),
         cmocka_unit_test_setup_teardown(failing_allocations_are_told, scratch_make, scratch_remove),

@@ -600,6 +600,8 @@ static void test_wrong_files_are_refused(void **state)
         {"{\"version\":1,\"architecture\":{\"type\":\"upsampling\",\"options\":{\"factors\":[16000000]}},"
          "\"input\":{\"dtype\":\"f32\",\"shape\":[1,1,16000]}}", "at most 2^24"},
         {RIGHT ",\"frozen\":[\"1.weight\"]}", "frozen"},
+        {RIGHT ",\"pipeline\":[]}", "wrong.safetensors: \"format\": this is no pipeline"},
+        {RIGHT ",\"pipeline\":{\"format\":\"hone-pipeline\",\"version\":2}}", "\"version\""},
         {RIGHT ",\"compile\":{\"loss\":\"magic\",\"compute\":\"f32\"}}", "no such loss"},
         {RIGHT ",\"compile\":{\"loss\":\"mse\",\"compute\":\"i32\"}}", "compute dtype"},
         {RIGHT ",\"compile\":{\"outputs\":[{\"loss\":\"magic\"}],\"compute\":\"f32\"}}", "no such loss"},

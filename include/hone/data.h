@@ -197,7 +197,7 @@ HONE_API const char *hone_pipeline_feature(const hone_pipeline *pipeline, size_t
 /* The texts of a target, whose numbers in sorted order are the classes; 0 and NULL for a target of numbers. */
 HONE_API size_t hone_pipeline_classes(const hone_pipeline *pipeline);
 HONE_API const char *hone_pipeline_class(const hone_pipeline *pipeline, size_t index);
-/* Writes a fitted pipeline as JSON; the file appears whole or not at all. STATE before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
+/* Writes a fitted pipeline as JSON (hone_model_set_pipeline keeps it with a model instead); the file appears whole or not at all. STATE before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
 HONE_API hone_status hone_pipeline_save(const hone_pipeline *pipeline, const char *path);
 /* Reads it again, owned by the caller: applied, it gives the same to the bit. NULL on error (sticky): IO, FORMAT, MEMORY. */
 HONE_API hone_pipeline *hone_pipeline_load(hone_ctx *ctx, const char *path);

@@ -206,6 +206,10 @@ HONE_API hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 /* The same for the examples of a loader (epoch 0), in its order (.no_shuffle: the dataset's); y is not looked at. */
 HONE_API hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader);
+/* hone_predict of a frame's rows (hone_frame_load reads them from a file), which the model's pipeline makes its input of; columns
+   beside those it was fitted on, the target among them, are not looked at. NULL on error, which does not stick but for MEMORY: STATE
+   without a pipeline (hone_model_set_pipeline), INVALID without rows, what hone_pipeline_apply and hone_predict say. */
+HONE_API hone_tensor *hone_predict_frame(hone_model *model, const hone_frame *frame, int batch_size);
 /* The same of several inputs or outputs: outputs[n], as many as the model has, are owned by the caller; NULL on error. INVALID for
    other numbers of inputs or outputs, SHAPE; does not stick. */
 HONE_API hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size, int n, hone_tensor **outputs);
@@ -384,12 +388,18 @@ HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowe
 
 /* Saves the whole model as one safetensors file, which is replaced whole or not at all: weights under their names; what the
    layers are, the compile options and the optimizer's as JSON in the metadata ("hone_model"); the optimizer's state as tensors
-   "optimizer/<parameter>.<state>". Training that goes on from it equals one that never stopped, bit for bit, when the
+   "optimizer/<parameter>.<state>"; the pipeline, if it has one. Training that goes on from it equals one that never stopped, bit for bit, when the
    context's seed is the same, whatever the optimizer, its groups included. Functional models are saved with their graph, also those
    of several inputs and outputs. UNSUPPORTED, by name, for layers of one's own and hone_lambda, for what stands between the layers of a
    functional model and is an op with weights or a constant tensor, for losses of one's own at more than one output, and for other models of
    several inputs. Does not stick but for MEMORY. */
 HONE_API hone_status hone_model_save(hone_model *model, const char *path);
+/* Gives the model a copy of a fitted pipeline, in place of one that it has (NULL: none), so that the one file of hone_model_save says
+   how columns become its input. Nothing else looks at it but hone_predict_frame. Does not stick but for MEMORY: STATE before
+   hone_pipeline_fit, INVALID for names or values that are not UTF-8. */
+HONE_API hone_status hone_model_set_pipeline(hone_model *model, const hone_pipeline *pipeline);
+/* The model's copy, until it gets another; NULL: it has none. */
+HONE_API const hone_pipeline *hone_model_pipeline(const hone_model *model);
 /* The weights alone, under their dotted names: a PyTorch state_dict. INVALID for a model that has none yet. */
 HONE_API hone_status hone_model_save_weights(const hone_model *model, const char *path);
 

@@ -14,6 +14,11 @@ hone_frame *hone__frame_read_jsonl(hone_ctx *ctx, const char *path, const char *
                                    const hone_frame_opts *opts);
 hone_vocabulary *hone__vocabulary_read(hone_ctx *ctx, const char *path, const char *data, size_t size);
 hone_pipeline *hone__pipeline_read(hone_ctx *ctx, const char *path, const char *data, size_t size);
+struct json_t;
+/* A fitted pipeline, a new reference. NULL: a name or a value is no text in UTF-8, or memory ran out; no error is set. */
+struct json_t *hone__pipeline_to_json(const hone_pipeline *pipeline);
+/* Untrusted. NULL: sticky. */
+hone_pipeline *hone__pipeline_from_json(hone_ctx *ctx, const char *path, const struct json_t *json);
 hone_npz *hone__npz_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
 hone_tensor *hone__idx_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
 hone_tensor *hone__image_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, const hone_image_opts *opts);

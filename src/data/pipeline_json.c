@@ -6,6 +6,7 @@
    they come back to the bit. */
 #include "data/pipeline.h"
 #include "base/os.h"
+#include "data/data.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -73,7 +74,7 @@ static json_t *step_json(const hone__step *s)
     return if_ok(set(j, "columns", columns) && ok, j);
 }
 
-static json_t *pipeline_json(const hone_pipeline *p)
+json_t *hone__pipeline_to_json(const hone_pipeline *p)
 {
     json_t *j = json_object(), *inputs = json_array(), *steps = json_array();
     int type = !p->target ? 0 : p->target_text ? 1 : p->target_real ? 2 : 3;
@@ -94,7 +95,7 @@ hone_status hone_pipeline_save(const hone_pipeline *p, const char *path)
     if (!p || !path) return HONE_INVALID;
     if (!hone__ok(p->ctx)) return p->ctx->status;
     if (!p->is_fitted) return hone__fail_run(p->ctx, HONE_STATE, "the pipeline is not fitted: there is nothing to save yet");
-    json_t *j = pipeline_json(p);
+    json_t *j = hone__pipeline_to_json(p);
     char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(j);
     hone_status status = text ? hone_write_file(p->ctx, path, text, strlen(text))
@@ -250,18 +251,23 @@ static bool read_root(const reader *r, const json_t *root)
     return r->p->is_loaded = r->p->is_fitted = true;
 }
 
-hone_pipeline *hone__pipeline_read(hone_ctx *ctx, const char *path, const char *data, size_t size)
+hone_pipeline *hone__pipeline_from_json(hone_ctx *ctx, const char *path, const json_t *root)
 {
     reader r = {.p = hone_pipeline_new(ctx), .path = path};
-    if (!r.p) return NULL;
-    json_error_t error;
-    json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
-    bool ok = root && read_root(&r, root);
-    if (!root) hone__fail(ctx, HONE_FORMAT, "%s line %d: %s", path, error.line, error.text);
-    json_decref(root);
-    if (ok) return r.p;
+    if (!r.p || read_root(&r, root)) return r.p;
     hone_pipeline_free(r.p);
     return NULL;
+}
+
+hone_pipeline *hone__pipeline_read(hone_ctx *ctx, const char *path, const char *data, size_t size)
+{
+    if (!hone__ok(ctx)) return NULL;
+    json_error_t error;
+    json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+    hone_pipeline *p = root ? hone__pipeline_from_json(ctx, path, root) : NULL;
+    if (!root) hone__fail(ctx, HONE_FORMAT, "%s line %d: %s", path, error.line, error.text);
+    json_decref(root);
+    return p;
 }
 
 hone_pipeline *hone_pipeline_load(hone_ctx *ctx, const char *path)

@@ -31,6 +31,7 @@ void hone_model_release(hone_model *model)
     if (!model || --model->refs) return;
     hone_ctx *ctx = model->ctx;
     if (model->train_free) model->train_free(model->train);
+    if (model->pipeline_free) model->pipeline_free(model->pipeline);
     hone_layer_free(model->root);
     for (hone__segment *s = model->segments, *next; s; s = next) {
         next = s->next;

@@ -71,6 +71,8 @@ struct hone_model {
     bool source_strict; /* a parameter that the source lacks is an error */
     void *train; /* train room: compiled state */
     void (*train_free)(void *train);
+    void *pipeline; /* train room: what makes its input of a frame */
+    void (*pipeline_free)(void *pipeline);
 };
 
 /* Memory for every parameter that has none yet; first values from the source or the initializer. */

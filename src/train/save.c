@@ -1,8 +1,9 @@
 /* Whole models in one safetensors file. Its metadata's "hone_model" is
      {"version": 1, "architecture": {...}, "input": {"dtype": "f32", "shape": [1, 4]}, "built": true, "frozen": ["0.weight"],
-      "compile": {"loss": "mse", ...}, "optimizer": {"name": "adam", "steps": 12, ...}}
+      "compile": {"loss": "mse", ...}, "optimizer": {"name": "adam", "steps": 12, ...}, "pipeline": {...}}
    of which all but the first two may be missing. */
 #include "train/save.h"
+#include "data/data.h"
 
 #include <stdlib.h>
 
@@ -104,6 +105,7 @@ static hone_status describe(hone_model *model, char **text)
     if (ok && c && c->optimizer)
         ok = json_object_set_new(json, "compile", compile_to_json(c)) == 0 &&
              json_object_set_new(json, "optimizer", hone__optimizer_to_json(c->optimizer)) == 0;
+    if (ok && model->pipeline) ok = json_object_set_new(json, "pipeline", hone__pipeline_to_json(model->pipeline)) == 0;
     *text = ok ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (*text) return HONE_OK;
@@ -307,12 +309,22 @@ static hone_status compile(const loading *l, hone_model *model)
     return status;
 }
 
+static hone_status load_pipeline(const loading *l, hone_model *model)
+{
+    const json_t *json = json_object_get(l->json, "pipeline");
+    if (!json) return HONE_OK;
+    hone_pipeline *pipeline = hone__pipeline_from_json(l->ctx, l->path, json);
+    if (pipeline) hone__model_take_pipeline(model, pipeline);
+    return l->ctx->status;
+}
+
 static hone_model *load(const loading *l)
 {
     hone_model *model = load_layers(l);
     if (!model) return NULL;
     hone_status status = freeze(l, model);
     if (status == HONE_OK) status = compile(l, model);
+    if (status == HONE_OK) status = load_pipeline(l, model);
     if (status == HONE_OK) return model;
     hone_model_release(model);
     return NULL;

@@ -108,6 +108,9 @@ hone_status hone__weights_copy(hone_model *model, const hone_safetensors *file, 
 /* The model in an open file, which the caller closes: save.c. Errors stick. */
 hone_model *hone__model_read(hone_ctx *ctx, const char *path, hone_safetensors *file, const hone_model_load_opts *opts);
 
+/* In place of the model's pipeline, if it has one; the model owns it: model_pipeline.c. */
+void hone__model_take_pipeline(hone_model *model, hone_pipeline *pipeline);
+
 /* ---- a model's values and its optimizer's, kept for later: snapshot.c ---- */
 
 typedef struct hone__snapshot hone__snapshot;
