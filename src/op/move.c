@@ -1,12 +1,29 @@
 /* Elements that are only moved or set. */
 #include "op/op.h"
 
+typedef struct filling {
+    const hone__exec *e;
+    const hone__view *y;
+    char one[8];
+    bool zero; /* all bytes of the value are, for which the C library has the fastest loop */
+} filling;
+
+static void fill_part(void *arg, int64_t begin, int64_t end)
+{
+    const filling *f = arg;
+    void *to = hone__at(f->y, begin);
+    if (f->zero)
+        memset(to, 0, hone__dtype_bytes(f->y->dtype, end - begin));
+    else
+        f->e->k->move(to, f->y->dtype, 1, f->one, f->y->dtype, 0, end - begin);
+}
+
 void hone__fill_view(const hone__exec *e, const hone__view *y, double value)
 {
-    int64_t n = hone_shape_count(y->shape);
-    char one[8];
-    hone__convert(one, y->dtype, &value, HONE_F64, 1);
-    e->k->move(y->data, y->dtype, 1, one, y->dtype, 0, n);
+    filling f = {.e = e, .y = y};
+    hone__convert(f.one, y->dtype, &value, HONE_F64, 1);
+    f.zero = !memcmp(f.one, (const char[8]){0}, 8);
+    hone__parallel_for(e->ctx, hone_shape_count(y->shape), HONE__GRAIN, fill_part, &f);
 }
 
 typedef struct job {
