@@ -46,6 +46,24 @@ static void test_results_may_be_leaves_views_or_given_twice(void **state)
     hone_graph_release(graph);
 }
 
+/* A value in f32 that products read reshaped, each by itself, is cast to bf16 once. */
+static void test_reshaped_operands_share_a_cast(void **state)
+{
+    (void)state;
+    hone_graph *graph = hone_graph_new(ctx);
+    hone_node *x = hone_input(graph, "x", HONE_F32, HONE_SHAPE(2, 3, 4)), *w = hone_input(graph, "w", HONE_F32, HONE_SHAPE(4, 6));
+    hone_node *out[3];
+    for (int i = 0; i < 3; i++) out[i] = hone_matmul(hone_reshape(x, HONE_SHAPE(6, 4)), hone_reshape(w, HONE_SHAPE(4, 6)));
+    hone__plan *plan = hone__plan_new(graph, 3, out, HONE_BF16);
+    assert_non_null(plan);
+    assert_int_equal(hone__plan_length(plan), 5); /* two casts, three products */
+    for (int i = 0; i < 24; i++) ((float *)hone__plan_input(plan, 0)->data)[i] = ((float *)hone__plan_input(plan, 1)->data)[i] = (float)i;
+    assert_hone_ok(ctx, hone__plan_run(plan, &now));
+    for (int o = 0; o < 3; o++) assert_float_equal(((float *)hone__plan_output(plan, o)->data)[7], 4 * 1 + 5 * 7 + 6 * 13 + 7 * 19, 0);
+    hone__plan_free(plan);
+    hone_graph_release(graph);
+}
+
 static void test_find_nonfinite_names_the_first_op(void **state)
 {
     (void)state;
@@ -408,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_nobody_needs_is_not_run),
         TEST(test_results_may_be_leaves_views_or_given_twice),
+        TEST(test_reshaped_operands_share_a_cast),
         TEST(test_find_nonfinite_names_the_first_op),
         TEST(test_placement_against_brute_force),
         TEST(test_random_graphs_planned_against_eager),

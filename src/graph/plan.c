@@ -209,6 +209,26 @@ static bool plain_variable(planner *p, hone__variable *variable, hone_dtype dtyp
     return true;
 }
 
+static bool fetch(planner *p, hone_node *node, hone_dtype dtype, layout how, place *result);
+
+/* A node's value in another float type. What is a reshaped value as a whole shares that value's cast: each product reshapes its
+   operands itself, and three may read the same one. */
+static bool make_cast(planner *p, hone_node *node, hone_dtype dtype, place *to)
+{
+    const hone__call *call = node->call;
+    const place *main = &p->main[node->id];
+    place from;
+    if (call->op == &hone__op_variable) return plain_variable(p, call->variable, dtype, to);
+    bool dense = hone__view_is_dense(&main->view);
+    if (call->op->flags & HONE__VIEW && dense && base_of(node)->call->op != &hone__op_variable &&
+        hone__view_is_dense(&p->main[call->in[0]->id].view) && hone_shape_count(call->in[0]->shape) == hone_shape_count(node->shape)) {
+        if (!fetch(p, call->in[0], dtype, ANY, &from)) return false;
+        *to = (place){.buffer = from.buffer, .ready = true};
+        if (call->op->view(call, &from.view, &to->view)) return true;
+    }
+    return add_copy(p, main, to, dtype, dense || !hone__view_is_channels_last(&main->view) ? DENSE : LAST);
+}
+
 /* A node as an input of type dtype, laid out as asked. The result is remembered for other readers. */
 static bool fetch(planner *p, hone_node *node, hone_dtype dtype, layout how, place *result)
 {
@@ -216,12 +236,7 @@ static bool fetch(planner *p, hone_node *node, hone_dtype dtype, layout how, pla
     *result = *main;
     if (main->view.dtype != dtype) {
         place *cast = &p->cast[node->id];
-        if (!cast->ready || cast->view.dtype != dtype) {
-            hone__variable *v = node->call->op == &hone__op_variable ? node->call->variable : NULL;
-            layout same = hone__view_is_dense(&main->view) || !hone__view_is_channels_last(&main->view) ? DENSE : LAST;
-            bool ok = v ? plain_variable(p, v, dtype, cast) : add_copy(p, main, cast, dtype, same);
-            if (!ok) return false;
-        }
+        if ((!cast->ready || cast->view.dtype != dtype) && !make_cast(p, node, dtype, cast)) return false;
         *result = *cast;
     }
     if (how != ANY && !(how == LAST ? hone__view_is_channels_last(&result->view) : hone__view_is_dense(&result->view))) {
