@@ -541,6 +541,52 @@ static void norms_of_channels(void **state)
         }
 }
 
+/* Which elements stay is the same on every CPU and however they are cut into calls; they are as many as the rate says, and the mean
+   remains. */
+static void dropout(void **state)
+{
+    (void)state;
+    enum { N = 60003, CUT = 24008 };
+    static const double rates[] = {0, 1e-7, 0.1, 0.5, 0.9};
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    for (size_t r = 0; r < HONE_ARRAY_LEN(rates); r++)
+        for (int type = 0; type < 4; type++) {
+            hone_dtype to = type & 1 ? HONE_BF16 : HONE_F32, from = type & 2 ? HONE_BF16 : HONE_F32;
+            array x = make(from, N), y = make(to, N), wanted = make(to, N);
+            for (int64_t i = 0; i < N; i++) set(&x, i, 1);
+            k->dropout(y.data, to, x.data, from, 77, 0, CUT, rates[r]);
+            k->dropout((char *)y.data + hone__dtype_bytes(to, CUT), to, (char *)x.data + hone__dtype_bytes(from, CUT), from, 77, CUT,
+                       N - CUT, rates[r]);
+            ref->dropout(wanted.data, to, x.data, from, 77, 0, N, rates[r]);
+            assert_memory_equal(y.data, wanted.data, hone__dtype_bytes(to, N));
+            double gone = 0;
+            for (int64_t i = 0; i < N; i++) {
+                gone += get(&y, i) == 0;
+                if (get(&y, i) != 0) assert_float_equal(get(&y, i) * (1 - rates[r]), 1, to == HONE_BF16 ? 4e-3 : 2e-4);
+            }
+            assert_float_equal(gone / N, rates[r], 5 * sqrt(rates[r] / N) + 1e-5); /* five standard deviations */
+            free(x.data), free(y.data), free(wanted.data);
+        }
+}
+
+/* Gelu and its slope in bf16 are those of the C library's erfc, rounded. */
+static void gelu_of_halves(void **state)
+{
+    (void)state;
+    enum { N = 2403 };
+    const hone__kernels *k = hone__kernels_for(HONE_F32);
+    array x = make(HONE_BF16, N), y = make(HONE_BF16, N), one = make(HONE_BF16, N), slope = make(HONE_BF16, N);
+    for (int64_t i = 0; i < N; i++) set(&x, i, (float)(i - N / 2) / 200), set(&one, i, 1);
+    k->unary(HONE__GELU, y.data, HONE_BF16, x.data, HONE_BF16, 1, N, 0, 0);
+    k->unary_grad(HONE__GELU, slope.data, HONE_BF16, x.data, HONE_BF16, one.data, HONE_BF16, N, 0, 0);
+    for (int64_t i = 0; i < N; i++) {
+        double v = get(&x, i), share = 0.5 * erfc(-v / sqrt(2.0)), bell = 0.3989422804014327 * exp(-v * v / 2);
+        assert_float_equal(get(&y, i), v * share, 0.0045 * fabs(v * share) + 1e-6);
+        assert_float_equal(get(&slope, i), share + v * bell, 0.0045 * fabs(share + v * bell) + 2e-4 * fabs(v) * bell + 1e-6);
+    }
+    free(x.data), free(y.data), free(one.data), free(slope.data);
+}
+
 /* ---- the same at each lower level ---- */
 
 static void lower_instruction_sets(void **state)
@@ -572,6 +618,8 @@ int main(void)
         cmocka_unit_test(adam_of_8_bits),
         cmocka_unit_test(half_weights),
         cmocka_unit_test(norms_of_channels),
+        cmocka_unit_test(dropout),
+        cmocka_unit_test(gelu_of_halves),
         cmocka_unit_test(lower_instruction_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,8 +247,8 @@ HONE_API hone_node *hone_batch_norm(hone_node *x, hone_node *gain, hone_node *bi
                                     double eps);
 HONE_API hone_node *hone_group_norm(hone_node *x, int64_t groups, hone_node *gain, hone_node *bias, double eps);
 HONE_API hone_node *hone_instance_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
-/* Each element with probability 1 - rate as x / (1 - rate), else 0; rate in [0, 1). x itself in a graph of
-   mode HONE_EVALUATE. Which elements stay is a function of seed, step, micro-batch, layer and index alone. */
+/* Each element with probability 1 - rate as x / (1 - rate), else 0; rate in [0, 1), of which 16 bits count. x itself in a graph
+   of mode HONE_EVALUATE. Which elements stay is a function of seed, step, micro-batch, layer and index alone. */
 HONE_API hone_node *hone_dropout(hone_node *x, double rate);
 /* Rows of weight [V, D], which may be stored in any dtype: ids [...] -> [..., D]. An id outside [0, V) is an
    error of the run. */
@@ -269,7 +269,7 @@ typedef struct hone_attention_opts {
                          default b. Has no gradient; a row that does not exist is an error of the run */
     hone_node *mask;  /* broadcast to [B, H, Tq, Tk]. u8: 0 hides the key; as real as q: added to the scaled scores, -inf (all
                          of -1e30 and less) hides the key. With the other limits: a key is seen where all let it be seen */
-    double dropout;   /* rate in [0, 1): hone_dropout on the weights, the softmax's results; without a mask it is rounded to 16 bits */
+    double dropout;   /* rate in [0, 1): hone_dropout on the weights, the softmax's results */
 } hone_attention_opts;
 /* softmax(scale q k^T) v a head: q [B, Tq, H, D], k and v [B, Tk, Hkv, D] -> [B, Tq, H, D]. H is a multiple
    of Hkv: head h reads key head h / (H / Hkv). A query that sees no key gives 0. Never a whole Tq x Tk matrix

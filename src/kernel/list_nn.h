@@ -68,6 +68,16 @@ typedef struct hone__attention_side {
     hone_dtype dtype;
     int64_t stride[3];
 } hone__attention_side;
+/* Dropout draws 16 bits an element, of which a rate counts as many: what is dropped has bits below this. Those of element i are of word
+   i / 2 mod 4, the lower half for even i, of philox(key, i / 8). */
+static inline uint32_t hone__drop_below(double rate)
+{
+    uint32_t below = (uint32_t)(rate * 65536 + 0.5);
+    return below < 65536 ? below : 65535;
+}
+/* What stays is multiplied by this, so that the mean remains. */
+static inline double hone__drop_scale(double rate) { return 65536.0 / (65536.0 - (double)hone__drop_below(rate)); }
+
 typedef struct hone__attention {
     int64_t b, tq, tk, h, hkv, d;
     double scale;
@@ -76,24 +86,16 @@ typedef struct hone__attention {
     hone__attention_side dout, dq, dk, dv; /* backward alone; dq, dk, dv with data NULL are not wanted */
     const int32_t *begin, *end;            /* (b, tq); NULL: 0 and tk */
     int64_t begin_stride[2], end_stride[2];
-    double dropout; /* rate, of which 16 bits count: hone__drop_below */
+    double dropout; /* rate: hone__drop_below */
     uint64_t key;
     void *lse; /* reals (b, h, tq): the logarithm of the sum of exponentials of a row's scores; 0 where it sees nothing */
     int64_t lse_stride[3];
 } hone__attention;
-/* The weight of query i of head h and key j is dropped where 16 bits are below this: those of word j / 2 mod 4, the lower ones of
-   even keys, of philox(key, hone__drop_index + j / 8). */
-static inline uint32_t hone__drop_below(const hone__attention *a)
-{
-    uint32_t below = (uint32_t)(a->dropout * 65536 + 0.5);
-    return below < 65536 ? below : 65535;
-}
+/* The weight of query i of head h and key j is dropped where the 16 bits of element j from this index on say so. */
 static inline uint64_t hone__drop_index(const hone__attention *a, int64_t b, int64_t h, int64_t i)
 {
     return (uint64_t)((b * a->h + h) * a->tq + i) * (uint64_t)((a->tk + 7) / 8);
 }
-/* What those that stay are multiplied by, so that the mean remains. */
-static inline double hone__drop_scale(const hone__attention *a) { return 65536.0 / (65536.0 - (double)hone__drop_below(a)); }
 enum { HONE__DECODE_KEYS = 256 }; /* keys a task where there is one query */
 
 /* One step of a recurrent layer and its backward pass (kernel/ref/recurrent.c). Gates lie in PyTorch's order, `units` of each. */
@@ -166,7 +168,7 @@ typedef struct hone__pool {
     K(void, channel_norm_apply, (const hone__channel_norm *a, int64_t begin, int64_t end))                    \
     K(void, channel_norm_grad_sums, (const hone__channel_norm *a, int64_t begin, int64_t end))                \
     K(void, channel_norm_grad_finish, (const hone__channel_norm *a, int64_t begin, int64_t end))              \
-    /* y = x / (1 - rate) where word (index mod 4) of philox(key, index / 4) keeps it; first a multiple of 4 */ \
+    /* y = hone__drop_scale x where it stays (hone__drop_below), else 0; first is a multiple of 8 */          \
     K(void, dropout, (void *y, hone_dtype yt, const void *x, hone_dtype xt, uint64_t key, int64_t first, int64_t n, \
                       double rate))                                                                           \
     /* cross entropy, by blocks of columns (kernel/ref/cross_entropy.c) */                                    \

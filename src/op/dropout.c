@@ -24,7 +24,7 @@ typedef struct job {
     uint64_t key;
     int64_t count;
 } job;
-enum { UNIT = 4096 }; /* elements; a multiple of 4, the words that one call of philox gives */
+enum { UNIT = 4096 }; /* elements; a multiple of 8, for which one call of philox draws */
 
 static void part(void *arg, int64_t begin, int64_t end)
 {

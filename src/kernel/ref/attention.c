@@ -187,7 +187,7 @@ static void mask(real *s, int64_t lo, int64_t hi, int64_t width)
 /* M of a row's weights of keys [j0, j0 + width): 0 for what is dropped, scale for what stays. */
 static void draw(const hone__attention *a, int64_t b, int64_t h, int64_t t, int64_t j0, int64_t width, real scale, real *restrict m)
 {
-    uint32_t words[BK / 2], below = hone__drop_below(a);
+    uint32_t words[BK / 2], below = hone__drop_below(a->dropout);
     philox_words(words, a->key, hone__drop_index(a, b, h, t) + (uint64_t)j0 / 8, (width + 7) / 8);
     SIMD for (int64_t j = 0; j < (width + 1) / 2; j++)
     {
@@ -227,7 +227,7 @@ static void softmax_block(real *restrict s, int64_t width, real *max, real *sum,
 static void finish_row(const hone__attention *a, int64_t b, int64_t t, int64_t h, real max, real sum, real *o)
 {
     bool none = sum == 0;
-    put_row(a, &a->out, b, t, h, none ? 0 : (real)hone__drop_scale(a) / sum, o);
+    put_row(a, &a->out, b, t, h, none ? 0 : (real)hone__drop_scale(a->dropout) / sum, o);
     if (a->lse) *lse_at(a, b, h, t) = none ? 0 : max + (real)log((double)sum);
 }
 
@@ -370,7 +370,7 @@ size_t HONE_K(attention_grad_scratch)(const hone__attention *a)
 void HONE_K(attention_grad)(const hone__attention *a, int64_t task, void *scratch)
 {
     int64_t g = group(a), dp = padded(a), kv = task % a->hkv, b = task / a->hkv, all = a->tq * g;
-    const real kept = (real)hone__drop_scale(a);
+    const real kept = (real)hone__drop_scale(a->dropout);
     real *q = scratch, *dout = q + all * dp, *dq = dout + all * dp, *lse = dq + all * dp,
          *delta = lse + all;                                                            /* (all, ...) */
     real *s = delta + all, *ds = s + SLICE * BK;                                        /* (SLICE, BK) */

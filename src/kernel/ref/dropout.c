@@ -4,14 +4,14 @@ void HONE_K(dropout)(void *y, hone_dtype yt, const void *x, hone_dtype xt, uint6
                      int64_t n, double rate)
 {
     real xs[CHUNK], ys[CHUNK];
-    uint32_t w[CHUNK], drop = (uint32_t)(rate * 4294967296.0);
-    real scale = (real)(1 / (1 - rate));
+    uint32_t w[CHUNK / 2], below = hone__drop_below(rate);
+    real scale = (real)hone__drop_scale(rate);
     for (int64_t at = 0; at < n; at += CHUNK) {
         int64_t m = HONE_MIN(n - at, CHUNK);
-        philox_words(w, key, (uint64_t)(first + at) / 4, (m + 3) / 4);
+        philox_words(w, key, (uint64_t)(first + at) / 8, (m + 7) / 8);
         const real *from = load(x, xt, at, xs, m);
         real *to = stage(y, yt, at, ys);
-        SIMD for (int64_t i = 0; i < m; i++) to[i] = w[i] < drop ? 0 : from[i] * scale;
+        SIMD for (int64_t i = 0; i < m; i++) to[i] = (w[i / 2] >> 16 * (i % 2) & 0xFFFF) < below ? 0 : from[i] * scale;
         store(y, yt, at, to, m);
     }
 }

@@ -248,7 +248,7 @@ static inline __m512 power(__mmask16 seen, __m512 x, __m512 scale, __m512 c)
    then of the odd one. */
 static void draw(const band *w, int64_t r, int64_t j0, int64_t width, uint32_t *keep)
 {
-    const __m512i below = _mm512_set1_epi32((int)hone__drop_below(w->a)), lower = _mm512_set1_epi32(0xFFFF);
+    const __m512i below = _mm512_set1_epi32((int)hone__drop_below(w->a->dropout)), lower = _mm512_set1_epi32(0xFFFF);
     const __m512i above = _mm512_slli_epi32(below, 16);
     uint64_t first[4][8]; /* of the even and the odd rows of both halves */
     for (int i = 0; i < SLICE; i++)

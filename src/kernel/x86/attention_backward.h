@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) void slope(const band *w, const bac
                                                         int64_t j0, int64_t j, bool all, bool drops)
 {
     const __m512 scale = _mm512_set1_ps((float)w->a->scale * HONE__LOG2_E),
-                 more = _mm512_set1_ps((float)hone__drop_scale(w->a));
+                 more = _mm512_set1_ps((float)hone__drop_scale(w->a->dropout));
     const float *s = f->s, *dps = f->dp;
     uint32_t *pairs_to = f->ds + j / 2 * SLICE;
     uint16_t *p_to = f->p_rows + j * BAND + column, *ds_to = f->ds_rows + j * BAND + column;
@@ -188,7 +188,7 @@ static void backward(const band *w, const backward_scratch *f)
         memset(f->dv, 0, (size_t)(KEYS * d) * sizeof *f->dv);
         for (int64_t r = 0; r < rows; r += BAND) backward_band(w, f, r, HONE_MIN(r + BAND, rows), j0);
         put_keys(w, &a->dk, j0, f->dk, (float)a->scale);
-        put_keys(w, &a->dv, j0, f->dv, (float)hone__drop_scale(a));
+        put_keys(w, &a->dv, j0, f->dv, (float)hone__drop_scale(a->dropout));
     }
     for (int64_t r = 0; r < w->rows && a->dq.data; r += 16)
         put_turned(w, &a->dq, r, f->dq + r / SLICE * (SLICE * d) + r % SLICE, _mm512_set1_ps((float)a->scale));

@@ -142,7 +142,7 @@ static void finish_slice(const band *w, int64_t r, bool begun, const float *max,
     for (int64_t h = 0; h < SLICE && r + h < w->rows; h += 16) {
         __m512 total = begun ? _mm512_loadu_ps(sum + h) : _mm512_setzero_ps();
         __mmask16 some = _mm512_cmp_ps_mask(total, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-        __m512 share = _mm512_maskz_div_ps(some, _mm512_set1_ps((float)hone__drop_scale(a)), total);
+        __m512 share = _mm512_maskz_div_ps(some, _mm512_set1_ps((float)hone__drop_scale(a->dropout)), total);
         if (a->out.data) put_turned(w, &a->out, r + h, out + h, share);
     }
     for (int64_t i = 0; a->lse && i < HONE_MIN(w->rows - r, SLICE); i++)

@@ -48,6 +48,33 @@ INLINE void backward(gate g, void *dx, const void *x, const void *dy, bool bf16,
 
 /* ---- gelu: x P(x), P the share of a standard normal distribution below x ---- */
 
+/* e^(-x^2 / 2), for results in bf16 with a relative error of 3e-6 alone: the fraction of the power is taken in [0, 1), as scalef
+   takes the whole part. */
+INLINE __m512 bell_of(__m512 x, bool bf16)
+{
+    __m512 power = _mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5f * HONE__LOG2_E));
+    __mmask16 seen = _mm512_cmp_ps_mask(power, _mm512_set1_ps(-126), _CMP_NLT_UQ); /* NaN stays */
+    if (!bf16) return exp2_in(seen, power);
+    __m512 r = _mm512_reduce_ps(power, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), p = _mm512_set1_ps(1.35341047e-2f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.20116101e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.41442661e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93003858e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.00000259f));
+    return _mm512_maskz_scalef_ps(seen, p, power);
+}
+
+/* P(-|x|) is the bell by a polynomial of 1 / (1 + 0.29 |x|), as in Abramowitz and Stegun, 26.2.16, but with coefficients that are
+   best in the relative error up to 6.2: with the reciprocal's 14 bits it is 2e-4, a tenth of bf16's. */
+INLINE __m512 short_share(__m512 x, __m512 bell)
+{
+    __m512 t = _mm512_rcp14_ps(_mm512_fmadd_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.29f), _mm512_set1_ps(1)));
+    __m512 p = _mm512_fmadd_ps(t, _mm512_set1_ps(2.59368047e-1f), _mm512_set1_ps(-3.02164503e-2f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.60567689e-1f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.10323825e-1f));
+    __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), bell);
+    return _mm512_mask_sub_ps(tail, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), _mm512_set1_ps(1), tail);
+}
+
 /* P(-|x|) is 2^-p(|x|) with a polynomial that is best in P's absolute error (2e-8), and 0 from 5.6 on. */
 INLINE __m512 normal_share(__m512 x)
 {
@@ -69,7 +96,7 @@ INLINE __m512 normal_share(__m512 x)
 INLINE void gelu16(void *y, const void *x, bool bf16, int64_t at, __mmask16 mask)
 {
     __m512 v = load_real(x, bf16, at, mask);
-    store_real(y, bf16, at, mask, _mm512_mul_ps(v, normal_share(v)));
+    store_real(y, bf16, at, mask, _mm512_mul_ps(v, bf16 ? short_share(v, bell_of(v, true)) : normal_share(v)));
 }
 INLINE void gelu(void *y, const void *x, bool bf16, int64_t n)
 {
@@ -82,9 +109,8 @@ INLINE void gelu(void *y, const void *x, bool bf16, int64_t n)
 INLINE void gelu_grad16(void *dx, const void *x, const void *dy, bool bf16, int64_t at, __mmask16 mask)
 {
     __m512 v = load_real(x, bf16, at, mask), d = load_real(dy, bf16, at, mask);
-    __m512 power = _mm512_mul_ps(_mm512_mul_ps(v, v), _mm512_set1_ps(-0.5f * HONE__LOG2_E));
-    __m512 bell = exp2_in(_mm512_cmp_ps_mask(power, _mm512_set1_ps(-126), _CMP_NLT_UQ), power);
-    __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(v, bell), _mm512_set1_ps(0.3989422804f), normal_share(v));
+    __m512 bell = bell_of(v, bf16), share = bf16 ? short_share(v, bell) : normal_share(v);
+    __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(v, bell), _mm512_set1_ps(0.3989422804f), share);
     store_real(dx, bf16, at, mask, _mm512_mul_ps(d, slope));
 }
 INLINE void gelu_grad(void *dx, const void *x, const void *dy, bool bf16, int64_t n)
