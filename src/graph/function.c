@@ -225,7 +225,8 @@ static hone_status give_inputs(hone_function *f, hone__plan *plan, hone_tensor *
     for (int i = 0; i < f->n_in; i++) {
         hone__view *to = hone__plan_input(plan, i);
         if (!to->data) continue;
-        hone_status status = hone__convert(to->data, to->dtype, inputs[i]->data, inputs[i]->dtype, hone_shape_count(to->shape));
+        hone_status status = hone__convert_all(f->ctx, to->data, to->dtype, inputs[i]->data, inputs[i]->dtype,
+                                               hone_shape_count(to->shape));
         if (status != HONE_OK)
             return hone__fail_run(f->ctx, status, "function: input %d cannot be a tensor of %s", i,
                                   hone_dtype_name(inputs[i]->dtype));

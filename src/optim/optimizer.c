@@ -130,8 +130,9 @@ hone_status hone__optim_scratch(hone_optimizer *o, size_t bytes)
     return hone__grow(o->ctx, &o->scratch, &o->scratch_capacity, bytes, 1) ? HONE_OK : o->ctx->status;
 }
 
-/* Work comes in pieces of fixed size, so that the order of summation does not depend on threads. */
-enum { PIECE = 1 << 16 };
+/* Work comes in pieces of fixed size, so that the order of summation does not depend on threads. They are small, so that threads
+   end together whatever parameters the caches still hold. */
+enum { PIECE = 1 << 14 };
 
 hone_status hone__optim_room(hone_optimizer *o, int64_t count)
 {
@@ -205,8 +206,9 @@ typedef struct pieces {
     hone__piece_fn fn;
     void *arg;
 } pieces;
-static void run_pieces(void *arg, int64_t begin, int64_t end)
+static void run_pieces(void *arg, int thread, int64_t begin, int64_t end)
 {
+    (void)thread;
     const pieces *p = arg;
     for (int64_t i = begin; i < end; i++) p->sums[i] = p->fn(p->arg, i * PIECE, HONE_MIN(p->count, (i + 1) * PIECE));
 }
@@ -215,7 +217,7 @@ double hone__optim_pieces(hone_optimizer *o, int64_t count, hone__piece_fn fn, v
 {
     int64_t n = (count + PIECE - 1) / PIECE;
     double total = 0;
-    hone__parallel_for(o->ctx, n, 1, run_pieces, &(pieces){o->sums, count, fn, arg});
+    hone__parallel_share(n, 1, o->ctx->threads, run_pieces, &(pieces){o->sums, count, fn, arg});
     for (int64_t i = 0; i < n; i++) total += o->sums[i];
     return total;
 }

@@ -144,8 +144,8 @@ static hone_status from_blocks(void *dst, hone_dtype type, const void *src, hone
                                int64_t count)
 {
     const hone__block_format *format = hone__block_format_of(src_type);
-    const hone__dtype_info *info = &hone__dtypes[src_type], *to = &hone__dtypes[type];
-    if (!format || to->kind != HONE__KIND_F) return HONE_DTYPE;
+    const hone__dtype_info *info = &hone__dtypes[src_type];
+    if (!format) return HONE_DTYPE;
     if (count % info->block != 0) return HONE_SHAPE;
     for (int64_t i = 0; i < count; i += info->block) {
         float values[256]; /* the largest block */
@@ -159,6 +159,7 @@ hone_status hone__convert(void *dst, hone_dtype dst_type, const void *src, hone_
 {
     if ((unsigned)dst_type >= HONE_DTYPE_COUNT || (unsigned)src_type >= HONE_DTYPE_COUNT) return HONE_DTYPE;
     if (hone__is_blocks(dst_type)) return HONE_DTYPE;
+    if (hone__is_blocks(src_type) && hone__dtypes[dst_type].kind != HONE__KIND_F) return HONE_DTYPE;
     if (count <= 0) return HONE_OK;
     if (dst_type == src_type) {
         memmove(dst, src, hone__dtype_bytes(dst_type, count));
