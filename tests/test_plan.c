@@ -4,6 +4,8 @@
 
 #include "graph/schedule.h"
 
+#include <math.h>
+
 /* ---- plans --------------------------------------------------------------------------------------------- */
 
 static void test_what_nobody_needs_is_not_run(void **state)
@@ -206,6 +208,80 @@ static void test_random_graphs_planned_against_eager(void **state)
         hone_graph_release(eager);
         for (int i = 0; i < 2; i++) hone_tensor_free(t[i]);
     }
+}
+
+/* ---- gradients that are summed on the way ------------------------------------------------------------------ */
+
+enum { NORM_ROWS = 6, NORM_WIDTH = 40 };
+
+/* A residual block ahead of which a product and a sum lie: the gradients of x, b and gain. */
+static void residual_gradients(hone_graph *graph, hone_tensor *const *t, bool layer, hone_node **gradients)
+{
+    hone_node *x = hone_constant(graph, t[0]), *b = hone_constant(graph, t[1]), *gain = hone_constant(graph, t[2]);
+    hone_node *w = hone_constant(graph, t[3]), *h = hone_add(hone_matmul(x, w), b);
+    hone_node *n = layer ? hone_layer_norm(h, gain, NULL, 1e-5) : hone_rms_norm(h, gain, 1e-5);
+    hone_node *y = hone_add(h, hone_tanh(hone_matmul(n, w)));
+    /* b has a gradient before that of h reaches it, which x's product wants without it. */
+    hone_node *loss = hone_add(hone_sum(hone_square(y), HONE_ALL_AXES, false), hone_sum(hone_square(b), HONE_ALL_AXES, false));
+    hone_node *wrt[] = {x, b, gain};
+    assert_hone_ok(ctx, hone_grad(loss, 3, wrt, gradients));
+}
+
+/* Uniform in [-largest, largest). */
+static hone_tensor *noise(hone_shape shape, double largest, uint64_t seed)
+{
+    float values[NORM_WIDTH * NORM_WIDTH];
+    for (uint64_t i = 0; i < NORM_WIDTH * NORM_WIDTH; i++)
+        values[i] = (float)(largest * ((double)(hone__key(seed, i) >> 40) / (1 << 23) - 1));
+    return hone_tensor_from_f32(ctx, shape, values);
+}
+
+/* How often the norm's gradient adds what came before to dx, and writes it in bf16 as well. */
+static void count_sums(const hone__plan *plan, int *sums, int *again)
+{
+    *sums = *again = 0;
+    for (size_t e = 0; e < plan->n_execs; e++) {
+        const hone__exec *exec = &plan->execs[e];
+        if (!exec->call || exec->call->op->sum_in == 0) continue;
+        *sums += exec->n_in > exec->call->op->sum_in && exec->in[exec->call->op->sum_in].data;
+        *again += exec->out[exec->call->n_out].data != NULL;
+    }
+}
+
+static void test_norms_add_the_gradient_so_far(void **state)
+{
+    (void)state;
+    hone_shape rows = HONE_SHAPE(NORM_ROWS, NORM_WIDTH);
+    hone_tensor *t[] = {noise(rows, 1, 1), noise(rows, 1, 2), noise(HONE_SHAPE(NORM_WIDTH), 1, 3),
+                        noise(HONE_SHAPE(NORM_WIDTH, NORM_WIDTH), 0.3, 4)};
+    for (int layer = 0; layer < 2; layer++) {
+        float want[3][NORM_ROWS * NORM_WIDTH];
+        int64_t counts[3] = {NORM_ROWS * NORM_WIDTH, NORM_ROWS * NORM_WIDTH, NORM_WIDTH};
+        hone_node *gradients[3];
+        hone_graph *eager = hone_graph_new(ctx, .eager = true), *graph = hone_graph_new(ctx);
+        residual_gradients(eager, t, layer, gradients); /* where sums are calls of their own */
+        for (int i = 0; i < 3; i++) assert_hone_ok(ctx, hone_node_read(gradients[i], counts[i], HONE_F32, want[i]));
+        residual_gradients(graph, t, layer, gradients);
+        for (int half = 0; half < 2; half++) {
+            int sums, again;
+            hone__plan *plan = hone__plan_new(graph, 3, gradients, half ? HONE_BF16 : HONE_F32);
+            assert_non_null(plan);
+            count_sums(plan, &sums, &again);
+            assert_int_equal(sums, 1);
+            assert_int_equal(again, half);
+            assert_hone_ok(ctx, hone__plan_run(plan, &now));
+            for (int i = 0; i < 3; i++) {
+                const float *got = hone__plan_output(plan, i)->data;
+                float largest = 0;
+                for (int64_t k = 0; k < counts[i]; k++) largest = fmaxf(largest, fabsf(want[i][k]));
+                for (int64_t k = 0; k < counts[i]; k++) assert_float_equal(got[k], want[i][k], largest * (half ? 0.02f : 1e-6f));
+            }
+            hone__plan_free(plan);
+        }
+        hone_graph_release(eager);
+        hone_graph_release(graph);
+    }
+    for (int i = 0; i < 4; i++) hone_tensor_free(t[i]);
 }
 
 /* ---- functions ----------------------------------------------------------------------------------------- */
@@ -428,6 +504,7 @@ int main(void)
         TEST(test_results_may_be_leaves_views_or_given_twice),
         TEST(test_reshaped_operands_share_a_cast),
         TEST(test_find_nonfinite_names_the_first_op),
+        TEST(test_norms_add_the_gradient_so_far),
         TEST(test_placement_against_brute_force),
         TEST(test_random_graphs_planned_against_eager),
         TEST(test_a_plan_is_made_once_for_each_shape),

@@ -8,6 +8,7 @@ typedef struct adjoints {
     bool *wanted;        /* per node id: some wanted leaf lies below it */
     hone__call **again;  /* per call id: its second recording, for backward passes */
     size_t calls;        /* that existed when we began */
+    int fresh;           /* id of the first call that the present vjp recorded */
     int segment;         /* whose calls have been recorded again last: the backward pass meets each once */
 } adjoints;
 
@@ -15,6 +16,22 @@ typedef struct adjoints {
 static bool is_slot(const hone_node *node)
 {
     return node->call->op == &hone__op_variable && node->call->variable->trainable;
+}
+
+/* Has the call that has just made `gradient` add `before` to it, if its op can. false: nothing happened. */
+static bool sum_within(const adjoints *a, hone_node *before, const hone_node *gradient)
+{
+    hone__call *call = gradient->call;
+    int i = call->op->sum_in;
+    bool can = i && gradient->out == call->op->sum_out && call->id >= a->fresh && before->call->id < a->fresh && call->n_in <= i;
+    if (!can || a->graph->eager) return false;
+    hone_node **in = hone__arena_alloc(&a->graph->arena, (size_t)(i + 1) * sizeof *in);
+    if (!in) return false;
+    for (int k = 0; k < i; k++) in[k] = k < call->n_in ? call->in[k] : NULL;
+    in[i] = before;
+    call->in = in;
+    call->n_in = i + 1;
+    return call->sums_gradients = true;
 }
 
 static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool to_slots)
@@ -30,6 +47,7 @@ static bool add_adjoint(adjoints *a, hone_node *node, hone_node *gradient, bool 
     hone_node **slot = &a->of[node->id];
     if (!*slot) return (*slot = gradient) != NULL;
     hone_node *in[2] = {*slot, gradient};
+    if (sum_within(a, *slot, gradient)) return (*slot = gradient) != NULL;
     if (!(*slot = hone__record(a->graph, &hone__op_add, 2, in, NULL))) return false;
     (*slot)->call->sums_gradients = true;
     return true;
@@ -141,6 +159,7 @@ static hone_status back(adjoints *a, hone_node *loss, bool to_slots)
         for (int i = 0; i < call->n_in; i++) wanted[i] = call->in[i] && a->wanted[call->in[i]->id];
         const char *before = a->graph->scope;
         a->graph->scope = call->scope; /* a gradient belongs to the layer whose forward it is of */
+        a->fresh = (int)a->graph->n_calls;
         bool ok = differentiate(a, call, d_out_few, wanted, d_in);
         for (int i = 0; ok && i < call->n_in; i++)
             if (d_in[i] && wanted[i]) ok = add_adjoint(a, call->in[i], d_in[i], to_slots);

@@ -188,7 +188,8 @@ enum hone__op_flags {
     HONE__RANDOM = 64,     /* depends on seed, step, micro-batch and call->stream */
     HONE__CHEAP = 128,     /* one pass over its inputs: backward passes compute it again instead of keeping its result */
     HONE__ELEMENTWISE = 256, /* element by element: channels last if all inputs are; one input suffices where none may be strided */
-    HONE__BY_THREADS = 512 /* oneDNN cuts its sums by threads: equal bits need an equal number of threads */
+    HONE__BY_THREADS = 512, /* oneDNN cuts its sums by threads: equal bits need an equal number of threads */
+    HONE__AGAIN = 1024 /* run writes output sum_out once more, in bf16 for products: exec->out[call->n_out], if that has data */
 };
 
 struct hone_op {
@@ -202,6 +203,9 @@ struct hone_op {
     unsigned aux_out;           /* bit i: output i serves the backward pass alone and has no gradient of its own */
     unsigned last_in, last_out; /* bit i: input/output i lies channels last (hone__view_channels_last) */
     unsigned raw_in;            /* bit i: a variable there is handed over as it is stored (blocks, bf16, f16) */
+    /* sum_in > 0: that input, of the shape of output sum_out, may be left out and is added to it. So what a value's gradient was before
+       needs no pass of its own; the op's gradient for one input must be that output, and for no other. */
+    int sum_in, sum_out;
     size_t attr_size;
     const hone__attr *attrs;
     /* Sets dtype and shape of every call->out, or hone__refuse()s. */

@@ -339,6 +339,18 @@ static place gradient_place(const hone__variable *variable)
     return (place){hone__view_dense(variable->grad, dtype, variable->shape), -1, true};
 }
 
+/* The cast of an f32 output that products read, written by the call itself. */
+static bool again(planner *p, hone__exec *exec, const hone_node *node)
+{
+    const place *main = &p->main[node->id];
+    bool wanted = is_bf16_plan(p) && main->ready && main->view.dtype == HONE_F32 && p->need[node->id] & NEED_COMPUTE;
+    if (!wanted) return true;
+    place *cast = &p->cast[node->id];
+    if (!new_place(p, cast, HONE_BF16, node->shape, DENSE)) return false;
+    set_out(p, exec, exec->n_out - 1, cast);
+    return true;
+}
+
 static bool plan_call(planner *p, hone__call *call)
 {
     const hone_op *op = call->op;
@@ -364,7 +376,7 @@ static bool plan_call(planner *p, hone__call *call)
         }
         if (!fetch(p, node, wanted_dtype(p, op, node, main, i), wanted_layout(op, i, last), &in[i])) return false;
     }
-    hone__exec *exec = new_exec(p, call, call->n_in, call->n_out);
+    hone__exec *exec = new_exec(p, call, call->n_in, call->n_out + (op->flags & HONE__AGAIN ? 1 : 0));
     if (!exec) return false;
     exec->attr = call->attr;
     exec->target = target;
@@ -394,6 +406,7 @@ static bool plan_call(planner *p, hone__call *call)
         }
         set_out(p, exec, i, to);
     }
+    if (op->flags & HONE__AGAIN && !again(p, exec, &call->out[op->sum_out])) return false;
     return finish_exec(p, exec, op);
 }
 

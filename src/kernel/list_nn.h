@@ -18,6 +18,9 @@ typedef struct hone__norm {
     hone_dtype dyt;
     void *dx; /* NULL: not wanted */
     hone_dtype dxt;
+    const void *more; /* backward: (rows, n) that is added to dx; NULL: nothing */
+    hone_dtype mt;
+    void *dx_again; /* backward: dx once more, in bf16; NULL: not wanted */
     bool centre; /* layer norm subtracts the mean, RMS norm does not */
 } hone__norm;
 

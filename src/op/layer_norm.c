@@ -60,13 +60,14 @@ static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, h
     return g != NULL;
 }
 
-/* inputs x, mean, rstd, dy, gain */
+/* inputs x, mean, rstd, dy, gain, what is added to dx */
 static bool grad_shape(hone__call *call)
 {
     if (!check(call) || !check_row(call, 4, "gain") || !hone__want_same_real(call, 0, 3)) return false;
     hone_shape x = call->in[0]->shape, rows = rows_of(call), row = HONE_SHAPE(hone__row_length(x));
     if (!hone__want_shape(call, 1, rows, "mean") || !hone__want_shape(call, 2, rows, "deviation") ||
-        !hone__want_shape(call, 3, x, "gradient"))
+        !hone__want_shape(call, 3, x, "gradient") ||
+        (hone__has(call, 5) && (!hone__want_same_real(call, 0, 5) || !hone__want_shape(call, 5, x, "gradient so far"))))
         return false;
     hone_dtype t = call->in[0]->dtype;
     return hone__set_out(call, 0, t, row) && hone__set_out(call, 1, t, x) && hone__set_out(call, 2, t, row);
@@ -144,6 +145,14 @@ static const hone__sample grad_samples[] = {
     {.name = "plain",
      .n_in = 4,
      .in = {{.shape = {2, {3, 7}}}, {.shape = {1, {3}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 7}}}}},
+    {.name = "sum",
+     .n_in = 6,
+     .in = {{.shape = {2, {3, 37}}},
+            {.shape = {1, {3}}},
+            POSITIVE({1, {3}}),
+            {.shape = {2, {3, 37}}},
+            {.shape = {1, {37}}},
+            {.shape = {2, {3, 37}}}}},
     {.name = "misfit",
      .n_in = 4,
      .in = {{.shape = {2, {3, 7}}}, {.shape = {1, {3}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 6}}}},
@@ -167,10 +176,12 @@ const hone_op hone__op_layer_norm = {
     .samples = samples};
 const hone_op hone__op_layer_norm_grad = {.name = "layer_norm_grad",
                                           .doc = "dgain, dx, dbias of layer_norm",
-                                          .n_in = 5,
+                                          .n_in = 6,
                                           .n_required = 4,
                                           .n_out = 3,
-                                          .flags = HONE__FLEX | HONE__ACCUMULATE,
+                                          .flags = HONE__FLEX | HONE__ACCUMULATE | HONE__AGAIN,
+                                          .sum_in = 5,
+                                          .sum_out = 1,
                                           .keep_in = 6,
                                           .keep_out = 5,
                                           .attr_size = sizeof(struct norm_attr),

@@ -64,7 +64,10 @@ static void sum_pieces(const job *j, const char *parts, hone__view *to, bool acc
 void hone__norm_grad_run(hone__exec *e, hone__norm *a)
 {
     hone_shape x = e->in[0].shape;
-    bool bias = e->n_out > 2 && e->out[2].data;
+    bool bias = a->centre && e->out[2].data;
+    int more = e->call->op->sum_in, again = e->call->n_out;
+    if (e->n_in > more) a->more = e->in[more].data, a->mt = e->in[more].dtype;
+    if (e->n_out > again) a->dx_again = e->out[again].data;
     a->n = hone__row_length(x);
     job j = {.e = e, .a = a, .rows = hone__row_count(x)};
     if (a->n == 0) return;

@@ -45,7 +45,7 @@ static bool vjp(hone__call *call, hone_node *const *d_out, const bool *wanted, h
     return g != NULL;
 }
 
-/* inputs x, rstd, dy, gain */
+/* inputs x, rstd, dy, gain, what is added to dx */
 static bool grad_shape(hone__call *call)
 {
     if (!check(call, 3) || !hone__want_same_real(call, 0, 2)) return false;
@@ -53,6 +53,7 @@ static bool grad_shape(hone__call *call)
     hone_dtype t = call->in[0]->dtype;
     return hone__want_shape(call, 1, rows_of(call), "deviation") &&
            hone__want_shape(call, 2, x, "gradient") &&
+           (!hone__has(call, 4) || (hone__want_same_real(call, 0, 4) && hone__want_shape(call, 4, x, "gradient so far"))) &&
            hone__set_out(call, 0, t, HONE_SHAPE(hone__row_length(x))) && hone__set_out(call, 1, t, x);
 }
 
@@ -111,6 +112,16 @@ static const hone__sample grad_samples[] = {
      .n_in = 4,
      .in = {{.shape = {2, {3, 7}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 7}}}, {.shape = {1, {7}}}}},
     {.name = "plain", .n_in = 3, .in = {{.shape = {2, {3, 7}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 7}}}}},
+    {.name = "sum",
+     .n_in = 5,
+     .in = {{.shape = {2, {3, 37}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 37}}}, {.shape = {1, {37}}}, {.shape = {2, {3, 37}}}}},
+    {.name = "plain_sum",
+     .n_in = 5,
+     .in = {{.shape = {2, {3, 7}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 7}}}, {.absent = true}, {.shape = {2, {3, 7}}}}},
+    {.name = "sum_size",
+     .n_in = 5,
+     .in = {{.shape = {2, {3, 7}}}, POSITIVE({1, {3}}), {.shape = {2, {3, 7}}}, {.absent = true}, {.shape = {2, {3, 6}}}},
+     .refused = "the gradient so far must be"},
     {.name = "misfit",
      .n_in = 3,
      .in = {{.shape = {2, {3, 7}}}, POSITIVE({1, {4}}), {.shape = {2, {3, 7}}}},
@@ -134,10 +145,12 @@ const hone_op hone__op_rms_norm = {
     .samples = samples};
 const hone_op hone__op_rms_norm_grad = {.name = "rms_norm_grad",
                                         .doc = "dgain, dx of rms_norm",
-                                        .n_in = 4,
+                                        .n_in = 5,
                                         .n_required = 3,
                                         .n_out = 2,
-                                        .flags = HONE__FLEX | HONE__ACCUMULATE,
+                                        .flags = HONE__FLEX | HONE__ACCUMULATE | HONE__AGAIN,
+                                        .sum_in = 4,
+                                        .sum_out = 1,
                                         .keep_in = 2,
                                         .keep_out = 1,
                                         .attr_size = sizeof(struct norm_attr),

@@ -57,7 +57,7 @@ void HONE_K(norm)(const hone__norm *a, int64_t begin, int64_t end)
    norm alone; dgain = sum over rows of dy h, dbias of dy. */
 void HONE_K(norm_grad)(const hone__norm *a, int64_t begin, int64_t end, void *dgain, void *dbias)
 {
-    real xs[CHUNK], gs[CHUNK], ds[CHUNK], out[CHUNK];
+    real xs[CHUNK], gs[CHUNK], ds[CHUNK], ms[CHUNK], out[CHUNK];
     int64_t n = a->n;
     for (int64_t r = begin; r < end; r++) {
         real mean = a->mean ? ((const real *)a->mean)[r] : 0, rstd = ((const real *)a->rstd)[r];
@@ -105,6 +105,11 @@ void HONE_K(norm_grad)(const hone__norm *a, int64_t begin, int64_t end, void *dg
             } else {
                 SIMD for (int64_t i = 0; i < m; i++) to[i] = rstd * (d[i] - c1 - (x[i] - mean) * rstd * c2);
             }
+            if (a->more) {
+                const real *more = load(a->more, a->mt, r * n + at, ms, m);
+                SIMD for (int64_t i = 0; i < m; i++) to[i] += more[i];
+            }
+            if (a->dx_again) store(a->dx_again, HONE_BF16, r * n + at, to, m);
             store(a->dx, a->dxt, r * n + at, to, m);
         }
     }

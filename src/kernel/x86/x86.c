@@ -6,6 +6,8 @@ void hone__x86_override(hone__kernels *table)
     if (hone__isa_level() < HONE__ISA_AVX512) return;
     table->swiglu = bf16 ? hone__swiglu_x86_avx512bf16 : hone__swiglu_x86_avx512;
     table->swiglu_grad = bf16 ? hone__swiglu_grad_x86_avx512bf16 : hone__swiglu_grad_x86_avx512;
+    table->norm = bf16 ? hone__norm_x86_avx512bf16 : hone__norm_x86_avx512;
+    table->norm_grad = bf16 ? hone__norm_grad_x86_avx512bf16 : hone__norm_grad_x86_avx512;
     table->lse_block = bf16 ? hone__lse_block_x86_avx512bf16 : hone__lse_block_x86_avx512;
     table->exp_block = bf16 ? hone__exp_block_x86_avx512bf16 : hone__exp_block_x86_avx512;
     table->cross_entropy_grad = bf16 ? hone__cross_entropy_grad_x86_avx512bf16 : hone__cross_entropy_grad_x86_avx512;
