@@ -555,11 +555,11 @@ static void test_a_summary_counts_layers(void **state)
     assert_hone_ok(ctx, hone_model_set_trainable(model, "0", false));
     char *text = hone_summary(model, HONE_F32, HONE_SHAPE(2, 4));
     if (!text) fail_msg("%s", hone_error(ctx));
-    const char *lines[] = {"sequential                         [2, 3]                           83              140\n",
-                           "\n  0 dense                          [2, 10]                          50               80\n",
-                           "\n  1 dropout                        [2, 10]                           0                0\n",
-                           "\n  2 sequential                     [2, 3]                           33               60\n",
-                           "\n    0 dense                        [2, 3]                           33               60\n",
+    const char *lines[] = {"sequential                         [2, 3]                           83              140            0.4\n",
+                           "\n  0 dense                          [2, 10]                          50               80            0.3\n",
+                           "\n  1 dropout                        [2, 10]                           0                0            0.0\n",
+                           "\n  2 sequential                     [2, 3]                           33               60            0.2\n",
+                           "\n    0 dense                        [2, 3]                           33               60            0.2\n",
                            "\n83 parameters, 33 of them trained, 0.3 KB; 140 multiply-adds and "};
     for (size_t i = 0; i < HONE_ARRAY_LEN(lines); i++)
         if (!strstr(text, lines[i])) fail_msg("no '%s' in\n%s", lines[i], text);

@@ -32,19 +32,25 @@ static counted count(const hone_layer *layer)
     return sum;
 }
 
+typedef struct worked {
+    double multiply_adds, bytes; /* of results, views of others' memory left out */
+} worked;
+
 /* Of what the layer of that path recorded. */
-static double multiply_adds(const summary *s, const char *path)
+static worked work_of(const summary *s, const char *path)
 {
     size_t n = strlen(path);
-    double flops = 0;
+    worked sum = {0};
     for (size_t i = 0; i < s->plan->n_execs; i++) {
         const hone__exec *e = &s->plan->execs[i];
         if (!e->call || strncmp(e->call->scope, path, n) != 0 || (n && e->call->scope[n] && e->call->scope[n] != '.')) continue;
         hone__work work = {0};
         hone__exec_work(e, &work);
-        for (int p = 0; p < work.n_products; p++) flops += work.product[p].flops;
+        for (int p = 0; p < work.n_products; p++) sum.multiply_adds += work.product[p].flops / 2;
+        for (int o = 0; o < e->n_out; o++)
+            if (e->out[o].data) sum.bytes += (double)hone__dtype_bytes(e->out[o].dtype, hone_shape_count(e->out[o].shape));
     }
-    return flops / 2;
+    return sum;
 }
 
 static bool add_layer(summary *s, const hone_layer *layer, int depth)
@@ -54,8 +60,10 @@ static bool add_layer(summary *s, const hone_layer *layer, int depth)
     if (!path) return false;
     snprintf(name, sizeof name, "%*s%s%s%s", 2 * depth, "", layer->parent ? layer->name : "", layer->parent ? " " : "", layer->type);
     hone__shape_text(layer->output, shape);
-    bool ok = hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14lld %16.0f\n", name, shape, (long long)count(layer).parameters,
-                                 multiply_adds(s, path));
+    const counted has = count(layer);
+    const worked does = work_of(s, path);
+    bool ok = hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14lld %16.0f %14.1f\n", name, shape, (long long)has.parameters,
+                                 does.multiply_adds, ((double)has.bytes + does.bytes) / 1e3);
     hone__free(s->ctx, path);
     for (size_t i = 0; i < layer->n_children && ok; i++) ok = add_layer(s, layer->children[i], depth + 1);
     return ok;
@@ -64,11 +72,11 @@ static bool add_layer(summary *s, const hone_layer *layer, int depth)
 static bool write(summary *s, const hone_layer *root)
 {
     counted all = count(root);
-    return hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14s %16s\n", "layer", "output", "parameters", "multiply-adds") &&
+    return hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14s %16s %14s\n", "layer", "output", "parameters", "multiply-adds", "KB") &&
            add_layer(s, root, 0) &&
            hone__buffer_print(s->ctx, &s->text,
                               "%lld parameters, %lld of them trained, %.1f KB; %.0f multiply-adds and %.1f KB of values a run\n",
-                              (long long)all.parameters, (long long)all.trained, (double)all.bytes / 1e3, multiply_adds(s, ""),
+                              (long long)all.parameters, (long long)all.trained, (double)all.bytes / 1e3, work_of(s, "").multiply_adds,
                               (double)s->plan->arena_bytes / 1e3);
 }
 
