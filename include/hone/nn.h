@@ -27,7 +27,7 @@ typedef struct hone_param hone_param;
 /* Records the layer's computation; returns its output, NULL on error. */
 typedef hone_node *(*hone_layer_fn)(hone_layer *self, hone_graph *graph, hone_node *const *inputs, int n_inputs);
 
-/* The head of every layer, a user's modules included. Fields are read-only but for forward, destroy and user. */
+/* The head of every layer, a user's modules included. Fields are read-only but for forward, destroy, keeps_lengths and user. */
 struct hone_layer {
     hone_ctx *ctx;
     const char *type;      /* "dense" */
@@ -42,6 +42,7 @@ struct hone_layer {
     hone_model *model;     /* roots: the model that owns it */
     bool frozen;           /* parameters that it makes from now on are not trained */
     bool checkpointing;    /* hone_layer_set_checkpointing */
+    bool keeps_lengths;    /* its output's positions are its first input's: their lengths hold for it (hone_lengths). Yours to set */
     int required_inputs;   /* > 0: inputs from this one on may be absent (NULL) */
     hone_shape output;     /* what it gave when it was applied last */
     struct hone_initial_rule *initials; /* hone_layer_initialize */
@@ -287,13 +288,30 @@ typedef struct hone_embedding_opts {
     hone_initializer initializer; /* default HONE_INIT_NORMAL */
     bool padding;          /* the id padding_index stands for nothing: zeros, and no gradient for its row */
     int64_t padding_index; /* default 0 */
+    bool mask_zero;        /* ids [B, T] end in padding, the id padding_index: the layers behind know each row's length (hone_lengths) */
 } hone_embedding_opts;
 /* ids [...] (integers in [0, vocabulary)) -> [..., size]. Parameter weight [vocabulary, size]; regularizers and constraints of its
-   rows are a group of the optimizer (optim.h). */
+   rows are a group of the optimizer (optim.h). As keras.layers.Embedding. */
 HONE_API hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size,
                                               const hone_embedding_opts *opts);
 #define hone_embedding_layer(...)                                                                            \
     HONE_OPTS3(hone_embedding_layer_opt, hone_embedding_opts, __VA_ARGS__, .struct_size = sizeof(hone_embedding_opts))
+
+/* x [B, T, ...] with what lies behind the last position of a row that has another value than mask_value anywhere as 0: that position is
+   the row's end, which the layers behind know (hone_lengths). As keras.layers.Masking, but for positions in front of the end. */
+HONE_API hone_layer *hone_masking(hone_ctx *ctx, double mask_value);
+/* How many positions of each row of x count, i32 [B], where a layer found that out (hone_embedding_layer with mask_zero, hone_masking);
+   NULL: not known, all count. Keras's masks, for padding at the end of rows: padding in front or between counts like all else. Lengths go from layer to layer, in a Sequential, in a functional model and in
+   a forward of one's own, as long as positions are what they were: through dense layers, norms, dropout, activations, positions, attention,
+   transformer layers, recurrent layers with all steps, sums and their kin, hone_residual; hone_permute_layer turns them along;
+   convolutions, other pooling, reshaping and what is no layer forget them. Who uses them:
+     recurrent layers       as lengths of hone_recurrent_apply
+     attention, encoders    keys behind the end are not seen; of a decoder its memory's as well
+     global pooling         of [B, channels, T] the mean, or the largest, of the positions that count; 0 if none does
+     hone_compile's losses  of an output [B, T, ...] an example's loss, and its share of right answers, are the mean over its own
+                            positions that count (Keras weighs all positions of a batch alike). Other metrics see all of them
+   Lengths that a layer is given as an input come first. */
+HONE_API hone_node *hone_lengths(const hone_node *x);
 
 typedef struct hone_norm_opts {
     size_t struct_size;
@@ -538,7 +556,9 @@ HONE_API hone_status hone_model_build(hone_model *model);
 HONE_API hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, hone_shape input);
 
 /* The model as a table, one layer a line, those within another indented: output shape, parameters, multiply-adds of a run (matrix
-   products and convolutions); then the sums, and memory of parameters and of a run's values. For one input of that dtype and
+   products and convolutions), and memory in KB of 1,000 bytes: of its parameters and of the values that a run computes in it, which a
+   training step keeps (most of them) and a run alone gives back for the next ones; then the sums, and memory of parameters and of all of
+   a run's values. For one input of that dtype and
    shape, batch first (a functional model of several inputs knows theirs: of input it takes the batch, and dtype says nothing);
    parameters are made if there are none yet. The caller frees it with hone_free_text. NULL on error (sticky):
    what the layers refuse, MEMORY. */

@@ -69,6 +69,8 @@ struct hone_node {
     hone_dtype dtype;
     hone_shape shape;
     hone__view value; /* eager graphs: where it lies */
+    hone_node *lengths; /* layers: i32 [B], how many positions of each row count along axis `time`; NULL: all do */
+    int time;
 };
 
 struct hone__call {

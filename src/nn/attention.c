@@ -56,6 +56,7 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
     for (int i = 0; i < n; i++) x[i] = in[i];
     if (!x[KEY]) x[KEY] = x[QUERY];
     if (!x[VALUE]) x[VALUE] = x[KEY];
+    if (!x[LENGTHS] && x[KEY]->time == 1) x[LENGTHS] = x[KEY]->lengths;
     if (!fits(a, graph, x)) return NULL;
     hone_shape s = x[QUERY]->shape;
     int64_t b = s.dim[0], t = s.dim[1], size = a->opts.head_size ? a->opts.head_size : s.dim[2] / a->heads;
@@ -88,6 +89,7 @@ static hone_layer *new_attention(hone_ctx *ctx, const char *type, int64_t heads,
     attention *a = (attention *)(void *)hone_layer_new(ctx, sizeof *a, type, forward);
     if (!a) return NULL;
     a->base.required_inputs = 1;
+    a->base.keeps_lengths = true;
     a->heads = heads;
     a->opts = o;
     return &a->base;

@@ -66,6 +66,7 @@ static channel_norm *new_norm(hone_ctx *ctx, const char *type, hone_layer_fn for
 {
     channel_norm *l = (channel_norm *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);
     if (!l) return NULL;
+    l->base.keeps_lengths = true;
     l->epsilon = epsilon > 0 ? epsilon : 1e-5;
     l->no_affine = no_affine;
     return l;

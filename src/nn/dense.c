@@ -10,6 +10,7 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         return NULL;
     }
     int64_t features = x->shape.dim[x->shape.rank - 1];
+    self->keeps_lengths = x->time < x->shape.rank - 1; /* along that axis it would mix positions */
     /* The file's weight tells its own size: a misfit is then the input's fault, in linear's words. */
     hone_initializer initializer = dense->opts.initializer ? dense->opts.initializer : HONE_INIT_GLOROT_UNIFORM;
     for (size_t i = 0; i < self->n_params; i++)

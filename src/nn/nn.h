@@ -104,6 +104,16 @@ void hone__free_initials(hone_layer *layer);
 /* The layer's child of that name, a dense layer made when first asked for: its size depends on the input. */
 hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units, const hone_dense_opts *opts);
 
+/* ---- lengths of rows: lengths.c. Nodes have them in `lengths` and `time`; dimension 0 is the batch ---- */
+
+/* `to` has the lengths of `from`, where its shape has the same batch and as many positions, unless it has its own. */
+void hone__keep_lengths(hone_node *to, const hone_node *from);
+/* counts u8 [B, T, ...] -> i32 [B]: behind the last position that has a 1. */
+hone_node *hone__lengths_from(hone_node *counts);
+/* Of an x with lengths: its mean, or its largest, over the positions that count, without that axis; 0 for a row without any. */
+hone_node *hone__mean_of_rows(hone_node *x);
+hone_node *hone__max_of_rows(hone_node *x);
+
 /* How fast a batch norm's running statistics follow; NULL: it is another layer. */
 double *hone__batch_norm_momentum(hone_layer *layer);
 

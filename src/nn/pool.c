@@ -94,6 +94,12 @@ static hone_node *global_forward(hone_layer *self, hone_graph *graph, hone_node 
     }
     for (int a = 0; a < axes.count; a++) axes.axis[a] = 2 + a;
     bool average = !strcmp(self->type, "global_average_pool");
+    if (in[0]->lengths && axes.count == 1 && in[0]->time != 2) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the rows of %s have lengths along axis %d, pools look at the last one: hone_permute_layer(ctx, "
+                                           "HONE_AXES(2, 1)) in front of it", self->type, graph->scope, HONE__SHAPE_STR(in[0]->shape), in[0]->time);
+        return NULL;
+    }
+    if (in[0]->lengths && axes.count == 1) return average ? hone__mean_of_rows(in[0]) : hone__max_of_rows(in[0]);
     return average ? hone_mean(in[0], axes, false) : hone_max(in[0], axes, false);
 }
 

@@ -31,7 +31,9 @@ static hone_node *sinusoidal(hone_layer *self, hone_graph *graph, hone_node *con
 
 hone_layer *hone_sinusoidal_positions(hone_ctx *ctx)
 {
-    return hone_layer_new(ctx, sizeof(hone_layer), "sinusoidal_positions", sinusoidal);
+    hone_layer *self = hone_layer_new(ctx, sizeof *self, "sinusoidal_positions", sinusoidal);
+    if (self) self->keeps_lengths = true;
+    return self;
 }
 
 static hone_layer *sinusoidal_again(hone_ctx *ctx, const hone_layer *like)
@@ -72,6 +74,7 @@ hone_layer *hone_learned_positions_opt(hone_ctx *ctx, int64_t length, const hone
     positions *p = (positions *)(void *)hone_layer_new(ctx, sizeof *p, "learned_positions", learned);
     if (!p) return NULL;
     p->length = length;
+    p->base.keeps_lengths = true;
     p->initializer = opts && opts->initializer ? opts->initializer : HONE_INIT_NORMAL;
     return &p->base;
 }

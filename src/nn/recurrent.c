@@ -42,6 +42,7 @@ static bool sort_inputs(recurrent *r, hone_graph *graph, hone_node *const *in, i
         }
         *slot = in[i];
     }
+    if (!to->lengths && !r->cell && in[0]->time == 1) to->lengths = in[0]->lengths;
     hone_shape x = in[0]->shape;
     if (x.rank != (r->cell ? 2 : 3))
         return misfit(r, graph, "the input", x, r->cell ? "[batch, features]" : "[batch, time, features]");
@@ -179,6 +180,7 @@ static hone_layer *new_recurrent(hone_ctx *ctx, const char *type, hone__cell_kin
     recurrent *r = (recurrent *)(void *)hone_layer_new(ctx, sizeof *r, type, forward);
     if (!r) return NULL;
     r->base.destroy = destroy;
+    r->base.keeps_lengths = o.return_sequences;
     r->kind = o.activation == HONE_RELU ? HONE__CELL_RELU : kind;
     r->cell = cell;
     r->units = units;

@@ -37,7 +37,9 @@ static hone_layer *new_sequence(hone_ctx *ctx, const char *type, hone_layer_fn f
 hone_layer *hone_sequential_n(hone_ctx *ctx, int n, hone_layer *const *layers) { return new_sequence(ctx, "sequential", forward, n, layers); }
 hone_layer *hone_residual_n(hone_ctx *ctx, int n, hone_layer *const *layers)
 {
-    return new_sequence(ctx, "residual", residual_forward, n, layers);
+    hone_layer *self = new_sequence(ctx, "residual", residual_forward, n, layers);
+    if (self) self->keeps_lengths = true;
+    return self;
 }
 
 static hone_layer *again(hone_ctx *ctx, const hone_layer *like)

@@ -23,6 +23,14 @@ static hone_node *wants(hone_layer *self, hone_graph *graph, const hone_node *x,
     return NULL;
 }
 
+/* A layer without options after which positions are where they were. */
+static hone_layer *plain(hone_ctx *ctx, const char *type, hone_layer_fn forward)
+{
+    hone_layer *layer = hone_layer_new(ctx, sizeof *layer, type, forward);
+    if (layer) layer->keeps_lengths = true;
+    return layer;
+}
+
 /* ---- layout ---- */
 
 static hone_node *reshape_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
@@ -52,7 +60,10 @@ static hone_node *permute_forward(hone_layer *self, hone_graph *graph, hone_node
     (void)n;
     if (in[0]->shape.rank != all.count) return wants(self, graph, in[0], "the order must name every axis but the batch's");
     for (int d = 0; d < order.count; d++) all.axis[d + 1] = order.axis[d];
-    return hone_transpose(in[0], all);
+    hone_node *y = hone_transpose(in[0], all);
+    for (int d = 1; d < all.count && y && in[0]->lengths; d++)
+        if (all.axis[d] == in[0]->time) y->lengths = in[0]->lengths, y->time = d;
+    return y;
 }
 hone_layer *hone_permute_layer(hone_ctx *ctx, hone_axes order)
 {
@@ -142,7 +153,7 @@ hone_layer *hone_spatial_dropout(hone_ctx *ctx, double rate)
         return NULL;
     }
     shaping *l = make(ctx, "spatial_dropout", spatial_dropout_forward);
-    if (l) l->rate = rate;
+    if (l) l->rate = rate, l->base.keeps_lengths = true;
     return l ? &l->base : NULL;
 }
 
@@ -153,7 +164,7 @@ static hone_node *prelu_forward(hone_layer *self, hone_graph *graph, hone_node *
     hone_node *w = hone_weight(self, graph, "weight", HONE_SHAPE(in[0]->shape.dim[1]), HONE_INIT_ZEROS);
     return hone_sub(hone_relu(in[0]), hone_mul(hone_relu(hone_neg(in[0])), hone_reshape(w, per_channel(in[0]->shape, false))));
 }
-hone_layer *hone_prelu(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "prelu", prelu_forward); }
+hone_layer *hone_prelu(hone_ctx *ctx) { return plain(ctx, "prelu", prelu_forward); }
 
 /* ---- several inputs ---- */
 
@@ -185,12 +196,12 @@ static hone_node *merge_forward(hone_layer *self, hone_graph *graph, hone_node *
     for (int i = 1; i < n; i++) y = m->two(y, in[i]);
     return !strcmp(m->type, "average") && n > 1 ? hone_affine(y, 1.0 / n, 0) : y;
 }
-hone_layer *hone_add_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "add", merge_forward); }
-hone_layer *hone_multiply_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "multiply", merge_forward); }
-hone_layer *hone_average_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "average", merge_forward); }
-hone_layer *hone_maximum_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "maximum", merge_forward); }
-hone_layer *hone_minimum_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "minimum", merge_forward); }
-hone_layer *hone_subtract_layer(hone_ctx *ctx) { return hone_layer_new(ctx, sizeof(hone_layer), "subtract", merge_forward); }
+hone_layer *hone_add_layer(hone_ctx *ctx) { return plain(ctx, "add", merge_forward); }
+hone_layer *hone_multiply_layer(hone_ctx *ctx) { return plain(ctx, "multiply", merge_forward); }
+hone_layer *hone_average_layer(hone_ctx *ctx) { return plain(ctx, "average", merge_forward); }
+hone_layer *hone_maximum_layer(hone_ctx *ctx) { return plain(ctx, "maximum", merge_forward); }
+hone_layer *hone_minimum_layer(hone_ctx *ctx) { return plain(ctx, "minimum", merge_forward); }
+hone_layer *hone_subtract_layer(hone_ctx *ctx) { return plain(ctx, "subtract", merge_forward); }
 
 /* x [B, ...] as rows [B, others, length of the axis]; false: it has no such axis. */
 static bool rows_along(hone_node *x, int axis, bool normalize, hone_node **rows, hone_shape *others)
@@ -268,7 +279,7 @@ hone_layer *hone_lambda(hone_ctx *ctx, hone_lambda_fn fn, void *user)
 /* Those without options. */
 static hone_layer *plain_again(hone_ctx *ctx, const hone_layer *like)
 {
-    return hone_layer_new(ctx, sizeof(hone_layer), like->type, !strcmp(like->type, "prelu") ? prelu_forward : merge_forward);
+    return plain(ctx, like->type, !strcmp(like->type, "prelu") ? prelu_forward : merge_forward);
 }
 static hone_layer *shaping_again(hone_ctx *ctx, const hone_layer *like)
 {

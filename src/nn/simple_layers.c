@@ -17,10 +17,19 @@ static hone_node *embedding_forward(hone_layer *self, hone_graph *graph, hone_no
     (void)n;
     hone_initializer initializer = e->opts.initializer ? e->opts.initializer : HONE_INIT_NORMAL;
     hone_node *y = hone_embedding(hone_weight(self, graph, "weight", HONE_SHAPE(e->vocabulary, e->size), initializer), in[0]);
-    if (!y || !e->opts.padding) return y;
+    if (!y || !(e->opts.padding || e->opts.mask_zero)) return y;
+    if (e->opts.mask_zero && in[0]->shape.rank != 2) {
+        hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': with mask_zero the ids must be [B, T], not %s", self->type, graph->scope,
+                   HONE__SHAPE_STR(in[0]->shape));
+        return NULL;
+    }
     hone_node *padding = hone_fill(graph, in[0]->dtype, HONE_SCALAR, (double)e->opts.padding_index);
-    hone_node *counts = hone_expand_dims(hone_not_equal(in[0], padding), -1);
-    return hone_where(counts, y, hone_fill(graph, y->dtype, HONE_SCALAR, 0));
+    hone_node *counts = hone_not_equal(in[0], padding);
+    if (e->opts.padding) y = hone_where(hone_expand_dims(counts, -1), y, hone_fill(graph, y->dtype, HONE_SCALAR, 0));
+    if (!y || !e->opts.mask_zero) return y;
+    y->time = 1;
+    y->lengths = hone__lengths_from(counts);
+    return y->lengths ? y : NULL;
 }
 
 hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size, const hone_embedding_opts *opts)
@@ -30,7 +39,7 @@ hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t 
         hone__fail(ctx, HONE_INVALID, "embedding: vocabulary and size must be at least 1");
         return NULL;
     }
-    if (opts && opts->padding && (opts->padding_index < 0 || opts->padding_index >= vocabulary)) {
+    if (opts && (opts->padding || opts->mask_zero) && (opts->padding_index < 0 || opts->padding_index >= vocabulary)) {
         hone__fail(ctx, HONE_INVALID, "embedding: the padding index must be in [0, %lld), not %lld", (long long)vocabulary,
                    (long long)opts->padding_index);
         return NULL;
@@ -53,6 +62,7 @@ static const hone__field embedding_fields[] = {HONE__FIELD(embedding, "vocabular
                                                HONE__FIELD(embedding, "initializer", opts.initializer, INITIALIZER),
                                                HONE__FIELD(embedding, "padding", opts.padding, BOOL),
                                                HONE__FIELD(embedding, "padding_index", opts.padding_index, I64),
+                                               HONE__FIELD(embedding, "mask_zero", opts.mask_zero, BOOL),
                                                {0}};
 const hone__layer_kind hone__embedding_kind = {"embedding", embedding_forward, sizeof(embedding), embedding_fields,
                                                embedding_again};
@@ -111,6 +121,7 @@ static hone_layer *new_norm(hone_ctx *ctx, const char *type, hone_layer_fn forwa
     l->epsilon = opts && opts->epsilon > 0 ? opts->epsilon : 1e-5;
     l->no_bias = opts && opts->no_bias;
     l->axes = opts && opts->axes ? opts->axes : 1;
+    l->base.keeps_lengths = true;
     return &l->base;
 }
 
@@ -143,6 +154,14 @@ typedef struct simple {
     int axis;
 } simple;
 
+/* What is done to each element, or along the last axis: positions stay where they are. */
+static simple *new_simple(hone_ctx *ctx, const char *type, hone_layer_fn forward)
+{
+    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);
+    if (l) l->base.keeps_lengths = true;
+    return l;
+}
+
 static hone_node *dropout_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     (void)graph, (void)n;
@@ -155,7 +174,7 @@ hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate)
         hone__fail(ctx, HONE_INVALID, "dropout: the rate must be in [0, 1), not %g", rate);
         return NULL;
     }
-    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, "dropout", dropout_forward);
+    simple *l = new_simple(ctx, "dropout", dropout_forward);
     if (l) l->rate = rate;
     return l ? &l->base : NULL;
 }
@@ -167,7 +186,7 @@ static hone_node *activation_forward(hone_layer *self, hone_graph *graph, hone_n
 }
 hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation)
 {
-    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, "activation", activation_forward);
+    simple *l = new_simple(ctx, "activation", activation_forward);
     if (l) l->activation = activation;
     return l ? &l->base : NULL;
 }
@@ -180,8 +199,8 @@ static hone_node *glu_forward(hone_layer *self, hone_graph *graph, hone_node *co
 }
 hone_layer *hone_glu_layer(hone_ctx *ctx, int axis)
 {
-    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, "glu", glu_forward);
-    if (l) l->axis = axis;
+    simple *l = new_simple(ctx, "glu", glu_forward);
+    if (l) l->axis = axis, l->base.keeps_lengths = axis != 1;
     return l ? &l->base : NULL;
 }
 
@@ -202,7 +221,7 @@ static hone_layer *sloped(hone_ctx *ctx, const char *type, hone_layer_fn forward
         hone__fail(ctx, HONE_INVALID, "%s: %g is no number", type, slope);
         return NULL;
     }
-    simple *l = (simple *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);
+    simple *l = new_simple(ctx, type, forward);
     if (l) l->rate = slope;
     return l ? &l->base : NULL;
 }
@@ -250,7 +269,7 @@ hone_layer *hone_activity_regularization(hone_ctx *ctx, double l1, double l2)
         return NULL;
     }
     activity *a = (activity *)(void *)hone_layer_new(ctx, sizeof *a, "activity_regularization", activity_forward);
-    if (a) a->l1 = l1, a->l2 = l2;
+    if (a) a->l1 = l1, a->l2 = l2, a->base.keeps_lengths = true;
     return a ? &a->base : NULL;
 }
 static hone_layer *activity_again(hone_ctx *ctx, const hone_layer *like)

@@ -23,11 +23,18 @@ bool hone_loss_from_name(const char *name, hone_loss *loss)
 
 /* ---- the recorded step: one value an example, their weighted sum, and the right answers ---- */
 
-/* [B, ...] to the mean over each example's values, [B]. */
-static hone_node *by_example(hone_node *each)
+/* [B, ...] to the mean over each example's values, [B]: over those of positions that count, where the output's lengths are known. */
+static hone_node *by_example(hone_node *each, const hone_node *output)
 {
     hone_shape s = hone_node_shape(each);
     if (!each || s.rank < 2) return each;
+    if (output->lengths && output->time == 1 && s.dim[1] == output->shape.dim[1]) {
+        int64_t inner = hone_shape_count(s) / HONE_MAX(s.dim[0] * s.dim[1], 1);
+        if (s.rank > 2) each = hone_mean(hone_reshape(each, HONE_SHAPE(s.dim[0], s.dim[1], inner)), HONE_AXES(2), false);
+        if (!each) return NULL;
+        hone__keep_lengths(each, output);
+        return hone__mean_of_rows(each);
+    }
     return hone_mean(hone_reshape(each, HONE_SHAPE(s.dim[0], hone_shape_count(s) / HONE_MAX(s.dim[0], 1))), HONE_AXES(1), false);
 }
 
@@ -38,7 +45,7 @@ static hone_node *example_losses(const hone__compiled_output *o, hone_node *outp
     hone__targets targets = o->loss->targets;
     if (targets == HONE__VALUES || targets == HONE__BINARY) target = hone_reshape(target, hone_node_shape(output));
     if (targets != HONE__CLASSES && targets != HONE__SEQUENCES) target = hone_cast(target, hone_node_dtype(output));
-    return by_example(o->loss->function(output, target, &o->loss_options));
+    return by_example(o->loss->function(output, target, &o->loss_options), output);
 }
 
 static bool knows_right(const hone__compiled_output *o)
@@ -62,7 +69,7 @@ static hone_node *right(const hone__compiled_output *o, hone_node *output, hone_
     } else {
         same = hone_equal(hone_argmax(output, -1), hone_cast(target, HONE_I32));
     }
-    return hone_sum(by_example(hone_cast(same, HONE_F32)), HONE_ALL_AXES, false);
+    return hone_sum(by_example(hone_cast(same, HONE_F32), output), HONE_ALL_AXES, false);
 }
 
 /* inputs: the model's, the targets, and for each example its weight / (examples in the whole step), so that micro-batches add up to
