@@ -44,6 +44,11 @@ static hone_layer *tagger(hone_ctx *owner)
 {
     return hone_sequential(owner, hone_masking(owner, -1), hone_gru(owner, 5, .return_sequences = true), hone_dense(owner, CLASSES));
 }
+static hone_layer *turned_tagger(hone_ctx *owner)
+{
+    return hone_sequential(owner, hone_masking(owner, -1), hone_gru(owner, 5, .return_sequences = true), hone_dense(owner, CLASSES),
+                           hone_permute_layer(owner, HONE_AXES(2, 1)));
+}
 static const struct network {
     const char *name, *x, *y;
     hone_layer *(*make)(hone_ctx *owner);
@@ -140,6 +145,13 @@ static void test_more_padding_changes_nothing(void **state)
     assert_hone_ok(ctx, hone_test_on_batch(model, values, tags, &loss[0], &right[0]));
     assert_hone_ok(ctx, hone_test_on_batch(model, more_values, more_tags, &loss[1], &right[1]));
     assert_true(fabs(loss[0] - loss[1]) < 1e-6 && fabs(right[0] - right[1]) < 1e-6 && right[0] > 0 && right[0] < 1);
+    hone_model_release(model);
+    /* with the classes on axis 1 positions are on the last one */
+    const struct network turned = {"tagger", "values", "tags", turned_tagger, 0.1};
+    model = golden_model(&turned, values);
+    assert_hone_ok(ctx, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .loss_options = {.axis = 1}));
+    assert_hone_ok(ctx, hone_test_on_batch(model, more_values, more_tags, &loss[1], &right[1]));
+    assert_true(fabs(loss[0] - loss[1]) < 1e-6 && fabs(right[0] - right[1]) < 1e-6);
     hone_model_release(model);
     hone_tensor_free(values), hone_tensor_free(tags), hone_tensor_free(more_values), hone_tensor_free(more_tags);
 }

@@ -18,6 +18,12 @@ typedef struct loss_case {
     loss3_fn loss3;
     hone_loss_opts o;
 } loss_case;
+/* The same by softmax along that axis. */
+static hone_node *by_parts(hone_node *x, hone_node *y, const hone_loss_opts *o) { return hone_nll_loss_opt(hone_log_softmax_along(x, (int)o->axis), y, o); }
+static hone_node *categorical_by_parts(hone_node *x, hone_node *t, const hone_loss_opts *o)
+{
+    return hone_categorical_cross_entropy_loss_opt(hone_softmax_along(x, (int)o->axis), t, o);
+}
 static const loss_case cases[] = {
     {"mse", hone_mse_loss_opt, NULL, {0}},
     {"mae", hone_mae_loss_opt, NULL, {0}},
@@ -59,6 +65,12 @@ static const loss_case cases[] = {
     {"poisson", hone_poisson_loss_opt, NULL, {0}},
     {"poisson_log", hone_poisson_loss_opt, NULL, {.log_input = true}},
     {"bce_logits_positives", hone_binary_cross_entropy_with_logits_loss_opt, NULL, {0}},
+    {"cross_entropy_axis", hone_cross_entropy_loss_opt, NULL, {.label_smoothing = 0.15, .axis = 1}},
+    {"nll_axis", hone_nll_loss_opt, NULL, {.axis = -3}},
+    {"by_parts_axis", by_parts, NULL, {.axis = 1}},
+    {"categorical_logits_axis", hone_categorical_cross_entropy_with_logits_loss_opt, NULL, {.axis = 1}},
+    {"categorical_by_parts_axis", categorical_by_parts, NULL, {.axis = 1}},
+    {"kl_axis", hone_kl_divergence_loss_opt, NULL, {.axis = -2}},
 };
 
 enum { MAX_IN = 5 };
@@ -285,6 +297,10 @@ static void test_wrong_losses_are_refused(void **state)
     REFUSED(hone_nll_loss(x, column), HONE_DTYPE, "must be an integer");
     REFUSED(hone_poisson_loss(x, column), HONE_SHAPE, "poisson_loss: the target is [4, 1]");
     REFUSED(hone_binary_cross_entropy_with_logits_loss(column, column, .positive_weights = x), HONE_SHAPE, "cannot be broadcast");
+    REFUSED(hone_cross_entropy_loss(x, y, .axis = 2), HONE_SHAPE, "axis 2 is outside of [4, 5]");
+    REFUSED(hone_kl_divergence_loss(x, x, .axis = INT64_MIN), HONE_SHAPE, "is outside of [4, 5]");
+    REFUSED(hone_softmax_along(x, -3), HONE_SHAPE, "axis -3 is outside of [4, 5]");
+    REFUSED(hone_log_softmax_along(scalar, 0), HONE_SHAPE, "axis 0 is outside of []");
     REFUSED(hone_mse_loss(x, x, .reduction = (hone_reduction)9), HONE_INVALID, "reduction 9 does not exist");
     assert_null(hone_mse_loss(NULL, x));
     assert_null(hone_cross_entropy_loss(x, NULL));
@@ -521,6 +537,39 @@ static void test_metrics_are_reported(void **state)
     free_problem(&p);
 }
 
+/* A network whose classes lie on axis 1, as PyTorch's, trains as one that permutes them to the end. */
+static void test_classes_may_lie_on_any_axis(void **state)
+{
+    (void)state;
+    enum { N = 6, CLASSES = 4, H = 3, W = 2, ALL = N * H * W };
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(N, 5, H, W)), *y = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(N, H, W));
+    hone_tensor *hot[2] = {hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(N, CLASSES, H, W)), hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(N, H, W, CLASSES))};
+    assert_hone_ok(ctx, hone_tensor_fill_normal(x, 0, 1, 3));
+    for (int k = 0; k < 2; k++) memset(hone_tensor_data(hot[k]), 0, ALL * CLASSES * sizeof(float));
+    for (int i = 0; i < ALL; i++) {
+        int c = ((int32_t *)hone_tensor_data(y))[i] = i * 7 % 5 % CLASSES, n = i / (H * W), at = i % (H * W);
+        ((float *)hone_tensor_data(hot[0]))[(n * CLASSES + c) * H * W + at] = ((float *)hone_tensor_data(hot[1]))[i * CLASSES + c] = 1;
+    }
+    for (int sparse = 0; sparse < 2; sparse++) {
+        double loss[2][5], right[2][5], metrics[2][2];
+        for (int last = 0; last < 2; last++) {
+            hone_layer *conv = hone_conv2d(ctx, CLASSES, 1);
+            hone_model *model = hone_model_of(last ? hone_sequential(ctx, conv, hone_permute_layer(ctx, HONE_AXES(2, 3, 1))) : hone_sequential(ctx, conv));
+            const hone_tensor *targets = sparse ? y : hot[last];
+            assert_hone_ok(ctx, hone_compile(model, .loss = sparse ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS : HONE_CATEGORICAL_CROSSENTROPY_LOGITS,
+                                             .optimizer = hone_sgd(ctx, .learning_rate = 0.5), .loss_options = {.axis = last ? 0 : 1, .label_smoothing = 0.1},
+                                             .metrics = sparse ? "accuracy, mean_iou" : NULL));
+            for (int step = 0; step < 5; step++) assert_hone_ok(ctx, hone_train_on_batch(model, x, targets, &loss[last][step], &right[last][step]));
+            if (sparse) assert_hone_ok(ctx, hone_evaluate_metrics(model, x, targets, N, 2, metrics[last]));
+            hone_model_release(model);
+        }
+        for (int step = 0; step < 5; step++) assert_true(fabs(loss[0][step] - loss[1][step]) < 1e-6 && fabs(right[0][step] - right[1][step]) < 1e-6);
+        assert_true(loss[0][4] < loss[0][0] && right[0][4] > 0);
+        for (int m = 0; m < 2 && sparse; m++) assert_true(metrics[0][m] > 0 && fabs(metrics[0][m] - metrics[1][m]) < 1e-6);
+    }
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(hot[0]), hone_tensor_free(hot[1]);
+}
+
 static void test_wrong_compiles_are_refused(void **state)
 {
     (void)state;
@@ -535,7 +584,8 @@ static void test_wrong_compiles_are_refused(void **state)
                  {{.metrics = "accuracy,,mae"}, HONE_NOT_FOUND, "there is no metric ''"},
                  {{.metrics = "accuracy, bleu"}, HONE_INVALID, "metric 'bleu' compares texts"},
                  {{.loss = (hone_loss)99}, HONE_INVALID, "loss 99 does not exist"},
-                 {{.loss_options = {.class_weights = node}}, HONE_INVALID, "given to hone_fit"}};
+                 {{.loss_options = {.class_weights = node}}, HONE_INVALID, "given to hone_fit"},
+                 {{.loss = HONE_CATEGORICAL_CROSSENTROPY, .loss_options = {.axis = 1}, .metrics = "accuracy"}, HONE_INVALID, "metrics want classes last"}};
     for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
         assert_int_equal(hone_compile_opt(model, &wrong[i].o), wrong[i].status);
         assert_error(wrong[i].status, wrong[i].part);
@@ -592,7 +642,7 @@ int main(void)
         TEST(test_weights_of_rows),
         TEST(test_weights_of_classes),
         TEST(test_metrics_are_reported),
-        TEST(test_wrong_compiles_are_refused),
+        TEST(test_classes_may_lie_on_any_axis), TEST(test_wrong_compiles_are_refused),
         TEST(test_failing_allocations_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

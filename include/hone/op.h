@@ -234,6 +234,9 @@ HONE_API hone_node *hone_one_hot(hone_node *indices, int64_t depth, hone_dtype d
 
 HONE_API hone_node *hone_softmax(hone_node *x);     /* e^x / sum e^x over the last axis */
 HONE_API hone_node *hone_log_softmax(hone_node *x); /* x - log sum e^x over the last axis */
+/* The same over another axis, from the end when negative: of [N, C, H, W] over classes with 1. SHAPE for one that x has not. */
+HONE_API hone_node *hone_softmax_along(hone_node *x, int axis);
+HONE_API hone_node *hone_log_softmax_along(hone_node *x, int axis);
 /* (x - mean) / sqrt(var + eps) * gain + bias over the last axis; gain and bias [n], or NULL. Ba, Kiros,
    Hinton, 2016. */
 HONE_API hone_node *hone_layer_norm(hone_node *x, hone_node *gain, hone_node *bias, double eps);
@@ -333,6 +336,8 @@ typedef struct hone_loss_opts {
     hone_node *positive_weights; /* the same as positive_weight, instead of it, for each output: real, broadcast to the output (of
                                     [..., V] a vector [V], PyTorch's pos_weight) */
     bool log_input;           /* poisson: the output is the rate's logarithm */
+    int64_t axis;             /* categorical, cross_entropy, nll, sparse_categorical, kl_divergence: where the classes lie, from the end
+                                 when negative. 0, the batch's, stands for the last one; of [N, V, H, W], as PyTorch has it, 1 */
 } hone_loss_opts;
 #define HONE_IGNORE_ZERO INT64_MIN
 #define HONE_LOSS_OPTS(function, ...)                                                                        \
@@ -392,7 +397,7 @@ HONE_API hone_node *hone_categorical_cross_entropy_with_logits_loss_opt(hone_nod
     HONE_LOSS_OPTS(hone_categorical_cross_entropy_with_logits_loss_opt, __VA_ARGS__)
 /* Rows, output [..., V] and class numbers y [...]: -(1 - s) w[y] log p[y] - s / V sum w[c] log p[c], s label_smoothing; 0
    where the row does not count; a class of V or more is an error of the run. As torch.nn.CrossEntropyLoss, but that classes
-   are the last axis. cross_entropy: of logits, p = softmax(x). nll: of log p. sparse_categorical: of p, logarithms cut at
+   are the last axis unless `axis` says another: output [N, V, H, W] and y [N, H, W]. cross_entropy: of logits, p = softmax(x). nll: of log p. sparse_categorical: of p, logarithms cut at
    -100. */
 HONE_API hone_node *hone_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_cross_entropy_loss_opt, __VA_ARGS__)

@@ -50,7 +50,8 @@ typedef struct hone_compile_opts {
     double max_grad_norm;      /* > 0: clipping (hone_step_opts) */
     double max_grad_value;     /* > 0: the same */
     hone_dtype compute;        /* f32 (default) or bf16 */
-    hone_loss_opts loss_options; /* label_smoothing, delta, ...: its numbers; its nodes and reduction must be left out */
+    hone_loss_opts loss_options; /* label_smoothing, delta, ...: its numbers; its nodes and reduction must be left out. With `axis` metrics
+                                    read the output with its classes last; hone_predict gives it as it is */
     const char *metrics; /* as hone_metric_parse takes them, comma-separated: "precision, top_k_accuracy(k=3), f_beta(beta=2,
                             name=f2)"; fit and evaluate report them. They see probabilities whatever the loss takes */
     const char *weighted_metrics; /* the same, but sample_weights and class_weights count in them, as in Keras. Their names:

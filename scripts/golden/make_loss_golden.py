@@ -189,6 +189,17 @@ case("poisson_log", [normal(*shape), classes(6, *shape).double()], *both(F.poiss
 w = 3 * uniform(5)
 case("bce_logits_positives", [normal(*shape), uniform(*shape)], *both(F.binary_cross_entropy_with_logits, pos_weight=w), positive_weights=w)
 
+# classes on axis 1
+y = classes(4, 2, 3, 5)
+y[0, 1] = -100
+w = uniform(4)
+case("cross_entropy_axis", [normal(2, 4, 3, 5), y], *both(F.cross_entropy, weight=w, label_smoothing=0.15), class_weights=w)
+case("nll_axis", [normal(2, 4, 3, 5).log_softmax(1), y], *both(F.nll_loss))
+case("by_parts_axis", [normal(2, 4, 3, 5), y], *both(F.cross_entropy))
+case("categorical_logits_axis", [normal(2, 4, 3), normal(2, 4, 3).softmax(1)], *both(F.cross_entropy))
+case("categorical_by_parts_axis", [normal(2, 4, 3), normal(2, 4, 3).softmax(1)], *both(F.cross_entropy))
+case("kl_axis", [normal(2, 4, 3).log_softmax(1), normal(2, 4, 3).softmax(1)], lambda o, t: F.kl_div(o, t, reduction="none").sum(1))
+
 save_file(results, sys.argv[1])
 Path(sys.argv[1]).chmod(0o644)
 print(f"{len(results)} tensors, {Path(sys.argv[1]).stat().st_size} bytes")

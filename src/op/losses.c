@@ -35,6 +35,9 @@ static bool want_smoothing(hone_node *output, const hone_loss_opts *o)
     return false;
 }
 
+/* The output, or targets like it, with the classes' axis last. */
+static hone_node *classes_last(hone_node *x, const hone_loss_opts *o) { return o->axis ? hone__axis_last(x, o->axis, false) : x; }
+
 /* What losses over classes look at. */
 static bool want_classes(const char *loss, hone_node *output, const hone_loss_opts *o)
 {
@@ -211,7 +214,9 @@ static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_nod
                               hone_node *target, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
-    if (!same_shape(loss, output, target) || !want_classes(loss, output, o)) return NULL;
+    if (!same_shape(loss, output, target)) return NULL;
+    output = classes_last(output, o), target = classes_last(target, o);
+    if (!output || !target || !want_classes(loss, output, o)) return NULL;
     double s = o->label_smoothing;
     if (s > 0) target = hone_affine(target, 1 - s, s / (double)hone__row_length(target->shape));
     if (o->class_weights) target = hone_mul(target, o->class_weights);
@@ -233,9 +238,12 @@ hone_node *hone_categorical_cross_entropy_with_logits_loss_opt(hone_node *output
 /* -(t log t) is hone__log_loss of t with itself: the cut logarithm of 0, times 0. */
 hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    if (!same_shape("kl_divergence_loss", output, target) || !has_last_axis("kl_divergence_loss", output)) return NULL;
+    if (!opts) opts = &no_options;
+    if (!same_shape("kl_divergence_loss", output, target)) return NULL;
+    output = classes_last(output, opts), target = classes_last(target, opts);
+    if (!target || !has_last_axis("kl_divergence_loss", output)) return NULL;
     hone_node *terms = hone_neg(hone_add(hone__log_loss(target, target), hone_mul(target, output)));
-    return hone__reduce_losses(hone_sum(terms, HONE_AXES(-1), false), NULL, opts ? opts : &no_options);
+    return hone__reduce_losses(hone_sum(terms, HONE_AXES(-1), false), NULL, opts);
 }
 
 /* ---- rows: class numbers as targets ---- */
@@ -257,6 +265,7 @@ static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output,
                          hone_node *(*all)(hone_node *output), hone_node *x, hone_node *y, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
+    x = classes_last(x, o);
     if (!x || !y || !want_classes(loss, x, o)) return NULL;
     double s = o->label_smoothing;
     hone_node *none = number(y, 0);

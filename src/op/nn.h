@@ -25,6 +25,9 @@ void hone__slots_run(const hone_ctx *ctx, int64_t tasks, int64_t grain, hone__sl
 /* Parts of losses: y[r] = x[r, index[r]], or fill where the index is below 0; -t log p. */
 hone_node *hone__pick(hone_node *x, hone_node *index, double fill);
 hone_node *hone__log_loss(hone_node *p, hone_node *t);
+/* x with that axis, from the end when negative, last and the others in their order; back: the last one there. torch.movedim. NULL: SHAPE
+   (sticky) where x has no such axis. */
+hone_node *hone__axis_last(hone_node *x, int64_t axis, bool back);
 /* Losses as the options want them. counted: what the mean divides by, the sum of these; NULL: the number of losses. */
 hone_node *hone__reduce_losses(hone_node *losses, hone_node *counted, const hone_loss_opts *opts);
 

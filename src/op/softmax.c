@@ -127,3 +127,24 @@ hone_node *hone_log_softmax(hone_node *x)
 {
     return x ? hone__record(x->call->graph, &hone__op_log_softmax, 1, &x, NULL) : NULL;
 }
+
+hone_node *hone__axis_last(hone_node *x, int64_t axis, bool back)
+{
+    if (!x) return NULL;
+    const int rank = x->shape.rank, at = (int)(axis < 0 ? axis + rank : axis);
+    hone_axes order = {.count = rank};
+    if (axis < -rank || axis >= rank) {
+        hone__fail(x->call->graph->ctx, HONE_SHAPE, "axis %lld is outside of %s", (long long)axis, HONE__SHAPE_STR(x->shape));
+        return NULL;
+    }
+    for (int d = 0; d < rank; d++) {
+        int last = d == rank - 1 ? at : d < at ? d : d + 1, first = d < at ? d : d == at ? rank - 1 : d - 1;
+        order.axis[d] = back ? first : last;
+    }
+    return at == rank - 1 ? x : hone_transpose(x, order);
+}
+hone_node *hone_softmax_along(hone_node *x, int axis) { return hone__axis_last(hone_softmax(hone__axis_last(x, axis, false)), axis, true); }
+hone_node *hone_log_softmax_along(hone_node *x, int axis)
+{
+    return hone__axis_last(hone_log_softmax(hone__axis_last(x, axis, false)), axis, true);
+}

@@ -1,6 +1,8 @@
 /* compile: what is minimized, and the step that fit and evaluate run. */
 #include "train/train.h"
 
+#include "op/nn.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -38,14 +40,34 @@ static hone_node *by_example(hone_node *each, const hone_node *output)
     return hone_mean(hone_reshape(each, HONE_SHAPE(s.dim[0], hone_shape_count(s) / HONE_MAX(s.dim[0], 1))), HONE_AXES(1), false);
 }
 
-/* Per-example losses, f32 [B]. */
+static bool is_axis_told(const hone__compiled_output *o)
+{
+    return o->loss && o->loss_options.axis && (o->loss->targets == HONE__CATEGORIES || o->loss->targets == HONE__CLASSES);
+}
+
+/* The output with its classes last: losses, right answers and metrics read it so, wherever loss_options say that they lie. */
+static hone_node *classes_last(const hone__compiled_output *o, hone_node *output)
+{
+    if (!is_axis_told(o)) return output;
+    const int64_t axis = o->loss_options.axis, at = axis < 0 ? axis + output->shape.rank : axis;
+    hone_node *last = hone__axis_last(output, axis, false);
+    if (last && last != output && output->lengths && output->time != at) {
+        last->lengths = output->lengths;
+        last->time = output->time - (output->time > at);
+    }
+    return last;
+}
+
+/* Per-example losses, f32 [B]. Classes are last. */
 static hone_node *example_losses(const hone__compiled_output *o, hone_node *output, hone_node *target)
 {
     if (o->custom_loss) return o->custom_loss(o->custom_user, output, target);
     hone__targets targets = o->loss->targets;
     if (targets == HONE__VALUES || targets == HONE__BINARY) target = hone_reshape(target, hone_node_shape(output));
     if (targets != HONE__CLASSES && targets != HONE__SEQUENCES) target = hone_cast(target, hone_node_dtype(output));
-    return by_example(o->loss->function(output, target, &o->loss_options), output);
+    hone_loss_opts options = o->loss_options;
+    options.axis = 0;
+    return by_example(o->loss->function(output, target, &options), output);
 }
 
 static bool knows_right(const hone__compiled_output *o)
@@ -82,16 +104,18 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
     if (hone_model_apply(model, c->step_inputs, in, c->n_outputs, outputs) != HONE_OK) return;
     for (int k = 0; k < c->n_outputs; k++) {
         const hone__compiled_output *o = &c->outputs[k];
-        hone_node *each = example_losses(o, outputs[k], targets[k]);
+        hone_node *output = classes_last(o, outputs[k]), *target = targets[k];
+        if (is_axis_told(o) && o->loss->targets == HONE__CATEGORIES) target = hone__axis_last(target, o->loss_options.axis, false);
+        hone_node *each = output && target ? example_losses(o, output, target) : NULL;
         if (!each) return;
         if (!hone_shape_equal(hone_node_shape(each), hone_node_shape(share))) {
             hone__fail(graph->ctx, HONE_SHAPE, "the loss gives %s for a batch of %lld; one value an example is wanted",
                        HONE__SHAPE_STR(hone_node_shape(each)), (long long)hone_node_shape(share).dim[0]);
             return;
         }
-        out[hone__step_right(k)] = right(o, outputs[k], targets[k]);
+        out[hone__step_right(k)] = right(o, output, target);
         if (c->n_outputs > 1) out[hone__step_loss(c, k)] = hone_sum(hone_mul(each, share), HONE_ALL_AXES, false);
-        if (c->n_read) out[hone__step_output(c, k)] = outputs[k];
+        if (c->n_read) out[hone__step_output(c, k)] = output;
         if (o->loss_weight != 1) each = hone_mul(each, hone_fill(graph, HONE_F32, HONE_SCALAR, o->loss_weight));
         total = total ? hone_add(total, each) : each;
     }
@@ -272,6 +296,9 @@ static bool check_output(hone_ctx *ctx, const hone_output *o)
     else if (o->name && (!*o->name || strlen(o->name) > 63 || !strcmp(o->name, "val") || !strncmp(o->name, "val_", 4)))
         hone__fail(ctx, HONE_INVALID, "compile: an output cannot be called '%.100s': names have 1 to 63 bytes, and val_ stands before what "
                                       "is held out", o->name);
+    else if (l->axis && !o->custom_loss && losses[o->loss].targets == HONE__CATEGORIES && (o->metrics || o->weighted_metrics))
+        hone__fail(ctx, HONE_INVALID, "compile: metrics want classes last in targets like outputs, not on axis %lld: class numbers as targets "
+                                      "(sparse_categorical_crossentropy) may have them anywhere", (long long)l->axis);
     else if (l->weights || l->class_weights || l->positive_weights || l->output_lengths || l->target_lengths || l->reduction)
         hone__fail(ctx, HONE_INVALID, "compile: loss_options may hold numbers only; weights of classes and samples are given to "
                                       "hone_fit, other nodes to a custom_loss");

@@ -23,7 +23,7 @@ static const struct {
 #define NUMBER(name, type) {#name, offsetof(hone_loss_opts, name), type}
     NUMBER(label_smoothing, REAL), NUMBER(ignore_index, INTEGER), NUMBER(delta, REAL),      NUMBER(gamma, REAL),
     NUMBER(alpha, REAL),           NUMBER(margin, REAL),          NUMBER(smooth, REAL),     NUMBER(blank, INTEGER),
-    NUMBER(positive_weight, REAL), NUMBER(zero_infinity, TRUTH),   NUMBER(log_input, TRUTH)
+    NUMBER(positive_weight, REAL), NUMBER(zero_infinity, TRUTH),   NUMBER(log_input, TRUTH),       NUMBER(axis, INTEGER)
 #undef NUMBER
 };
 
