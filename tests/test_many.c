@@ -494,6 +494,43 @@ static void test_memory_that_runs_out_is_an_error(void **state)
 #undef TEST
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_golden, close_golden)
 
+/* One network on each of three (two) inputs: what belongs together comes near, what does not goes apart. */
+static void test_vectors_learn_their_distances(void **state)
+{
+    (void)state;
+    enum { N = 24 };
+    for (int n = 2; n <= 3; n++) {
+        hone_graph *graph = hone_graph_new(ctx);
+        hone_node *in[3], *out[3];
+        hone_layer *tower = hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 2));
+        hone_tensor *x[3] = {0}, *same = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(N));
+        for (int k = 0; k < n; k++) {
+            in[k] = hone_input(graph, "x", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
+            out[k] = hone_apply(tower, in[k]);
+            x[k] = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(N, 4));
+            for (int i = 0; i < 4 * N; i++) { /* the sign of the first number is a vector's kind; the last vector's kind is another one */
+                float v = hone__random_normal(5, (uint64_t)(4 * N * k + i));
+                int row = i / 4, kind = k == n - 1 && (n == 3 || row % 3) ? -1 : 1;
+                ((float *)hone_tensor_data(x[k]))[i] = i % 4 ? v : (float)kind * (row % 2 ? -1.0f : 1.0f) * (0.5f + fabsf(v));
+            }
+        }
+        for (int row = 0; row < N; row++) ((int32_t *)hone_tensor_data(same))[row] = row % 3 == 0;
+        hone_node *y = hone_apply_n(hone_concatenate_layer(ctx, 1), n, out);
+        hone_model *model = hone_model_new(n, in, 1, &y);
+        hone_graph_release(graph);
+        assert_hone_ok(ctx, hone_compile(model, .loss = n == 3 ? HONE_TRIPLET : HONE_CONTRASTIVE, .optimizer = hone_adam(ctx, .learning_rate = 0.02)));
+        hone_history *h;
+        assert_hone_ok(ctx, hone_fit_many(model, n == 3 ? HONE_TENSORS(x[0], x[1], x[2]) : HONE_TENSORS(x[0], x[1]), HONE_TENSORS(same), &h,
+                                          .epochs = 60, .batch_size = 8));
+        if (!(h->epochs[59].loss < 0.2 * h->epochs[0].loss)) fail_msg("%d: %g after %g", n, h->epochs[59].loss, h->epochs[0].loss);
+        assert_true(isnan(h->epochs[59].accuracy));
+        hone_history_free(h);
+        hone_model_release(model);
+        for (int k = 0; k < n; k++) hone_tensor_free(x[k]);
+        hone_tensor_free(same);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +542,7 @@ int main(void)
         TEST(test_losses_of_ones_own_are_kept_if_they_can_be_told_apart),
         TEST(test_outputs_may_be_inputs_or_the_same),
         TEST(test_rows_have_lengths),
+        TEST(test_vectors_learn_their_distances),
         TEST(test_a_loader_is_predicted_on),
         TEST(test_functions_have_all_outputs),
         TEST(test_what_does_not_fit_is_refused),

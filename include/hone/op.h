@@ -325,9 +325,9 @@ typedef struct hone_loss_opts {
     int64_t ignore_index;     /* class numbers: rows with this one don't count, nor do those below 0 (PyTorch's -100 is);
                                  default: none; class 0: HONE_IGNORE_ZERO */
     double delta;             /* huber: where the square becomes a line; default 1 */
-    double gamma, alpha;      /* focal: default 2 and 0.25; HONE_ZERO: no focus, no balance */
+    double gamma, alpha;      /* focal ones: default 2 and 0.25; HONE_ZERO: no focus, no balance */
     double margin;            /* triplet, contrastive: default 1 */
-    double smooth;            /* dice: default 1; HONE_ZERO for 0 */
+    double smooth;            /* dice ones: default 1; HONE_ZERO for 0 */
     hone_node *output_lengths, *target_lengths; /* ctc: integers [B]; default T, and the targets before the first below 0 */
     int64_t blank;            /* ctc: the class that says nothing; default 0 */
     double positive_weight;   /* binary cross-entropies: the factor of the part where t is 1 (PyTorch's pos_weight); default 1,
@@ -336,7 +336,7 @@ typedef struct hone_loss_opts {
     hone_node *positive_weights; /* the same as positive_weight, instead of it, for each output: real, broadcast to the output (of
                                     [..., V] a vector [V], PyTorch's pos_weight) */
     bool log_input;           /* poisson: the output is the rate's logarithm */
-    int64_t axis;             /* categorical, cross_entropy, nll, sparse_categorical, kl_divergence: where the classes lie, from the end
+    int64_t axis;             /* categorical ones, cross_entropy, nll, sparse_categorical ones, kl_divergence: where the classes lie, from the end
                                  when negative. 0, the batch's, stands for the last one; of [N, V, H, W], as PyTorch has it, 1 */
 } hone_loss_opts;
 #define HONE_IGNORE_ZERO INT64_MIN
@@ -406,6 +406,13 @@ HONE_API hone_node *hone_nll_loss_opt(hone_node *output, hone_node *target, cons
 HONE_API hone_node *hone_sparse_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target,
                                                                    const hone_loss_opts *opts);
 #define hone_sparse_categorical_cross_entropy_loss(...) HONE_LOSS_OPTS(hone_sparse_categorical_cross_entropy_loss_opt, __VA_ARGS__)
+/* Rows of logits x with targets as of hone_categorical_cross_entropy_loss, or with class numbers as of hone_cross_entropy_loss,
+   p = softmax(x): sum w[c] t alpha (1 - p)^gamma (-log p), where 1 - p is at least 1e-7; class_weights, label_smoothing, ignore_index. Lin et
+   al. 2017 for many classes, as keras.losses.CategoricalFocalCrossentropy(from_logits=True). */
+HONE_API hone_node *hone_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_categorical_focal_loss(...) HONE_LOSS_OPTS(hone_categorical_focal_loss_opt, __VA_ARGS__)
+HONE_API hone_node *hone_sparse_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_sparse_categorical_focal_loss(...) HONE_LOSS_OPTS(hone_sparse_categorical_focal_loss_opt, __VA_ARGS__)
 /* Rows, of log-probabilities with target probabilities [..., V]: sum t (log t - o), t log t being 0 for 0. The mean is
    torch.nn.KLDivLoss's "batchmean". */
 HONE_API hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
@@ -417,6 +424,11 @@ HONE_API hone_node *hone_cosine_loss_opt(hone_node *output, hone_node *target, c
    "V-Net", with the sums of Sudre et al. 2017. */
 HONE_API hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
 #define hone_dice_loss(...) HONE_LOSS_OPTS(hone_dice_loss_opt, __VA_ARGS__)
+/* Examples, probabilities and one-hot targets [B, ..., V]: the mean over classes of 1 - (2 sum p t + smooth) / (sum p + sum t + smooth), the
+   sums over an example's positions; a class that is nowhere counts. MONAI's DiceLoss with smooth_nr = smooth_dr = smooth, averaged by
+   example. */
+HONE_API hone_node *hone_categorical_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_categorical_dice_loss(...) HONE_LOSS_OPTS(hone_categorical_dice_loss_opt, __VA_ARGS__)
 
 /* Examples, logits [B, T, V] and class numbers [B, S] without the blank: -log of the probability of all ways to write the
    target into T places with blanks between, p = softmax(output) (so log-probabilities do as well). Of the places the first
@@ -436,6 +448,13 @@ HONE_API hone_node *hone_triplet_loss_opt(hone_node *anchor, hone_node *positive
 HONE_API hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same, const hone_loss_opts *opts);
 #define hone_contrastive_loss(...)                                                                           \
     HONE_OPTS3(hone_contrastive_loss_opt, hone_loss_opts, __VA_ARGS__, .struct_size = sizeof(hone_loss_opts))
+/* The same of one output, which is what hone_compile's HONE_TRIPLET and HONE_CONTRASTIVE take: an example's anchor, positive and negative one
+   behind the other, [B, 3 D] or [B, 3, D], its target not looked at (hone_fit wants one a row: zeros); its a and b, [B, 2 D] or [B, 2, D], the
+   target B numbers `same`. One network on each of three (two) inputs of a functional model, and hone_concatenate_layer(ctx, 1). */
+HONE_API hone_node *hone_joined_triplet_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_joined_triplet_loss(...) HONE_LOSS_OPTS(hone_joined_triplet_loss_opt, __VA_ARGS__)
+HONE_API hone_node *hone_joined_contrastive_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts);
+#define hone_joined_contrastive_loss(...) HONE_LOSS_OPTS(hone_joined_contrastive_loss_opt, __VA_ARGS__)
 
 #ifdef __cplusplus
 }

@@ -200,6 +200,37 @@ case("categorical_logits_axis", [normal(2, 4, 3), normal(2, 4, 3).softmax(1)], *
 case("categorical_by_parts_axis", [normal(2, 4, 3), normal(2, 4, 3).softmax(1)], *both(F.cross_entropy))
 case("kl_axis", [normal(2, 4, 3).log_softmax(1), normal(2, 4, 3).softmax(1)], lambda o, t: F.kl_div(o, t, reduction="none").sum(1))
 
+
+
+def categorical_focal(x, t, alpha=0.25, gamma=2, dim=-1):
+    """keras.losses.CategoricalFocalCrossentropy's formula"""
+    p = x.softmax(dim)
+    return -(alpha * (1 - p) ** gamma * t * p.log()).sum(dim)
+
+
+def sparse_focal(x, y, w, reduction):
+    hot = F.one_hot(y.clamp(min=0), x.shape[-1]).double() * (y >= 0)[..., None]
+    none = categorical_focal(x, w * smoothed(hot, 0.1, x.shape[-1]) * (y >= 0)[..., None], 1, 1.5)
+    return none if reduction == "none" else none.sum() / (w[y.clamp(min=0)] * (y >= 0)).sum()
+
+
+def categorical_dice(p, t, smooth):
+    p, t = p.flatten(2), t.flatten(2)
+    return (1 - (2 * (p * t).sum(2) + smooth) / (p.sum(2) + t.sum(2) + smooth)).mean(1)
+
+
+case("categorical_focal", [normal(4, 5), normal(4, 5).softmax(-1)], categorical_focal)
+case("categorical_focal_axis", [normal(2, 4, 3), F.one_hot(classes(4, 2, 3), 4).double().transpose(1, 2).contiguous()],
+     lambda x, t: categorical_focal(x, t, 0.7, 0.5, 1))
+w, y = uniform(5), classes(5, 2, 6)
+y[0, 4:] = -1
+case("sparse_focal", [normal(2, 6, 5), y], lambda x, y: sparse_focal(x, y, w, "none"), lambda x, y: sparse_focal(x, y, w, "mean"), class_weights=w)
+case("categorical_dice", [normal(3, 4, 2, 5).softmax(1), F.one_hot(classes(4, 3, 2, 5), 4).double().permute(0, 3, 1, 2).contiguous()],
+     lambda p, t: categorical_dice(p, t, 1))
+case("joined_triplet", [normal(4, 3, 5), torch.zeros(4).double()],
+     *both(lambda x, t, reduction: F.triplet_margin_loss(*x.unbind(1), margin=0.5, reduction=reduction)))
+case("joined_contrastive", [normal(6, 6), torch.tensor([1.0, 0, 1, 0, 0, 1]).double()], lambda x, same: contrastive(x[:, :3], x[:, 3:], same, 3))
+
 save_file(results, sys.argv[1])
 Path(sys.argv[1]).chmod(0o644)
 print(f"{len(results)} tensors, {Path(sys.argv[1]).stat().st_size} bytes")

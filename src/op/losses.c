@@ -191,16 +191,21 @@ hone_node *hone_binary_cross_entropy_with_logits_loss_opt(hone_node *output, hon
                   target, opts);
 }
 
+static bool want_focus(const char *loss, hone_node *output, const hone_loss_opts *o, double *gamma, double *alpha)
+{
+    *gamma = hone__choose(o->gamma, 2), *alpha = hone__choose(o->alpha, 0.25);
+    if (*gamma >= 0 && *alpha >= 0 && *alpha <= 1) return true;
+    hone__fail(ctx_of(output), HONE_INVALID, "%s: gamma %g must not be negative, alpha %g in [0, 1]", loss, *gamma, *alpha);
+    return false;
+}
+
 /* With z = (2 t - 1) x: q = sigmoid(z), -log q = softplus(-z), (1 - q)^gamma = e^(-gamma softplus(z)): no power of 0. */
 hone_node *hone_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     const hone_loss_opts *o = opts ? opts : &no_options;
     if (!same_shape("focal_loss", output, target)) return NULL;
-    double gamma = hone__choose(o->gamma, 2), alpha = hone__choose(o->alpha, 0.25);
-    if (!(gamma >= 0) || !(alpha >= 0 && alpha <= 1)) {
-        hone__fail(ctx_of(output), HONE_INVALID, "focal_loss: gamma %g must not be negative, alpha %g in [0, 1]", gamma, alpha);
-        return NULL;
-    }
+    double gamma, alpha;
+    if (!want_focus("focal_loss", output, o, &gamma, &alpha)) return NULL;
     hone_node *z = hone_mul(output, hone_affine(target, 2, -1));
     hone_node *losses = hone_mul(hone_exp(hone_affine(hone_softplus(z), -gamma, 0)), hone_softplus(hone_neg(z)));
     if (alpha > 0) losses = hone_mul(hone_affine(target, 2 * alpha - 1, 1 - alpha), losses);
@@ -210,8 +215,8 @@ hone_node *hone_focal_loss_opt(hone_node *output, hone_node *target, const hone_
 /* ---- rows: probabilities as targets ---- */
 
 /* minus_log: -t log p of the output, each class. */
-static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_node *output, hone_node *target), hone_node *output,
-                              hone_node *target, const hone_loss_opts *o)
+static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_node *output, hone_node *target, const hone_loss_opts *o),
+                              hone_node *output, hone_node *target, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
     if (!same_shape(loss, output, target)) return NULL;
@@ -220,14 +225,42 @@ static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_nod
     double s = o->label_smoothing;
     if (s > 0) target = hone_affine(target, 1 - s, s / (double)hone__row_length(target->shape));
     if (o->class_weights) target = hone_mul(target, o->class_weights);
-    return hone__reduce_losses(hone_sum(minus_log(output, target), HONE_AXES(-1), false), NULL, o);
+    return hone__reduce_losses(hone_sum(minus_log(output, target, o), HONE_AXES(-1), false), NULL, o);
 }
 
-static hone_node *times_minus_log_softmax(hone_node *x, hone_node *t) { return hone_neg(hone_mul(t, hone_log_softmax(x))); }
+static hone_node *times_minus_log(hone_node *p, hone_node *t, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone__log_loss(p, t);
+}
+static hone_node *times_minus_log_softmax(hone_node *x, hone_node *t, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone_neg(hone_mul(t, hone_log_softmax(x)));
+}
+
+/* losses = -log p -> alpha (1 - p)^gamma losses. Away from 1 - p = 0, where a power below 1 has no slope. */
+static hone_node *focused(hone_node *losses, const hone_loss_opts *o)
+{
+    double gamma, alpha;
+    if (!losses || !want_focus("categorical_focal_loss", losses, o, &gamma, &alpha)) return NULL;
+    hone_node *rest = hone_affine(hone_exp(hone_neg(losses)), -1, 1);
+    if (gamma > 0) losses = hone_mul(losses, hone_pow(at_least(rest, least), number(losses, gamma)));
+    return alpha > 0 ? hone_affine(losses, alpha, 0) : losses;
+}
+static hone_node *times_focused(hone_node *x, hone_node *t, const hone_loss_opts *o)
+{
+    return hone_mul(t, focused(hone_neg(hone_log_softmax(x)), o));
+}
+
+hone_node *hone_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return categorical("categorical_focal_loss", times_focused, output, target, opts);
+}
 
 hone_node *hone_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return categorical("categorical_cross_entropy_loss", hone__log_loss, output, target, opts);
+    return categorical("categorical_cross_entropy_loss", times_minus_log, output, target, opts);
 }
 
 hone_node *hone_categorical_cross_entropy_with_logits_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
@@ -248,21 +281,39 @@ hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, con
 
 /* ---- rows: class numbers as targets ---- */
 
-/* -log p of every class. */
-static hone_node *minus_log(hone_node *p) { return hone__log_loss(p, hone_fill(p->call->graph, p->dtype, p->shape, 1)); }
-static hone_node *minus_log_softmax(hone_node *x) { return hone_neg(hone_log_softmax(x)); }
-
-/* -log p[y] of each row, 0 where y is below 0. */
-static hone_node *picked_softmax(hone_node *x, hone_node *y) { return hone_softmax_cross_entropy(x, y, NULL); }
-static hone_node *picked_log(hone_node *x, hone_node *y) { return hone_neg(hone__pick(x, y, 0)); }
-static hone_node *picked(hone_node *p, hone_node *y)
+/* -log p of every class, and of each row's, 0 where y is below 0. */
+static hone_node *all_of_p(hone_node *p, const hone_loss_opts *o)
 {
-    p = hone__pick(p, y, 1);
-    return p ? minus_log(p) : NULL;
+    (void)o;
+    return p ? hone__log_loss(p, hone_fill(p->call->graph, p->dtype, p->shape, 1)) : NULL;
 }
+static hone_node *all_of_log(hone_node *x, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone_neg(x);
+}
+static hone_node *all_of_logits(hone_node *x, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone_neg(hone_log_softmax(x));
+}
+static hone_node *all_focused(hone_node *x, const hone_loss_opts *o) { return focused(hone_neg(hone_log_softmax(x)), o); }
 
-static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output, hone_node *target),
-                         hone_node *(*all)(hone_node *output), hone_node *x, hone_node *y, const hone_loss_opts *o)
+static hone_node *one_of_p(hone_node *p, hone_node *y, const hone_loss_opts *o) { return all_of_p(hone__pick(p, y, 1), o); }
+static hone_node *one_of_log(hone_node *x, hone_node *y, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone_neg(hone__pick(x, y, 0));
+}
+static hone_node *one_of_logits(hone_node *x, hone_node *y, const hone_loss_opts *o)
+{
+    (void)o;
+    return hone_softmax_cross_entropy(x, y, NULL);
+}
+static hone_node *one_focused(hone_node *x, hone_node *y, const hone_loss_opts *o) { return focused(hone_softmax_cross_entropy(x, y, NULL), o); }
+
+static hone_node *sparse(const char *loss, hone_node *(*one)(hone_node *output, hone_node *target, const hone_loss_opts *o),
+                         hone_node *(*all)(hone_node *output, const hone_loss_opts *o), hone_node *x, hone_node *y, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
     x = classes_last(x, o);
@@ -275,14 +326,14 @@ static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output,
         y = hone_where(hone_equal(y, number(y, ignored)), minus_one, hone_cast(y, HONE_I64));
         none = hone_fill(x->call->graph, HONE_I64, HONE_SCALAR, 0);
     }
-    hone_node *losses = pick(x, y), *counts = hone_greater_equal(y, none), *counted = hone_cast(counts, x->dtype);
+    hone_node *losses = one(x, y, o), *counts = hone_greater_equal(y, none), *counted = hone_cast(counts, x->dtype);
     hone_node *weight = counted;
     if (o->class_weights) {
         weight = hone_mul(counted, hone_gather(o->class_weights, hone_where(counts, y, none), 0));
         losses = hone_mul(losses, weight);
     }
     if (s > 0) {
-        hone_node *each = all(x);
+        hone_node *each = all(x, o);
         if (o->class_weights) each = hone_mul(each, o->class_weights);
         hone_node *rest = hone_mul(counted, hone_mean(each, HONE_AXES(-1), false));
         losses = hone_add(hone_affine(losses, 1 - s, 0), hone_affine(rest, s, 0));
@@ -292,17 +343,22 @@ static hone_node *sparse(const char *loss, hone_node *(*pick)(hone_node *output,
 
 hone_node *hone_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return sparse("cross_entropy_loss", picked_softmax, minus_log_softmax, output, target, opts);
+    return sparse("cross_entropy_loss", one_of_logits, all_of_logits, output, target, opts);
 }
 
 hone_node *hone_nll_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return sparse("nll_loss", picked_log, hone_neg, output, target, opts);
+    return sparse("nll_loss", one_of_log, all_of_log, output, target, opts);
 }
 
 hone_node *hone_sparse_categorical_cross_entropy_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
-    return sparse("sparse_categorical_cross_entropy_loss", picked, minus_log, output, target, opts);
+    return sparse("sparse_categorical_cross_entropy_loss", one_of_p, all_of_p, output, target, opts);
+}
+
+hone_node *hone_sparse_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    return sparse("sparse_categorical_focal_loss", one_focused, all_focused, output, target, opts);
 }
 
 /* ---- rows: vectors ---- */
@@ -349,20 +405,73 @@ hone_node *hone_contrastive_loss_opt(hone_node *a, hone_node *b, hone_node *same
     return hone__reduce_losses(hone_affine(losses, 0.5, 0), NULL, o);
 }
 
+/* [B, n D] or [B, n, D] in n parts [B, D]. */
+static bool apart(const char *loss, hone_node *output, int n, hone_node **parts)
+{
+    if (!output) return false;
+    hone_shape s = output->shape;
+    int64_t rows = s.rank > 1 ? s.dim[0] : 0, each = rows > 0 ? hone_shape_count(s) / rows : 0;
+    if (each < n || each % n) {
+        hone__fail(ctx_of(output), HONE_SHAPE, "%s: the output is %s; %d vectors of one length an example are wanted, one behind the other", loss,
+                   HONE__SHAPE_STR(s), n);
+        return false;
+    }
+    output = hone_reshape(output, HONE_SHAPE(rows, each));
+    for (int i = 0; i < n; i++)
+        if (!(parts[i] = hone_slice(output, 1, i * (each / n), (i + 1) * (each / n), 1))) return false;
+    return true;
+}
+hone_node *hone_joined_triplet_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    hone_node *part[3];
+    (void)target;
+    return apart("triplet_loss", output, 3, part) ? hone_triplet_loss_opt(part[0], part[1], part[2], opts) : NULL;
+}
+hone_node *hone_joined_contrastive_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    hone_node *part[2];
+    if (!target || !apart("contrastive_loss", output, 2, part)) return NULL;
+    return hone_contrastive_loss_opt(part[0], part[1], hone_reshape(target, HONE_SHAPE(output->shape.dim[0])), opts);
+}
+
 /* ---- examples ---- */
+
+static bool want_smooth(const char *loss, hone_node *output, const hone_loss_opts *o, double *smooth)
+{
+    *smooth = hone__choose(o->smooth, 1);
+    if (*smooth >= 0) return true;
+    hone__fail(ctx_of(output), HONE_INVALID, "%s: smooth is %g, it must not be negative", loss, *smooth);
+    return false;
+}
+/* 1 - (2 sum p t + smooth) / (sum p + sum t + smooth), the sums over axis 1. */
+static hone_node *dice(hone_node *p, hone_node *t, double smooth)
+{
+    hone_node *both = hone_sum(hone_mul(p, t), HONE_AXES(1), false), *either = hone_sum(hone_add(p, t), HONE_AXES(1), false);
+    return hone_affine(hone_div(hone_affine(both, 2, smooth), hone_affine(either, 1, smooth)), -1, 1);
+}
 
 hone_node *hone_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     const hone_loss_opts *o = opts ? opts : &no_options;
     if (!same_shape("dice_loss", output, target) || !has_last_axis("dice_loss", output)) return NULL;
-    double smooth = hone__choose(o->smooth, 1);
-    if (!(smooth >= 0)) {
-        hone__fail(ctx_of(output), HONE_INVALID, "dice_loss: smooth is %g, it must not be negative", smooth);
+    double smooth;
+    if (!want_smooth("dice_loss", output, o, &smooth)) return NULL;
+    hone_shape flat = HONE_SHAPE(output->shape.dim[0], -1);
+    return hone__reduce_losses(dice(hone_reshape(output, flat), hone_reshape(target, flat), smooth), NULL, o);
+}
+
+hone_node *hone_categorical_dice_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
+{
+    const hone_loss_opts *o = opts ? opts : &no_options;
+    double smooth;
+    if (!same_shape("categorical_dice_loss", output, target)) return NULL;
+    output = classes_last(output, o), target = classes_last(target, o);
+    if (!target || !has_last_axis("categorical_dice_loss", output) || !want_smooth("categorical_dice_loss", output, o, &smooth)) return NULL;
+    if (output->shape.rank < 2) {
+        hone__fail(ctx_of(output), HONE_SHAPE, "categorical_dice_loss: the output must be [B, ..., V], not %s", HONE__SHAPE_STR(output->shape));
         return NULL;
     }
-    hone_shape flat = HONE_SHAPE(output->shape.dim[0], -1);
-    output = hone_reshape(output, flat), target = hone_reshape(target, flat);
-    hone_node *both = hone_sum(hone_mul(output, target), HONE_AXES(1), false);
-    hone_node *either = hone_sum(hone_add(output, target), HONE_AXES(1), false);
-    return hone__reduce_losses(hone_affine(hone_div(hone_affine(both, 2, smooth), hone_affine(either, 1, smooth)), -1, 1), NULL, o);
+    hone_shape by_class = HONE_SHAPE(output->shape.dim[0], -1, hone__row_length(output->shape));
+    hone_node *each = dice(hone_reshape(output, by_class), hone_reshape(target, by_class), smooth);
+    return hone__reduce_losses(hone_mean(each, HONE_AXES(1), false), NULL, o);
 }

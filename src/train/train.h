@@ -10,7 +10,7 @@
 #include "optim/optim.h"
 
 /* What targets are: loss.def says more. */
-typedef enum hone__targets { HONE__VALUES, HONE__BINARY, HONE__CATEGORIES, HONE__CLASSES, HONE__SEQUENCES } hone__targets;
+typedef enum hone__targets { HONE__VALUES, HONE__BINARY, HONE__CATEGORIES, HONE__CLASSES, HONE__SEQUENCES, HONE__RELATIONS } hone__targets;
 
 /* A line of loss.def. */
 typedef struct hone__loss_info {
