@@ -393,19 +393,113 @@ static void bytes_become_pixels_and_classes(void **state)
     hone_tensor_free(x), hone_tensor_free(y);
 }
 
+/* Row r: a picture of r / 40, its number twice; its number, its class. */
+static hone_status read_parts(void *user, hone_ctx *c, int64_t row, void *const *x, void *const *y)
+{
+    if (row == 33) return hone__fail_run(c, HONE_IO, "row %d is torn", *(const int *)user);
+    for (int i = 0; i < 9; i++) ((float *)x[0])[i] = (float)row / 40;
+    ((int64_t *)x[1])[0] = ((int64_t *)x[1])[1] = row;
+    *(float *)y[0] = (float)row;
+    *(int32_t *)y[1] = (int32_t)row % 3;
+    return HONE_OK;
+}
+
+static void examples_may_have_several_inputs_and_targets(void **state)
+{
+    (void)state;
+    static const hone_example_part in[] = {{HONE_F32, {.rank = 3, .dim = {1, 3, 3}}}, {HONE_I64, {.rank = 1, .dim = {2}}}},
+                                   out[] = {{HONE_F32, {0}}, {HONE_I32, {0}}};
+    static const hone_transform smaller = {HONE_RESIZE, .height = 2, .width = 2};
+    int told = 33;
+    hone_dataset *d = hone_dataset_new_many(ctx, 40, 2, in, 2, out, read_parts, &told);
+    if (!d) fail_msg("%s", hone_error(ctx));
+    for (int threads = 1; threads < 4; threads++) {
+        hone_loader *l = hone_loader_new(d, .batch_size = 8, .threads = threads, .transforms = &smaller, .n_transforms = 1, .seed = 5,
+                                         .rows = (int64_t[]){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, .n_rows = 11);
+        hone_tensor *x[2], *y[2];
+        assert_int_equal(hone_loader_inputs(l), 2);
+        assert_int_equal(hone_loader_targets(l), 2);
+        assert_hone_ok(ctx, hone_loader_begin(l, 0));
+        assert_int_equal(hone_loader_next(l, &x[0], &y[0]), HONE_INVALID);
+        assert_non_null(strstr(hone_error(ctx), "hone_loader_next_many"));
+        int64_t seen = 0, rows = 0;
+        for (;;) {
+            assert_hone_ok(ctx, hone_loader_next_many(l, x, y));
+            if (!x[0]) break;
+            int64_t count = hone_tensor_shape(y[1]).dim[0];
+            assert_true(hone_shape_equal(hone_tensor_shape(x[0]), HONE_SHAPE(count, 1, 2, 2)));
+            assert_true(hone_shape_equal(hone_tensor_shape(x[1]), HONE_SHAPE(count, 2)) && hone_tensor_dtype(x[1]) == HONE_I64);
+            for (int64_t i = 0; i < count; i++, rows++) {
+                int64_t row = (int64_t)hone_tensor_get(y[0], i);
+                seen |= (int64_t)1 << row;
+                assert_true(fabs(hone_tensor_get(x[0], 4 * i + 3) - (double)row / 40) < 1e-6);
+                assert_true((int64_t)hone_tensor_get(x[1], 2 * i + 1) == row && (int64_t)hone_tensor_get(y[1], i) == row % 3);
+            }
+        }
+        assert_true(!x[1] && !y[0] && !y[1] && rows == 11 && seen == (1 << 11) - 1);
+        hone_loader_free(l);
+    }
+    hone_loader *l = hone_loader_new(d, .batch_size = 40, .no_shuffle = true);
+    hone_tensor *x[2], *y[2];
+    assert_hone_ok(ctx, hone_loader_begin(l, 0));
+    assert_int_equal(hone_loader_next_many(l, x, y), HONE_IO);
+    assert_string_equal(hone_error(ctx), "row 33: row 33 is torn");
+    assert_true(!x[0] && !x[1] && !y[0] && !y[1]);
+    hone_loader_free(l);
+    assert_null(hone_loader_new(d, .classes = 3)); /* of the first target, which is real */
+    assert_int_equal(hone_ctx_status(ctx), HONE_DTYPE);
+    hone_clear_error(ctx);
+    hone_dataset_free(d);
+
+    /* of tensors: bytes are pixels of any input, classes of any target; those of the first are one-hot */
+    uint8_t bytes[2 * 4] = {0, 255, 51, 0, 1, 2, 3, 4}, classes[2] = {1, 2};
+    hone_tensor *a = hone_tensor_borrow(ctx, HONE_U8, HONE_SHAPE(2, 2, 2), bytes), *b = hone_tensor_borrow(ctx, HONE_U8, HONE_SHAPE(2), classes);
+    hone_tensor *three = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(3, 1));
+    d = hone_dataset_from_many(ctx, HONE_TENSORS(a, b), HONE_TENSORS(b, a));
+    l = hone_loader_new(d, .no_shuffle = true, .classes = 3);
+    assert_hone_ok(ctx, hone_loader_begin(l, 0));
+    assert_hone_ok(ctx, hone_loader_next_many(l, x, y));
+    assert_true(hone_shape_equal(hone_tensor_shape(x[0]), HONE_SHAPE(2, 1, 2, 2)));
+    assert_memory_equal(hone_tensor_data(x[0]), ((float[]){0, 1, 0.2f}), 12);
+    assert_memory_equal(hone_tensor_data(x[1]), ((float[]){1.0f / 255, 2.0f / 255}), 8);
+    assert_memory_equal(hone_tensor_data(y[0]), ((float[]){0, 1, 0, 0, 0, 1}), 24);
+    assert_memory_equal(hone_tensor_data(y[1]), ((int32_t[]){0, 255, 51, 0, 1, 2, 3, 4}), 32);
+    hone_loader_free(l);
+    assert_null(hone_loader_new(d, .classes = 3, .mixup = 1));
+    assert_int_equal(hone_ctx_status(ctx), HONE_INVALID);
+    hone_clear_error(ctx);
+    hone_dataset_free(d);
+    assert_null(hone_dataset_from_many(ctx, HONE_TENSORS(a, b), HONE_TENSORS(b, three)));
+    assert_non_null(strstr(hone_error(ctx), "y 1 is [3, 1]"));
+    assert_int_equal(hone_ctx_status(ctx), HONE_SHAPE);
+    hone_clear_error(ctx);
+    const hone_tensor *many[17];
+    for (int i = 0; i < 17; i++) many[i] = b;
+    assert_null(hone_dataset_from_many(ctx, (hone_tensors){many, 17}, HONE_TENSORS(b)));
+    assert_int_equal(hone_ctx_status(ctx), HONE_INVALID);
+    hone_clear_error(ctx);
+    assert_null(hone_dataset_from_many(ctx, HONE_TENSORS(b), (hone_tensors){NULL, 0}));
+    assert_int_equal(hone_ctx_status(ctx), HONE_INVALID);
+    hone_clear_error(ctx);
+    assert_null(hone_dataset_new_many(ctx, 40, 0, in, 2, out, read_parts, NULL));
+    assert_int_equal(hone_ctx_status(ctx), HONE_INVALID);
+    hone_clear_error(ctx);
+    hone_tensor_free(a), hone_tensor_free(b), hone_tensor_free(three);
+}
+
 static bool load_and_transform(hone_ctx *c)
 {
     float values[2 * 48] = {0};
     hone_tensor *x = hone_tensor_from_f32(c, HONE_SHAPE(2, 3, 4, 4), values), *y = hone_tensor_new(c, HONE_I32, HONE_SHAPE(2));
-    hone_tensor *one = hone_tensor_from_f32(c, HONE_SHAPE(3, 4, 4), values), *bx = NULL, *by = NULL;
-    hone_dataset *d = hone_dataset_from_tensors(x, y), *folder = d ? hone_dataset_images(c, DATA_FILE("images"), .height = 4, .width = 4) : NULL;
+    hone_tensor *one = hone_tensor_from_f32(c, HONE_SHAPE(3, 4, 4), values), *bx[2], *by[2];
+    hone_dataset *d = hone_dataset_from_many(c, HONE_TENSORS(x, x), HONE_TENSORS(y, y)), *folder = d ? hone_dataset_images(c, DATA_FILE("images"), .height = 4, .width = 4) : NULL;
     double weights[2] = {1, 1};
     hone_loader *l = folder ? hone_loader_new(d, .threads = 2, .weights = weights, .rows = (int64_t[]){0, 1}, .n_rows = 2,
                                               .transforms = transforms, .n_transforms = HONE_ARRAY_LEN(transforms))
                             : NULL;
     hone_tensor *done = l ? hone_transform_apply(one, transforms, HONE_ARRAY_LEN(transforms), 0, 0, 0) : NULL;
     int64_t rows[2], n_train;
-    bool ok = done && hone_loader_begin(l, 0) == HONE_OK && hone_loader_next(l, &bx, &by) == HONE_OK &&
+    bool ok = done && hone_loader_begin(l, 0) == HONE_OK && hone_loader_next_many(l, bx, by) == HONE_OK &&
               hone_k_fold(c, 2, 2, 0, y, 0, rows, &n_train) == HONE_OK;
     hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(one), hone_tensor_free(done);
     hone_loader_free(l);
@@ -505,6 +599,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(folders_are_classes, begin, end),
         cmocka_unit_test_setup_teardown(pictures_are_read_once, begin, end),
         cmocka_unit_test_setup_teardown(bytes_become_pixels_and_classes, begin, end),
+        cmocka_unit_test_setup_teardown(examples_may_have_several_inputs_and_targets, begin, end),
         cmocka_unit_test_setup_teardown(failing_allocations_are_told, begin, end),
         cmocka_unit_test_setup_teardown(fit_takes_a_loader_in_place_of_tensors, begin, end),
         cmocka_unit_test_setup_teardown(training_keeps_its_threads_beside_a_loader, begin, end),

@@ -227,6 +227,54 @@ static void test_an_accuracy_that_is_asked_for_stands_once(void **state)
     hone_model_release(model);
 }
 
+/* A loader's batches are those of the tensors, in training, validation, evaluation and prediction. */
+static void test_a_loader_gives_several_inputs_and_targets(void **state)
+{
+    (void)state;
+    double factors[ROWS];
+    for (int i = 0; i < ROWS; i++) factors[i] = hone_tensor_get(weights, i);
+    hone_dataset *d = hone_dataset_from_many(ctx, HONE_TENSORS(numbers, words), HONE_TENSORS(price, kind));
+    hone_loader *loader = hone_loader_new(d, .batch_size = 9, .threads = 2, .no_shuffle = true, .sample_weights = factors);
+    hone_loader *held_out = hone_loader_new(d, .batch_size = 9, .no_shuffle = true);
+    hone_model *models[2] = {golden_model(), golden_model()};
+    hone_history *h[2];
+    assert_hone_ok(ctx, hone_fit_many(models[0], HONE_TENSORS(numbers, words), HONE_TENSORS(price, kind), &h[0], .epochs = 3, .batch_size = 9,
+                                      .no_shuffle = true, .sample_weights = weights, .validation_inputs = HONE_TENSORS(numbers, words),
+                                      .validation_targets = HONE_TENSORS(price, kind)));
+    assert_hone_ok(ctx, hone_fit_loader(models[1], loader, &h[1], .epochs = 3, .validation_loader = held_out));
+    for (int e = 0; e < 3; e++) {
+        assert_true(h[0]->epochs[e].loss == h[1]->epochs[e].loss && h[0]->epochs[e].validation_loss == h[1]->epochs[e].validation_loss);
+        assert_memory_equal(h[0]->epochs[e].metrics, h[1]->epochs[e].metrics, 5 * sizeof(double));
+    }
+    double loss[2], values[2][5];
+    assert_hone_ok(ctx, hone_evaluate_many(models[0], HONE_TENSORS(numbers, words), HONE_TENSORS(price, kind), weights, 9, &loss[0], 5, values[0]));
+    assert_hone_ok(ctx, hone_evaluate_loader(models[1], loader, &loss[1], NULL, 5, values[1]));
+    assert_true(loss[0] == loss[1]);
+    assert_memory_equal(values[0], values[1], sizeof values[0]);
+    hone_tensor *out[2][2];
+    assert_hone_ok(ctx, hone_predict_many(models[0], HONE_TENSORS(numbers, words), 9, 2, out[0]));
+    assert_hone_ok(ctx, hone_predict_loader_many(models[1], held_out, 2, out[1]));
+    for (int k = 0; k < 2; k++) {
+        assert_true(hone_shape_equal(hone_tensor_shape(out[0][k]), hone_tensor_shape(out[1][k])));
+        assert_memory_equal(hone_tensor_data(out[0][k]), hone_tensor_data(out[1][k]), hone_tensor_bytes(out[0][k]));
+        hone_tensor_free(out[0][k]), hone_tensor_free(out[1][k]);
+        hone_model_release(models[k]), hone_history_free(h[k]);
+    }
+    /* numbers that are not the model's */
+    hone_model *model = golden_model();
+    hone_dataset *less = hone_dataset_from_many(ctx, HONE_TENSORS(numbers, words), HONE_TENSORS(price));
+    hone_loader *wrong = hone_loader_new(less);
+    assert_int_equal(hone_fit_loader(model, wrong, NULL), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "2 inputs and 2 outputs, given were 2 and 1"));
+    assert_null(hone_predict_loader(model, wrong));
+    assert_int_equal(hone_fit_loader(model, loader, NULL, .validation_loader = wrong), HONE_INVALID);
+    assert_int_equal(hone_predict_loader_many(model, wrong, 2, out[0]), HONE_OK); /* targets are not looked at */
+    hone_tensor_free(out[0][0]), hone_tensor_free(out[0][1]);
+    hone_model_release(model);
+    hone_loader_free(loader), hone_loader_free(held_out), hone_loader_free(wrong);
+    hone_dataset_free(d), hone_dataset_free(less);
+}
+
 /* ---- in files ---- */
 
 static void test_a_saved_model_trains_on_as_if_it_had_never_stopped(void **state)
@@ -538,6 +586,7 @@ int main(void)
         TEST(test_accumulation_is_exact),
         TEST(test_quantities_are_named_by_output),
         TEST(test_an_accuracy_that_is_asked_for_stands_once),
+        TEST(test_a_loader_gives_several_inputs_and_targets),
         TEST(test_a_saved_model_trains_on_as_if_it_had_never_stopped),
         TEST(test_losses_of_ones_own_are_kept_if_they_can_be_told_apart),
         TEST(test_outputs_may_be_inputs_or_the_same),

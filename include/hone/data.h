@@ -403,6 +403,29 @@ HONE_API hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hon
 HONE_API hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts);
 #define hone_dataset_images(...)                                                                             \
     HONE_OPTS2(hone_dataset_images_opt, hone_image_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_opts))
+
+/* Tensors [rows, ...], one for each input of a model, or for each output. They are borrowed. */
+typedef struct hone_tensors {
+    const hone_tensor *const *tensor;
+    size_t n;
+} hone_tensors;
+/* HONE_TENSORS(images, ages) */
+#define HONE_TENSORS(...)                                                                                    \
+    ((hone_tensors){(const hone_tensor *const[]){__VA_ARGS__},                                               \
+                    sizeof((const hone_tensor *const[]){__VA_ARGS__}) / sizeof(hone_tensor *)})
+/* hone_dataset_from_tensors of examples with several inputs or targets, 1 to 16 each, in the order of the model's inputs and outputs.
+   The tensors are borrowed, the lists copied. NULL on error (sticky): INVALID for other numbers, SHAPE, DTYPE, MEMORY. */
+HONE_API hone_dataset *hone_dataset_from_many(hone_ctx *ctx, hone_tensors x, hone_tensors y);
+/* An input or a target of one example. */
+typedef struct hone_example_part {
+    hone_dtype dtype;
+    hone_shape shape;
+} hone_example_part;
+/* As hone_read_fn: writes example `row` to x[n_x] and y[n_y]. */
+typedef hone_status (*hone_read_many_fn)(void *user, hone_ctx *ctx, int64_t row, void *const *x, void *const *y);
+/* hone_dataset_new of examples with several inputs or targets, 1 to 16 each; x[n_x] and y[n_y] are copied. */
+HONE_API hone_dataset *hone_dataset_new_many(hone_ctx *ctx, int64_t rows, int n_x, const hone_example_part *x, int n_y,
+                                             const hone_example_part *y, hone_read_many_fn read, void *user);
 HONE_API void hone_dataset_free(hone_dataset *dataset); /* NULL is allowed */
 HONE_API int64_t hone_dataset_rows(const hone_dataset *dataset); /* 0 for NULL */
 /* The classes' folders; 0 and NULL for other datasets. */
@@ -424,11 +447,12 @@ typedef struct hone_loader_opts {
     const int64_t *rows; /* [n_rows]: only these, e.g. a fold; default all. Copied */
     int64_t n_rows;
     const double *weights; /* of those rows: an epoch draws as many with replacement (hone_sample_rows); default: each once. Copied */
-    const hone_transform *transforms; /* [n_transforms], on x; borrowed */
+    const hone_transform *transforms; /* [n_transforms], on x, of several the first; borrowed */
     size_t n_transforms;
-    int classes;   /* > 0: y, class numbers, is given one-hot, f32 [classes] */
+    int classes;   /* > 0: y (of several the first), class numbers, is given one-hot, f32 [classes] */
     double mixup;  /* > 0: lambda of Beta(mixup, mixup); example i and B - 1 - i of a batch are mixed, and their one-hot
-                      classes (Zhang et al. 2017, arXiv:1710.09412; the pairing is timm's). Needs f32 and classes */
+                      classes (Zhang et al. 2017, arXiv:1710.09412; the pairing is timm's). Needs f32, classes, and one
+                      input and target */
     double cutmix; /* the same, but a rectangle comes from the other picture (Yun et al. 2019, arXiv:1905.04899); with both,
                       each batch takes one of them by chance */
     const double *sample_weights; /* [rows of the dataset]: the factor of each example's loss, at least 0 (hone_loader_weights);
@@ -451,6 +475,11 @@ HONE_API hone_status hone_loader_begin(hone_loader *loader, int64_t epoch);
 /* The next batch, x [B, ...] and y [B, ...], which are the loader's until the next call; both NULL at the end of the epoch. On
    error, which is that of the first row that could not be read: both NULL; does not stick. */
 HONE_API hone_status hone_loader_next(hone_loader *loader, hone_tensor **x, hone_tensor **y);
+/* How many inputs and targets an example has; 0 for NULL. */
+HONE_API int hone_loader_inputs(const hone_loader *loader);
+HONE_API int hone_loader_targets(const hone_loader *loader);
+/* hone_loader_next of any number of them, for which it is INVALID: x[inputs] and y[targets] receive them. */
+HONE_API hone_status hone_loader_next_many(hone_loader *loader, hone_tensor **x, hone_tensor **y);
 
 /* The sample_weights of the batch that hone_loader_next gave last, f32 [B], the loader's as the batch is; NULL: it has none. */
 HONE_API const hone_tensor *hone_loader_weights(const hone_loader *loader);

@@ -119,16 +119,6 @@ typedef struct hone_callback {
     void (*destroy)(void *user); /* by hone_callback_free */
 } hone_callback;
 
-/* Tensors [rows, ...], one for each input of a model, or for each output. They are borrowed. */
-typedef struct hone_tensors {
-    const hone_tensor *const *tensor;
-    size_t n;
-} hone_tensors;
-/* HONE_TENSORS(images, ages) */
-#define HONE_TENSORS(...)                                                                                    \
-    ((hone_tensors){(const hone_tensor *const[]){__VA_ARGS__},                                               \
-                    sizeof((const hone_tensor *const[]){__VA_ARGS__}) / sizeof(hone_tensor *)})
-
 typedef struct hone_fit_opts {
     size_t struct_size;
     int epochs;              /* default 1 */
@@ -167,8 +157,8 @@ HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const
                                   const hone_fit_opts *opts);
 #define hone_fit(...)                                                                                        \
     HONE_OPTS4(hone_fit_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
-/* The same on the batches of a loader, which decides on their size and order: batch_size, no_shuffle, validation_split and
-   sample_weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often, its
+/* The same on the batches of a loader, whose examples have as many inputs and targets as the model has inputs and outputs. It decides
+   on their size and order: batch_size, no_shuffle, validation_split and sample_weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often, its
    .sample_weights are the factors of losses). An epoch's number is how many the model has seen. */
 HONE_API hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts);
 #define hone_fit_loader(...)                                                                                 \
@@ -196,7 +186,8 @@ HONE_API hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor 
 HONE_API hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y,
                                             const hone_tensor *sample_weights, int batch_size, double *loss, double *accuracy, size_t n,
                                             double *values);
-/* Both on the examples of a loader (epoch 0), with its sample_weights: n is 0, or how many metrics there are. */
+/* Both on the examples of a loader (epoch 0), also those of several inputs and targets, with its sample_weights: n is 0, or how many
+   metrics there are. */
 HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double *loss, double *accuracy, size_t n,
                                           double *values);
 /* hone_evaluate_weighted for several inputs or outputs: values[n] receives what hone_model_metric_name names. */
@@ -207,13 +198,15 @@ HONE_API hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 /* The same for the examples of a loader (epoch 0), in its order (.no_shuffle: the dataset's); y is not looked at. */
 HONE_API hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader);
+/* The same of several inputs or outputs: outputs[n], as many as the model has, are owned by the caller; NULL on error. INVALID for
+   other numbers of inputs or outputs, SHAPE; does not stick. */
+HONE_API hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size, int n, hone_tensor **outputs);
+/* The same for a loader whose examples have several inputs, or a model with several outputs. */
+HONE_API hone_status hone_predict_loader_many(hone_model *model, hone_loader *loader, int n, hone_tensor **outputs);
 /* hone_predict of a frame's rows (hone_frame_load reads them from a file), which the model's pipeline makes its input of; columns
    beside those it was fitted on, the target among them, are not looked at. NULL on error, which does not stick but for MEMORY: STATE
    without a pipeline (hone_model_set_pipeline), INVALID without rows, what hone_pipeline_apply and hone_predict say. */
 HONE_API hone_tensor *hone_predict_frame(hone_model *model, const hone_frame *frame, int batch_size);
-/* The same of several inputs or outputs: outputs[n], as many as the model has, are owned by the caller; NULL on error. INVALID for
-   other numbers of inputs or outputs, SHAPE; does not stick. */
-HONE_API hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size, int n, hone_tensor **outputs);
 
 /* Running statistics of all batch norms anew: the mean of those of x's batches, which run as in training (dropout too) but leave the
    weights. For weights that were averaged (hone_ema_swap), as torch.optim.swa_utils.update_bn. STATE for a model that has no

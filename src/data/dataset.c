@@ -40,24 +40,63 @@ const char *hone_dataset_file(const hone_dataset *d, int64_t row)
 }
 const char *hone_dataset_class(const hone_dataset *d, size_t i) { return i < hone_dataset_classes(d) ? d->classes[i] : NULL; }
 
+/* Inputs and targets of an example, of which there must be some, of dtypes and shapes that batches can have. */
+static hone_dataset *dataset_of(hone_ctx *ctx, int64_t rows, int n_x, const hone__part *x, int n_y, const hone__part *y)
+{
+    if (n_x < 1 || n_x > HONE__MOST_PARTS || n_y < 1 || n_y > HONE__MOST_PARTS)
+        return hone__fail(ctx, HONE_INVALID, "an example has 1 to %d inputs and targets, not %d and %d", HONE__MOST_PARTS, n_x, n_y), NULL;
+    hone_dataset *d = new_dataset(ctx, rows);
+    if (!d) return NULL;
+    d->n_x = n_x, d->n_parts = n_x + n_y;
+    for (int i = 0; i < d->n_parts; i++) d->parts[i] = i < n_x ? x[i] : y[i - n_x];
+    return d;
+}
+
 /* ---- a function ---- */
+
+static hone_dataset *dataset_of_function(hone_ctx *ctx, int64_t rows, int n_x, const hone_example_part *x, int n_y, const hone_example_part *y,
+                                         hone_read_many_fn read, void *user)
+{
+    hone__part parts[2][HONE__MOST_PARTS] = {0};
+    for (int i = 0; i < 2 * HONE__MOST_PARTS; i++) {
+        int k = i % HONE__MOST_PARTS;
+        if (k >= (i == k ? n_x : n_y)) continue;
+        const hone_example_part *p = i == k ? &x[k] : &y[k];
+        int64_t count;
+        size_t bytes;
+        if (rows < 1 || p->shape.rank >= HONE_MAX_RANK || !hone__tensor_size(p->dtype, p->shape, &count, &bytes) || hone__is_blocks(p->dtype))
+            return hone__fail(ctx, HONE_INVALID, "a dataset of %lld rows, %s %d %s %s", (long long)rows, i == k ? "x" : "y", k,
+                              hone_dtype_name(p->dtype), HONE__SHAPE_STR(p->shape)),
+                   NULL;
+        parts[i != k][k] = (hone__part){p->dtype, p->shape, NULL};
+    }
+    hone_dataset *d = dataset_of(ctx, rows, n_x, parts[0], n_y, parts[1]);
+    if (d) d->read = read, d->user = user;
+    return d;
+}
+
+hone_dataset *hone_dataset_new_many(hone_ctx *ctx, int64_t rows, int n_x, const hone_example_part *x, int n_y, const hone_example_part *y,
+                                    hone_read_many_fn read, void *user)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!x || !y || !read) return hone__fail(ctx, HONE_INVALID, "a dataset's inputs, targets and function must not be NULL"), NULL;
+    return dataset_of_function(ctx, rows, n_x, x, n_y, y, read, user);
+}
+
+static hone_status read_one(void *user, hone_ctx *ctx, int64_t row, void *const *x, void *const *y)
+{
+    const hone_dataset *d = user;
+    return d->read_one(d->user_of_one, ctx, row, x[0], y[0]);
+}
 
 hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype x_dtype, hone_shape x_shape, hone_dtype y_dtype,
                                hone_shape y_shape, hone_read_fn read, void *user)
 {
     if (!hone__ok(ctx)) return NULL;
-    int64_t count;
-    size_t bytes;
-    if (rows < 1 || !read || x_shape.rank >= HONE_MAX_RANK || y_shape.rank >= HONE_MAX_RANK ||
-        !hone__tensor_size(x_dtype, x_shape, &count, &bytes) || !hone__tensor_size(y_dtype, y_shape, &count, &bytes) ||
-        hone__is_blocks(x_dtype) || hone__is_blocks(y_dtype))
-        return hone__fail(ctx, HONE_INVALID, "a dataset of %lld rows, x %s %s, y %s %s", (long long)rows, hone_dtype_name(x_dtype),
-                          HONE__SHAPE_STR(x_shape), hone_dtype_name(y_dtype), HONE__SHAPE_STR(y_shape)),
-               NULL;
-    hone_dataset *d = new_dataset(ctx, rows);
-    if (!d) return NULL;
-    d->x_dtype = x_dtype, d->x_shape = x_shape, d->y_dtype = y_dtype, d->y_shape = y_shape;
-    d->read = read, d->user = user;
+    if (!read) return hone__fail(ctx, HONE_INVALID, "a dataset's function must not be NULL"), NULL;
+    hone_dataset *d = dataset_of_function(ctx, rows, 1, &(hone_example_part){x_dtype, x_shape}, 1,
+                                          &(hone_example_part){y_dtype, y_shape}, read_one, NULL);
+    if (d) d->user = d, d->read_one = read, d->user_of_one = user;
     return d;
 }
 
@@ -79,44 +118,55 @@ static void copy_row(const hone_tensor *from, int64_t row, int64_t count, hone_d
     }
 }
 
-static hone_status read_tensors(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
+static hone_status read_tensors(void *user, hone_ctx *ctx, int64_t row, void *const *x, void *const *y)
 {
     const hone_dataset *d = user;
     (void)ctx;
-    copy_row(d->x, row, hone_shape_count(d->x_shape), d->x_dtype, x);
-    copy_row(d->y, row, hone_shape_count(d->y_shape), d->y_dtype, y);
+    for (int i = 0; i < d->n_parts; i++) {
+        const hone__part *p = &d->parts[i];
+        copy_row(p->tensor, row, hone_shape_count(p->shape), p->dtype, i < d->n_x ? x[i] : y[i - d->n_x]);
+    }
     return HONE_OK;
 }
 
-/* The shape of one row. */
-static hone_shape row_shape(hone_shape s)
+/* Rows of t: bytes are pixels of an input, classes of a target. */
+static hone__part part_of(const hone_tensor *t, bool input)
 {
-    hone_shape row = {.rank = s.rank - 1};
-    for (int i = 1; i < s.rank; i++) row.dim[i - 1] = s.dim[i];
-    return row;
+    hone__part p = {.dtype = t->dtype, .shape = {.rank = t->shape.rank - 1}, .tensor = t};
+    for (int i = 1; i < t->shape.rank; i++) p.shape.dim[i - 1] = t->shape.dim[i];
+    if (t->dtype != HONE_U8) return p;
+    p.dtype = input ? HONE_F32 : HONE_I32;
+    if (input && p.shape.rank == 2) p.shape = HONE_SHAPE(1, p.shape.dim[0], p.shape.dim[1]);
+    return p;
+}
+
+hone_dataset *hone_dataset_from_many(hone_ctx *ctx, hone_tensors x, hone_tensors y)
+{
+    hone__part parts[2][HONE__MOST_PARTS] = {0};
+    if (!hone__ok(ctx)) return NULL;
+    const hone_tensor *first = x.n ? x.tensor[0] : NULL;
+    int64_t rows = first && first->shape.rank ? first->shape.dim[0] : 0;
+    for (size_t k = 0; k < 2; k++) {
+        hone_tensors list = k ? y : x;
+        for (size_t i = 0; i < HONE_MIN(list.n, (size_t)HONE__MOST_PARTS); i++) {
+            const hone_tensor *t = list.tensor[i];
+            if (!t || t->shape.rank < 1 || t->shape.dim[0] != rows || rows < 1)
+                return hone__fail(ctx, HONE_SHAPE, "x 0 is %s and %s %zu is %s; all need as many rows, at least one",
+                                  first ? HONE__SHAPE_STR(first->shape) : "missing", k ? "y" : "x", i, t ? HONE__SHAPE_STR(t->shape) : "missing"),
+                       NULL;
+            if (hone__is_blocks(t->dtype))
+                return hone__fail(ctx, HONE_DTYPE, "rows of %s cannot be taken apart", hone_dtype_name(t->dtype)), NULL;
+            parts[k][i] = part_of(t, !k);
+        }
+    }
+    hone_dataset *d = dataset_of(ctx, rows, (int)HONE_MIN(x.n, (size_t)INT32_MAX), parts[0], (int)HONE_MIN(y.n, (size_t)INT32_MAX), parts[1]);
+    if (d) d->read = read_tensors, d->user = d;
+    return d;
 }
 
 hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y)
 {
-    if (!x || !y || !hone__ok(x->ctx)) return NULL;
-    hone_ctx *ctx = x->ctx;
-    if (x->shape.rank < 1 || y->shape.rank < 1 || x->shape.dim[0] != y->shape.dim[0] || x->shape.dim[0] < 1)
-        return hone__fail(ctx, HONE_SHAPE, "x is %s and y is %s; both need as many rows, at least one", HONE__SHAPE_STR(x->shape),
-                          HONE__SHAPE_STR(y->shape)),
-               NULL;
-    if (hone__is_blocks(x->dtype) || hone__is_blocks(y->dtype))
-        return hone__fail(ctx, HONE_DTYPE, "rows of %s cannot be taken apart",
-                          hone_dtype_name(hone__is_blocks(x->dtype) ? x->dtype : y->dtype)),
-               NULL;
-    hone_dataset *d = new_dataset(ctx, x->shape.dim[0]);
-    if (!d) return NULL;
-    d->x = x, d->y = y;
-    d->x_shape = row_shape(x->shape), d->y_shape = row_shape(y->shape);
-    d->x_dtype = x->dtype == HONE_U8 ? HONE_F32 : x->dtype;
-    d->y_dtype = y->dtype == HONE_U8 ? HONE_I32 : y->dtype;
-    if (x->dtype == HONE_U8 && d->x_shape.rank == 2) d->x_shape = HONE_SHAPE(1, d->x_shape.dim[0], d->x_shape.dim[1]);
-    d->read = read_tensors, d->user = d;
-    return d;
+    return x && y ? hone_dataset_from_many(x->ctx, (hone_tensors){&x, 1}, (hone_tensors){&y, 1}) : NULL;
 }
 
 /* ---- folders of pictures ---- */
@@ -127,7 +177,7 @@ enum { NOT_KEPT, REFUSED, AS_BYTES, AS_FLOATS };        /* REFUSED: there is no 
 static bool make_room(hone_dataset *d)
 {
     hone__kept *k = &d->kept;
-    int64_t n = hone_shape_count(d->x_shape);
+    int64_t n = hone_shape_count(d->parts[0].shape);
     k->n_bytes = HONE_MIN(d->rows, MOST_KEPT / n);
     k->n_floats = HONE_MIN(d->rows, MOST_KEPT / (n * (int64_t)sizeof *k->floats));
     k->bytes = hone__alloc(d->ctx, (size_t)HONE_MAX(k->n_bytes * n, 1));
@@ -145,7 +195,7 @@ static void keep(const hone_dataset *d, int64_t row, const float *x)
     const hone__kept *k = &d->kept;
     unsigned char now = NOT_KEPT;
     if (!k->state || !atomic_compare_exchange_strong(&k->state[row], &now, REFUSED)) return;
-    int64_t n = hone_shape_count(d->x_shape);
+    int64_t n = hone_shape_count(d->parts[0].shape);
     bool exact = row < k->n_bytes;
     for (int64_t i = 0; i < n && exact; i++) exact = (float)byte_of(x[i]) / 255 == x[i];
     if (exact) {
@@ -160,7 +210,7 @@ static void keep(const hone_dataset *d, int64_t row, const float *x)
 static bool take_kept(const hone_dataset *d, int64_t row, float *x)
 {
     const hone__kept *k = &d->kept;
-    int64_t n = hone_shape_count(d->x_shape);
+    int64_t n = hone_shape_count(d->parts[0].shape);
     int state = k->state ? atomic_load(&k->state[row]) : NOT_KEPT;
     if (state == AS_BYTES) {
         const uint8_t *bytes = k->bytes + row * n;
@@ -172,17 +222,19 @@ static bool take_kept(const hone_dataset *d, int64_t row, float *x)
 }
 
 /* Files are read, not mapped: taking a mapping away interrupts every thread of the process. */
-static hone_status read_picture(void *user, hone_ctx *ctx, int64_t row, void *x, void *y)
+static hone_status read_picture(void *user, hone_ctx *ctx, int64_t row, void *const *inputs, void *const *targets)
 {
     const hone_dataset *d = user;
-    *(int32_t *)y = d->labels[row];
+    const int64_t *size_of = d->parts[0].shape.dim;
+    float *x = inputs[0];
+    *(int32_t *)targets[0] = d->labels[row];
     if (take_kept(d, row, x)) return HONE_OK;
     size_t size;
     char *file = hone__read_file(ctx, d->files[row], MOST_FILE, &size);
     float *pixels;
     hone_shape shape;
-    if (file && hone__image_decode(ctx, d->files[row], (const uint8_t *)file, size, (int)d->x_shape.dim[0], d->x_shape.dim[1],
-                                   d->x_shape.dim[2], &pixels, &shape)) {
+    if (file && hone__image_decode(ctx, d->files[row], (const uint8_t *)file, size, (int)size_of[0], size_of[1], size_of[2],
+                                   &pixels, &shape)) {
         memcpy(x, pixels, (size_t)hone_shape_count(shape) * sizeof *pixels);
         hone__free(ctx, pixels);
         keep(d, row, x);
@@ -261,10 +313,9 @@ hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const h
     if (!hone__image_opts_ok(ctx, &o)) return NULL;
     if (!o.height || !o.width)
         return hone__fail(ctx, HONE_INVALID, "%s: height and width are needed: a batch has pictures of one size", folder), NULL;
-    hone_dataset *d = new_dataset(ctx, 0);
+    const hone__part picture = {HONE_F32, HONE_SHAPE(o.channels, o.height, o.width), NULL}, class = {HONE_I32, HONE_SCALAR, NULL};
+    hone_dataset *d = dataset_of(ctx, 0, 1, &picture, 1, &class);
     if (!d) return NULL;
-    d->x_dtype = HONE_F32, d->x_shape = HONE_SHAPE(o.channels, o.height, o.width);
-    d->y_dtype = HONE_I32, d->y_shape = HONE_SCALAR;
     d->read = read_picture, d->user = d;
     if (add_pictures(d, folder) && (o.no_keep || make_room(d))) return d;
     hone_dataset_free(d);

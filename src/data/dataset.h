@@ -15,15 +15,25 @@ typedef struct hone__kept {
     atomic_uchar *state;       /* [rows]; NULL: nothing is kept */
 } hone__kept;
 
+enum { HONE__MOST_PARTS = 16 }; /* inputs, and as many targets */
+
+/* What an example has, inputs before targets. */
+typedef struct hone__part {
+    hone_dtype dtype; /* of one example, as its shape */
+    hone_shape shape;
+    const hone_tensor *tensor; /* of tensors: borrowed */
+} hone__part;
+
 struct hone_dataset {
     hone_ctx *ctx;
     hone__arena arena; /* names */
     int64_t rows;
-    hone_dtype x_dtype, y_dtype; /* of one example, as their shapes */
-    hone_shape x_shape, y_shape;
-    hone_read_fn read;
+    int n_x, n_parts;
+    hone__part parts[2 * HONE__MOST_PARTS]; /* parts[n_x] is the first target */
+    hone_read_many_fn read;
     void *user;
-    const hone_tensor *x, *y; /* of tensors: borrowed */
+    hone_read_fn read_one; /* a user's, with user_of_one; NULL: another dataset */
+    void *user_of_one;
     char **files;             /* of pictures: [rows] */
     int32_t *labels;
     char **classes;

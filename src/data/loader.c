@@ -12,7 +12,7 @@ enum { MAX_THREADS = 256, MAX_PREFETCH = 1024 };
 
 /* A batch of the ring. */
 typedef struct slot {
-    hone_tensor *x, *y; /* of batch_size rows */
+    hone_tensor *parts[2 * HONE__MOST_PARTS]; /* inputs and targets, of batch_size rows */
     int64_t batch, count;
     int64_t taken, done; /* rows that threads took, and have made */
     hone_status status;  /* of the first row that failed, `failed` */
@@ -24,7 +24,7 @@ typedef struct worker {
     struct hone_loader *loader;
     pthread_t thread;
     hone_ctx *ctx; /* its own: the loader's belongs to another thread */
-    void *x, *y;   /* an example as it was read */
+    void *parts[2 * HONE__MOST_PARTS]; /* an example as it was read */
     float *rooms[2];
 } worker;
 
@@ -38,8 +38,7 @@ struct hone_loader {
     hone_tensor *batch_weights; /* of the batch taken last */
     int64_t n, batches, epoch;
     int64_t *order; /* [n] of the epoch */
-    hone_shape x_shape, y_shape; /* of an example in a batch */
-    hone_dtype y_dtype;
+    hone__part parts[2 * HONE__MOST_PARTS]; /* of an example in a batch */
     worker *workers;
     int n_workers; /* that run */
     slot *slots;
@@ -66,32 +65,38 @@ static slot *next_work(hone_loader *l)
     return found;
 }
 
+/* A class number as one-hot. */
+static hone_status write_class(const hone_loader *l, hone_ctx *ctx, hone_dtype dtype, const void *from, float *y)
+{
+    int64_t class = dtype == HONE_I32 ? *(const int32_t *)from : *(const int64_t *)from;
+    if (class < 0 || class >= l->o.classes)
+        return hone__fail_run(ctx, HONE_INVALID, "class %lld; there are %d", (long long)class, l->o.classes);
+    memset(y, 0, (size_t)l->o.classes * sizeof *y);
+    y[class] = 1;
+    return HONE_OK;
+}
+
 static hone_status make_row(worker *w, slot *s, int64_t i)
 {
     hone_loader *l = w->loader;
     const hone_dataset *d = l->dataset;
     int64_t place = s->batch * l->o.batch_size + i, row = l->order[place];
-    hone_status status = d->read(d->user, w->ctx, row, w->x, w->y);
-    if (status != HONE_OK) return status;
+    hone_status status = d->read(d->user, w->ctx, row, w->parts, w->parts + d->n_x);
     uint64_t key = hone__row_key(l->o.seed, l->epoch, row);
     if (l->weights) key = hone__key(key, (uint64_t)place); /* a row may come twice */
-    const void *x = w->x;
-    if (l->o.n_transforms) x = hone__transforms_run(w->ctx, l->o.transforms, l->o.n_transforms, d->x_shape, w->x, w->rooms, key);
-    if (!x) return w->ctx->status;
-    size_t x_bytes = hone__dtype_bytes(d->x_dtype, hone_shape_count(l->x_shape));
-    size_t y_bytes = hone__dtype_bytes(l->y_dtype, hone_shape_count(l->y_shape));
-    char *y = (char *)s->y->data + (size_t)i * y_bytes;
-    if (x_bytes) memcpy((char *)s->x->data + (size_t)i * x_bytes, x, x_bytes);
-    if (!l->o.classes) {
-        if (y_bytes) memcpy(y, w->y, y_bytes);
-        return HONE_OK;
+    for (int p = 0; p < d->n_parts && status == HONE_OK; p++) {
+        size_t bytes = hone__dtype_bytes(l->parts[p].dtype, hone_shape_count(l->parts[p].shape));
+        char *to = (char *)s->parts[p]->data + (size_t)i * bytes;
+        const void *from = w->parts[p];
+        if (!p && l->o.n_transforms)
+            from = hone__transforms_run(w->ctx, l->o.transforms, l->o.n_transforms, d->parts[0].shape, from, w->rooms, key);
+        if (!from) return w->ctx->status;
+        if (p == d->n_x && l->o.classes)
+            status = write_class(l, w->ctx, d->parts[p].dtype, from, (float *)(void *)to);
+        else if (bytes)
+            memcpy(to, from, bytes);
     }
-    int64_t class = d->y_dtype == HONE_I32 ? *(const int32_t *)w->y : *(const int64_t *)w->y;
-    if (class < 0 || class >= l->o.classes)
-        return hone__fail_run(w->ctx, HONE_INVALID, "class %lld; there are %d", (long long)class, l->o.classes);
-    memset(y, 0, y_bytes);
-    ((float *)y)[class] = 1;
-    return HONE_OK;
+    return status;
 }
 
 static void *work(void *arg)
@@ -152,16 +157,17 @@ static hone_status check(hone_loader *l)
     l->chunk = HONE_MAX(o->batch_size / (4 * o->threads), 1);
     l->batches = o->drop_last ? l->n / o->batch_size : (l->n + o->batch_size - 1) / o->batch_size;
     if (l->batches < 1) return hone__fail(ctx, HONE_INVALID, "loader: %lld rows give no batch of %d", (long long)l->n, o->batch_size);
-    if (o->classes && ((d->y_dtype != HONE_I32 && d->y_dtype != HONE_I64) || hone_shape_count(d->y_shape) != 1))
-        return hone__fail(ctx, HONE_DTYPE, "loader: classes are one whole number each, not %s %s", hone_dtype_name(d->y_dtype),
-                          HONE__SHAPE_STR(d->y_shape));
-    if ((o->mixup > 0 || o->cutmix > 0) && (d->x_dtype != HONE_F32 || !o->classes || (o->cutmix > 0 && d->x_shape.rank != 3)))
-        return hone__fail(ctx, HONE_INVALID, "loader: mixup and cutmix need classes and x in f32, cutmix pictures [channels, height, "
+    const hone__part *x = &d->parts[0], *y = &d->parts[d->n_x];
+    if (o->classes && ((y->dtype != HONE_I32 && y->dtype != HONE_I64) || hone_shape_count(y->shape) != 1))
+        return hone__fail(ctx, HONE_DTYPE, "loader: classes are one whole number each, not %s %s", hone_dtype_name(y->dtype),
+                          HONE__SHAPE_STR(y->shape));
+    if ((o->mixup > 0 || o->cutmix > 0) &&
+        (x->dtype != HONE_F32 || !o->classes || d->n_parts > 2 || (o->cutmix > 0 && x->shape.rank != 3)))
+        return hone__fail(ctx, HONE_INVALID, "loader: mixup and cutmix need classes and one x in f32, cutmix pictures [channels, height, "
                                              "width]");
     if (o->sample_weights && (o->mixup > 0 || o->cutmix > 0))
         return hone__fail(ctx, HONE_INVALID, "loader: what mixup and cutmix make of two examples has no one sample weight");
-    l->y_dtype = o->classes ? HONE_F32 : d->y_dtype;
-    l->y_shape = o->classes ? HONE_SHAPE(o->classes) : d->y_shape;
+    if (o->classes) l->parts[d->n_x] = (hone__part){HONE_F32, HONE_SHAPE(o->classes), NULL};
     return HONE_OK;
 }
 
@@ -210,9 +216,8 @@ static bool make_slots(hone_loader *l)
     for (int64_t i = 0; i < l->n_slots; i++) {
         slot *s = &l->slots[i];
         int64_t count = HONE_MIN((int64_t)l->o.batch_size, l->n);
-        s->x = hone_tensor_new(l->ctx, l->dataset->x_dtype, batch_shape(l->x_shape, count));
-        s->y = s->x ? hone_tensor_new(l->ctx, l->y_dtype, batch_shape(l->y_shape, count)) : NULL;
-        if (!s->y) return false;
+        for (int p = 0; p < l->dataset->n_parts; p++)
+            if (!(s->parts[p] = hone_tensor_new(l->ctx, l->parts[p].dtype, batch_shape(l->parts[p].shape, count)))) return false;
     }
     return true;
 }
@@ -227,10 +232,9 @@ static bool start_workers(hone_loader *l, int64_t most)
         *w = (worker){.loader = l, .ctx = hone_ctx_new(.threads = 1, .seed = l->o.seed)};
         if (!w->ctx) return hone__fail(ctx, HONE_MEMORY, "memory ran out for a loader's thread"), false;
         size_t room = l->o.n_transforms ? (size_t)most : 0;
-        w->x = hone__alloc(ctx, hone__dtype_bytes(d->x_dtype, hone_shape_count(d->x_shape)));
-        w->y = w->x ? hone__alloc(ctx, hone__dtype_bytes(d->y_dtype, hone_shape_count(d->y_shape))) : NULL;
-        w->rooms[0] = w->y ? hone__calloc(ctx, room, 2 * sizeof *w->rooms[0]) : NULL;
-        if (!w->rooms[0]) return false;
+        for (int p = 0; p < d->n_parts; p++)
+            if (!(w->parts[p] = hone__alloc(ctx, hone__dtype_bytes(d->parts[p].dtype, hone_shape_count(d->parts[p].shape))))) return false;
+        if (!(w->rooms[0] = hone__calloc(ctx, room, 2 * sizeof *w->rooms[0]))) return false;
         w->rooms[1] = w->rooms[0] + room;
         if (pthread_create(&w->thread, NULL, work, w) != 0)
             return hone__fail(ctx, HONE_MEMORY, "the system has no thread for a loader"), false;
@@ -250,10 +254,10 @@ hone_loader *hone_loader_new_opt(const hone_dataset *d, const hone_loader_opts *
     l->idle = true;
     if (opts) memcpy(&l->o, opts, HONE_MIN(opts->struct_size, sizeof l->o));
     int64_t most;
-    l->x_shape = d->x_shape;
+    memcpy(l->parts, d->parts, sizeof l->parts);
     bool ok = check(l) == HONE_OK;
     if (ok) {
-        hone_status status = hone__transforms_check(ctx, l->o.transforms, l->o.n_transforms, d->x_dtype, &l->x_shape, &most);
+        hone_status status = hone__transforms_check(ctx, l->o.transforms, l->o.n_transforms, d->parts[0].dtype, &l->parts[0].shape, &most);
         if (status != HONE_OK) { /* that of a run: here it sticks */
             char error[sizeof ctx->error];
             memcpy(error, ctx->error, sizeof error);
@@ -289,10 +293,12 @@ void hone_loader_free(hone_loader *l)
     }
     for (int i = 0; l->workers && i < l->o.threads; i++) {
         worker *w = &l->workers[i];
-        hone__free(ctx, w->x), hone__free(ctx, w->y), hone__free(ctx, w->rooms[0]);
+        for (int p = 0; p < l->dataset->n_parts; p++) hone__free(ctx, w->parts[p]);
+        hone__free(ctx, w->rooms[0]);
         hone_ctx_release(w->ctx);
     }
-    for (int64_t i = 0; l->slots && i < l->n_slots; i++) hone_tensor_free(l->slots[i].x), hone_tensor_free(l->slots[i].y);
+    for (int64_t i = 0; l->slots && i < l->n_slots; i++)
+        for (int p = 0; p < HONE__MOST_PARTS * 2; p++) hone_tensor_free(l->slots[i].parts[p]);
     hone__free(ctx, l->workers), hone__free(ctx, l->slots);
     hone__free(ctx, l->rows), hone__free(ctx, l->weights), hone__free(ctx, l->order);
     hone__free(ctx, l->sample_weights), hone_tensor_free(l->batch_weights);
@@ -300,6 +306,8 @@ void hone_loader_free(hone_loader *l)
     hone_ctx_release(ctx);
 }
 
+int hone_loader_inputs(const hone_loader *l) { return l ? l->dataset->n_x : 0; }
+int hone_loader_targets(const hone_loader *l) { return l ? l->dataset->n_parts - l->dataset->n_x : 0; }
 int64_t hone_loader_batches(const hone_loader *l) { return l ? l->batches : 0; }
 int hone_loader_batch_size(const hone_loader *l) { return l ? l->o.batch_size : 0; }
 int64_t hone_loader_rows(const hone_loader *l) { return l ? HONE_MIN(l->n, l->batches * l->o.batch_size) : 0; }
@@ -355,6 +363,18 @@ hone_status hone_loader_next(hone_loader *l, hone_tensor **x, hone_tensor **y)
 {
     *x = *y = NULL;
     if (!l) return HONE_INVALID;
+    if (hone__ok(l->ctx) && l->dataset->n_parts > 2)
+        return hone__fail_run(l->ctx, HONE_INVALID, "loader: its examples have %d inputs and %d targets: call hone_loader_next_many",
+                              hone_loader_inputs(l), hone_loader_targets(l));
+    return hone_loader_next_many(l, x, y);
+}
+
+hone_status hone_loader_next_many(hone_loader *l, hone_tensor **x, hone_tensor **y)
+{
+    const int n_x = hone_loader_inputs(l), n_y = hone_loader_targets(l);
+    for (int i = 0; i < n_x; i++) x[i] = NULL;
+    for (int i = 0; i < n_y; i++) y[i] = NULL;
+    if (!l) return HONE_INVALID;
     if (!hone__ok(l->ctx)) return l->ctx->status;
     if (!l->begun) return hone__fail_run(l->ctx, HONE_STATE, "loader: call hone_loader_begin first");
     pthread_mutex_lock(&l->mutex);
@@ -372,16 +392,16 @@ hone_status hone_loader_next(hone_loader *l, hone_tensor **x, hone_tensor **y)
         l->next = l->batches;
         return hone__fail_run(l->ctx, s->status, "row %lld: %s", (long long)row, s->error);
     }
-    set_rows(s->x, s->count);
-    set_rows(s->y, s->count);
+    for (int p = 0; p < n_x + n_y; p++) set_rows(s->parts[p], s->count);
     if (l->o.mixup > 0 || l->o.cutmix > 0)
-        hone__mix(s->x, s->y, l->o.mixup, l->o.cutmix, hone__key(hone__row_key(l->o.seed, l->epoch, l->next), hone__hash("mix", 3, 0)));
+        hone__mix(s->parts[0], s->parts[1], l->o.mixup, l->o.cutmix, hone__key(hone__row_key(l->o.seed, l->epoch, l->next), hone__hash("mix", 3, 0)));
     if (l->batch_weights) {
         const int64_t *row = l->order + l->next * l->o.batch_size;
         set_rows(l->batch_weights, s->count);
         for (int64_t i = 0; i < s->count; i++) ((float *)l->batch_weights->data)[i] = l->sample_weights[row[i]];
     }
-    *x = s->x, *y = s->y;
+    for (int i = 0; i < n_x; i++) x[i] = s->parts[i];
+    for (int i = 0; i < n_y; i++) y[i] = s->parts[n_x + i];
     l->next++;
     return HONE_OK;
 }

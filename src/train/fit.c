@@ -24,6 +24,7 @@ typedef struct examples {
 } examples;
 
 static hone_tensors one(const hone_tensor *const *tensor) { return (hone_tensors){tensor, 1}; }
+static size_t inputs_of(const examples *data) { return data->loader ? (size_t)hone_loader_inputs(data->loader) : data->x.n; }
 static int64_t rows_of(const examples *data)
 {
     return data->loader ? hone_loader_rows(data->loader) : data->x.tensor[0]->shape.dim[0];
@@ -33,7 +34,7 @@ static hone_status need_compiled(hone_model *model, const examples *data)
 {
     hone_ctx *ctx = model->ctx;
     hone_status status = need_step(model);
-    if (status == HONE_OK) status = hone__check_counts(model, data->loader ? 1 : data->x.n, data->loader ? 1 : data->y.n);
+    if (status == HONE_OK) status = hone__check_counts(model, inputs_of(data), data->loader ? (size_t)hone_loader_targets(data->loader) : data->y.n);
     if (status != HONE_OK || data->loader) return status;
     const hone_tensor *x = data->x.tensor[0];
     int64_t rows = x && x->shape.rank ? x->shape.dim[0] : -1;
@@ -109,13 +110,13 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
 {
     hone__compiled *c = model->train;
     hone_ctx *ctx = model->ctx;
-    const int n_x = data->loader ? 1 : (int)data->x.n, n = n_x + c->n_outputs;
+    const int n_x = (int)inputs_of(data), n = n_x + c->n_outputs;
     hone_tensor *in[HONE__MOST_INPUTS + HONE__MOST_OUTPUTS + 1] = {NULL}; /* the model's, the targets, the examples' shares */
     hone_status status = hone__step_for(model, n_x);
     float *own = NULL;
     if (data->loader) {
-        if (status == HONE_OK) status = hone_loader_next(data->loader, &in[0], &in[1]);
-        if (in[1]) status = loader_weights(c, data, in[1], &own);
+        if (status == HONE_OK) status = hone_loader_next_many(data->loader, in, in + n_x);
+        if (in[n_x]) status = loader_weights(c, data, in[n_x], &own);
         order = NULL;
     }
     for (int i = 0; i < n && !data->loader; i++)

@@ -106,24 +106,32 @@ hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_siz
     return y;
 }
 
-hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader)
+hone_status hone_predict_loader_many(hone_model *model, hone_loader *loader, int n, hone_tensor **outputs)
 {
     hone_ctx *ctx = model->ctx;
-    hone_tensor *all = NULL;
-    if (!hone__ok(ctx)) return NULL;
-    if (!loader) return hone__fail_run(ctx, HONE_INVALID, "predict: a loader is wanted"), NULL;
-    if (hone__check_counts(model, 1, 1) != HONE_OK) return NULL;
-    hone_function *predict = hone__predict_function(model, 1);
+    for (int k = 0; k < n; k++) outputs[k] = NULL;
+    if (!hone__ok(ctx)) return ctx->status;
+    if (!loader) return hone__fail_run(ctx, HONE_INVALID, "predict: a loader is wanted");
+    const int n_x = hone_loader_inputs(loader);
+    hone_status status = hone__check_counts(model, (size_t)n_x, (size_t)HONE_MAX(n, 0));
+    if (status != HONE_OK) return status;
+    hone_function *predict = hone__predict_function(model, n_x);
     int64_t rows = hone_loader_rows(loader);
-    hone_status status = predict ? hone_loader_begin(loader, 0) : ctx->status;
+    status = predict ? hone_loader_begin(loader, 0) : ctx->status;
     for (int64_t at = 0; at < rows && status == HONE_OK;) {
-        hone_tensor *x = NULL, *y = NULL;
-        status = hone_loader_next(loader, &x, &y);
+        hone_tensor *x[HONE__MOST_INPUTS], *y[HONE__MOST_INPUTS]; /* as many targets: those are not the model's business */
+        status = hone_loader_next_many(loader, x, y);
         if (status != HONE_OK) break;
-        int64_t count = x->shape.dim[0];
-        status = run(predict, ctx, &x, at, count, rows, 1, &all);
+        int64_t count = x[0]->shape.dim[0];
+        status = run(predict, ctx, x, at, count, rows, n, outputs);
         at += count;
     }
-    finish(status, 1, &all);
-    return all;
+    return finish(status, n, outputs);
+}
+
+hone_tensor *hone_predict_loader(hone_model *model, hone_loader *loader)
+{
+    hone_tensor *y;
+    hone_predict_loader_many(model, loader, 1, &y);
+    return y;
 }
