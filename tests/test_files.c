@@ -96,6 +96,57 @@ static void arrays_of_an_npz_file_are_found_by_name(void **state)
     damage("plain.npz", read_npz, discard_npz);
 }
 
+/* NumPy reads them too: scripts/golden/check_npz.py, which knows these arrays. */
+static void arrays_are_saved_as_npz_and_read_again(void **state)
+{
+    (void)state;
+    need(golden);
+    float halves[6], zeros[4000] = {0};
+    for (int i = 0; i < 6; i++) halves[i] = (float)i / 2;
+    hone_tensor *a = hone_tensor_from_f32(ctx, HONE_SHAPE(2, 3), halves), *b = hone_tensor_from_i32(ctx, HONE_SHAPE(3), (int32_t[]){-1, 0, 7}),
+                *c = hone_tensor_new(ctx, HONE_U8, HONE_SHAPE(0, 3)), *d = hone_tensor_new(ctx, HONE_F64, HONE_SCALAR),
+                *e = hone_tensor_from_f32(ctx, HONE_SHAPE(4000), zeros), *f = hone_tensor_new(ctx, HONE_BF16, HONE_SHAPE(2));
+    *(double *)hone_tensor_data(d) = 1.0 / 3;
+    assert_hone_ok(ctx, hone_tensor_write(f, 0, 2, HONE_F32, (float[]){1.5f, -2}));
+    const hone_named_tensor arrays[] = {{"a", a}, {"größe", b}, {"c", c}, {"d", d}, {"deep/e", e}, {"f", f}};
+    for (int compressed = 0; compressed < 2; compressed++) {
+        const char *const name = compressed ? "deflated.npz" : "stored.npz";
+        assert_hone_ok(ctx, hone_npz_save(ctx, scratch(name), arrays, 6, compressed));
+        size_t size;
+        char *bytes = hone__read_file(ctx, scratch(name), 1 << 20, &size);
+        assert_true(compressed ? size < 2000 : size > 16000);
+        hone__free(ctx, bytes);
+        hone_npz *npz = hone_npz_load(ctx, scratch(name));
+        if (!npz) fail_msg("%s", hone_error(ctx));
+        assert_int_equal(hone_npz_count(npz), 6);
+        for (size_t i = 0; i < 6; i++) {
+            const hone_tensor *t = hone_npz_get(npz, arrays[i].name), *want = arrays[i].tensor;
+            assert_string_equal(hone_npz_name(npz, i), arrays[i].name);
+            assert_true(t && hone_shape_equal(hone_tensor_shape(t), hone_tensor_shape(want)));
+            assert_int_equal(hone_tensor_dtype(t), i == 5 ? HONE_F32 : hone_tensor_dtype(want)); /* NumPy has no bf16 */
+            if (i < 5) assert_memory_equal(t->data, want->data, want->bytes);
+        }
+        assert_true(hone_tensor_get(hone_npz_get(npz, "f"), 1) == -2);
+        hone_npz_free(npz);
+    }
+    const char *keep = getenv("HONE_KEEP_NPZ"); /* a folder, for that script */
+    for (int compressed = 0; keep && compressed < 2; compressed++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s.npz", keep, compressed ? "deflated" : "stored");
+        assert_hone_ok(ctx, hone_npz_save(ctx, path, arrays, 6, compressed));
+    }
+    const hone_named_tensor wrong[][2] = {{{"a", a}, {"a", b}}, {{"a", a}, {"", b}}, {{"a", a}, {NULL, b}}, {{"a", a}, {"b", NULL}}, {{"a", a}, {"\xFF", b}}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        assert_int_equal(hone_npz_save(ctx, scratch("wrong.npz"), wrong[i], 2, false), HONE_INVALID);
+        assert_non_null(strstr(hone_error(ctx), "wrong.npz: "));
+    }
+    assert_int_equal(hone_npz_save(ctx, scratch("wrong.npz"), arrays, 0, false), HONE_INVALID);
+    assert_int_equal(hone_npz_save(ctx, scratch("no/such/folder.npz"), arrays, 1, false), HONE_IO);
+    assert_false(hone__is_file(scratch("wrong.npz")));
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_tensor_free(a), hone_tensor_free(b), hone_tensor_free(c), hone_tensor_free(d), hone_tensor_free(e), hone_tensor_free(f);
+}
+
 /* ---- IDX ---- */
 
 static void *read_idx(const uint8_t *data, size_t size) { return hone__idx_read(ctx, "x.idx", data, size); }
@@ -441,6 +492,7 @@ static bool read_everything(hone_ctx *c)
                 *cifar[2] = {0};
     bool ok = mel && hone_cifar10_load(c, scratch("cifar"), &cifar[0], &cifar[1]) == HONE_OK &&
               hone_time_windows(wav, 1, 1, 1, &x, &y) == HONE_OK && hone_image_save(png, scratch("again.png")) == HONE_OK &&
+              hone_npz_save(c, scratch("again.npz"), &(hone_named_tensor){"png", png}, 1, true) == HONE_OK &&
               hone_ctx_status(c) == HONE_OK; /* memory may run out after the file is in its place */
     hone_tensor *all[] = {idx, idx2, png, jpeg, wav, mel, x, y, cifar[0], cifar[1]};
     for (size_t i = 0; i < HONE_ARRAY_LEN(all); i++) hone_tensor_free(all[i]);
@@ -469,6 +521,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_of_an_npz_file_are_found_by_name),
+        cmocka_unit_test(arrays_are_saved_as_npz_and_read_again),
         cmocka_unit_test(idx_files_of_every_type_are_read),
         cmocka_unit_test(cifar_is_read_as_its_authors_wrote_it),
         cmocka_unit_test(fashion_mnist_is_read_where_it_is_installed),

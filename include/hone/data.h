@@ -218,6 +218,16 @@ HONE_API const char *hone_npz_name(const hone_npz *npz, size_t index);
 /* The array of that name, which lives as long as the npz; NULL when there is none (no error). */
 HONE_API hone_tensor *hone_npz_get(const hone_npz *npz, const char *name);
 
+/* An array and its name in an .npz file. */
+typedef struct hone_named_tensor {
+    const char *name;
+    const hone_tensor *tensor;
+} hone_named_tensor;
+/* Writes arrays[n], n >= 1, as numpy.savez does, or with `compressed` as savez_compressed: numpy.load(path)[name] is what hone_npy_save
+   would have written. The same arrays give the same bytes. The file appears whole or not at all; it is made in memory. Does not stick
+   but for MEMORY: INVALID for a name that is empty, not UTF-8 or there twice and for a missing tensor, IO, UNSUPPORTED. */
+HONE_API hone_status hone_npz_save(hone_ctx *ctx, const char *path, const hone_named_tensor *arrays, size_t n, bool compressed);
+
 /* Reads an IDX file (MNIST, Fashion-MNIST), plain or .gz (zlib): u8 as it is, other integers as i32, floats as f32 and f64. The
    tensor is the caller's. NULL on error (sticky): IO, FORMAT, UNSUPPORTED, MEMORY. */
 HONE_API hone_tensor *hone_idx_load(hone_ctx *ctx, const char *path);

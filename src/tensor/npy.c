@@ -9,33 +9,57 @@ enum { MAGIC = 6, PREFIX = 10 }; /* the magic, two bytes of version, two of the 
 
 static const char *npy_name(hone_dtype dtype) { return hone__dtypes[dtype].npy; }
 
+/* What a tensor's elements are saved as. */
+static hone_dtype saved_dtype(const hone_tensor *tensor) { return npy_name(tensor->dtype)[0] ? tensor->dtype : HONE_F32; }
+
+enum { MOST_HEAD = 512 };
+/* All that stands before the elements; its size. */
+static size_t write_head(const hone_tensor *tensor, uint8_t head[MOST_HEAD])
+{
+    char shape[HONE__SHAPE_TEXT * 2] = "", *header = (char *)head + PREFIX;
+    size_t n = 0;
+    for (int i = 0; i < tensor->shape.rank; i++)
+        n += (size_t)snprintf(shape + n, sizeof shape - n, "%lld, ", (long long)tensor->shape.dim[i]);
+    if (tensor->shape.rank > 1) shape[n - 2] = 0; /* "(3,)" but "(3, 4)" */
+    int length = snprintf(header, MOST_HEAD - PREFIX - 64, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                          npy_name(saved_dtype(tensor)), shape);
+    /* The data begin at a multiple of 64: spaces, then a newline. */
+    size_t padded = (PREFIX + (size_t)length + 1 + 63) / 64 * 64 - PREFIX;
+    memset(header + length, ' ', padded - (size_t)length);
+    header[padded - 1] = '\n';
+    memcpy(head, magic, MAGIC);
+    head[6] = 1, head[7] = 0;
+    head[8] = (uint8_t)(padded & 255), head[9] = (uint8_t)(padded >> 8);
+    return PREFIX + padded;
+}
+
+char *hone__npy_bytes(const hone_tensor *tensor, size_t *size)
+{
+    uint8_t head[MOST_HEAD];
+    size_t before = write_head(tensor, head);
+    hone_dtype dtype = saved_dtype(tensor);
+    int64_t count = hone_shape_count(tensor->shape);
+    *size = before + hone__dtype_bytes(dtype, count);
+    char *bytes = hone__alloc(tensor->ctx, *size);
+    if (!bytes) return NULL;
+    memcpy(bytes, head, before);
+    if (hone_tensor_read(tensor, 0, count, dtype, bytes + before) == HONE_OK) return bytes;
+    hone__free(tensor->ctx, bytes);
+    return NULL;
+}
+
 hone_status hone_npy_save(const hone_tensor *tensor, const char *path)
 {
     if (!tensor) return HONE_INVALID;
     hone_ctx *ctx = tensor->ctx;
     if (!path) return hone__fail_run(ctx, HONE_INVALID, "a path to save a tensor to is NULL");
-    hone_dtype dtype = npy_name(tensor->dtype)[0] ? tensor->dtype : HONE_F32;
-    char shape[HONE__SHAPE_TEXT * 2] = "", header[512];
-    size_t n = 0;
-    for (int i = 0; i < tensor->shape.rank; i++)
-        n += (size_t)snprintf(shape + n, sizeof shape - n, "%lld, ", (long long)tensor->shape.dim[i]);
-    if (tensor->shape.rank > 1) shape[n - 2] = 0; /* "(3,)" but "(3, 4)" */
-    int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                          npy_name(dtype), shape);
-    /* The data begin at a multiple of 64: spaces, then a newline. */
-    size_t padded = (PREFIX + (size_t)length + 1 + 63) / 64 * 64 - PREFIX;
-    memset(header + length, ' ', padded - (size_t)length);
-    header[padded - 1] = '\n';
-    uint8_t prefix[PREFIX] = {0};
-    memcpy(prefix, magic, MAGIC);
-    prefix[6] = 1;
-    prefix[8] = (uint8_t)(padded & 255), prefix[9] = (uint8_t)(padded >> 8);
-
+    uint8_t head[MOST_HEAD];
+    size_t before = write_head(tensor, head);
+    hone_dtype dtype = saved_dtype(tensor);
     hone__file file;
     hone_status status = hone__file_create(ctx, &file, path);
     if (status != HONE_OK) return status;
-    hone__file_write(&file, prefix, sizeof prefix);
-    hone__file_write(&file, header, padded);
+    hone__file_write(&file, head, before);
     int64_t count = hone_shape_count(tensor->shape), step = 1024;
     for (int64_t i = 0; i < count && status == HONE_OK; i += step) {
         double values[1024]; /* room for any type */

@@ -45,6 +45,8 @@ bool hone__tensor_size(hone_dtype dtype, hone_shape shape, int64_t *count, size_
 const char *hone__shape_text(hone_shape shape, char text[HONE__SHAPE_TEXT]);
 #define HONE__SHAPE_STR(shape) hone__shape_text((shape), (char[HONE__SHAPE_TEXT]){0})
 
+/* What hone_npy_save writes, to be freed with hone__free. NULL: hone_tensor_read says why. */
+char *hone__npy_bytes(const hone_tensor *tensor, size_t *size);
 /* hone_npy_load for bytes in memory, of which nothing is kept; `path` is for messages. */
 hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
 
