@@ -10,8 +10,9 @@ typedef struct train_args {
     common_args common;
     const char *data, *target, *output_dir, *arch;
     task_wishes wishes;
-    int64_t epochs, batch_size, patience;
+    int64_t epochs, batch_size, patience, save_epochs;
     double learning_rate, test_share;
+    bool resume;
 } train_args;
 
 typedef struct training {
@@ -25,7 +26,9 @@ typedef struct training {
     double mean, deviation; /* of a quantity in training */
     char first[64], arch[512], *layers; /* what must be there, what is proposed, all */
     char *summary;
-    hone_history *history;
+    task_checkpoints checkpoints;
+    hone_epoch *epochs; /* [n_epochs], when all have been made */
+    size_t n_epochs;
     int best_epoch;
     bool stopped; /* by Ctrl-C */
     double seconds;
@@ -33,6 +36,12 @@ typedef struct training {
 } training;
 
 static bool failed(const training *t) { return task_failed(t->task); }
+
+static int64_t batch_size(const training *t) { return t->args->batch_size ? t->args->batch_size : t->task->kind->batch_size; }
+static double learning_rate(const training *t)
+{
+    return t->args->learning_rate > 0 ? t->args->learning_rate : t->task->kind->learning_rate;
+}
 
 /* ---- parts of the data ---- */
 
@@ -101,8 +110,7 @@ static bool prepare(training *t)
         if (!take(t, t->rows, t->n_train, &t->x, &t->y)) return false;
         if (!(t->own = hone_dataset_from_tensors(t->x, t->y))) return failed(t);
     }
-    int64_t batch = t->args->batch_size ? t->args->batch_size : of->kind->batch_size;
-    t->loader = hone_loader_new(t->own ? t->own : of->kind->dataset(of), .batch_size = (int)batch, .threads = t->own ? 1 : 2,
+    t->loader = hone_loader_new(t->own ? t->own : of->kind->dataset(of), .batch_size = (int)batch_size(t), .threads = t->own ? 1 : 2,
                                 .rows = t->own ? NULL : t->rows, .n_rows = t->own ? 0 : t->n_train, .transforms = of->transforms,
                                 .n_transforms = of->n_transforms);
     return t->loader || failed(t);
@@ -124,16 +132,9 @@ static hone_shape input_shape(const training *t)
     return shape;
 }
 
-static bool build(training *t)
+static bool make_model(training *t)
 {
     task *of = t->task;
-    of->kind->propose(of, t->first, t->arch);
-    const char *arch = t->args->arch ? t->args->arch : t->arch;
-    size_t size = strlen(t->first) + strlen(arch) + 1;
-    t->layers = cli_alloc(size);
-    snprintf(t->layers, size, "%s%s", t->first, arch);
-    cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
-             of->classes ? " softmax" : "");
     hone_layer *net = hone_sequential_from_text(t->ctx, t->layers);
     hone_layer *last = of->classes ? hone_dense(t->ctx, of->classes, .activation = HONE_SOFTMAX) : hone_dense(t->ctx, 1);
     if (net) hone_layer_add(net, NULL, last);
@@ -144,12 +145,55 @@ static bool build(training *t)
                                     "gru without return_sequences do", of->kind->plural);
         return false;
     }
-    if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = t->args->learning_rate > 0 ? t->args->learning_rate
-                                                                                                         : of->kind->learning_rate),
+    if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = learning_rate(t)),
                      .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : HONE_MSE, .max_grad_norm = 1,
                      .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table /* whose products are small */,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
         return failed(t);
+    return true;
+}
+
+/* FNV-1a of 64 bits, a word at a time. */
+static uint64_t mix_in(uint64_t hash, hone_tensor *x)
+{
+    const char *data = x ? hone_tensor_data(x) : NULL;
+    for (size_t i = 0, n = x ? hone_tensor_bytes(x) : 0; i < n; i += 4) {
+        uint32_t word = 0;
+        memcpy(&word, data + i, n - i < 4 ? n - i : 4);
+        hash = (hash ^ word) * 0x100000001B3u;
+    }
+    return hash;
+}
+
+/* What decides on every bit of what is learnt, but for the number of epochs and the patience. */
+static void describe(training *t)
+{
+    const train_args *args = t->args;
+    static const char *const dtypes[] = {"auto", "f32", "bf16"};
+    char data[80], batch[32], rate[40], seed[32];
+    uint64_t hash = mix_in(mix_in(mix_in(mix_in(0xCBF29CE484222325u, t->x), t->y), t->x_valid), t->y_valid);
+    snprintf(data, sizeof data, "%lld %s (%016llx)", (long long)t->task->rows, t->task->kind->plural, (unsigned long long)hash);
+    snprintf(batch, sizeof batch, "%lld", (long long)batch_size(t));
+    snprintf(rate, sizeof rate, "%.17g", learning_rate(t));
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)args->common.seed);
+    const char *augment = (const char *[]){"shift", "flip", "none"}[args->wishes.augment - 1];
+    t->checkpoints.training = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "the data", data, "the network",
+                                        cli_json_text(t->layers, strlen(t->layers)), "--batch-size", batch, "--learning-rate", rate, "--seed",
+                                        seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment);
+}
+
+static bool build(training *t)
+{
+    task *of = t->task;
+    of->kind->propose(of, t->first, t->arch);
+    const char *arch = t->args->arch ? t->args->arch : t->arch;
+    size_t size = strlen(t->first) + strlen(arch) + 1;
+    t->layers = cli_alloc(size);
+    snprintf(t->layers, size, "%s%s", t->first, arch);
+    cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
+             of->classes ? " softmax" : "");
+    describe(t);
+    if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t))) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
     return t->summary || failed(t);
 }
@@ -174,6 +218,13 @@ static bool unscale(training *t)
 
 /* ---- training ---- */
 
+static void put_metrics(const training *t, const json_t *epoch)
+{
+    json_dumpf(epoch, t->metrics, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fputc('\n', t->metrics);
+    fflush(t->metrics);
+}
+
 static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epoch *e)
 {
     training *t = user;
@@ -181,10 +232,8 @@ static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epo
                           cli_json_real(e->accuracy), "eval_loss", cli_json_real(e->validation_loss), "eval_accuracy",
                           cli_json_real(e->validation_accuracy), "learning_rate",
                           cli_json_real(hone_optimizer_learning_rate(hone_model_optimizer(model))), "seconds", cli_json_real(e->seconds));
-    json_dumpf(o, t->metrics, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    fputc('\n', t->metrics);
-    fflush(t->metrics);
-    json_decref(o);
+    json_array_append_new(t->checkpoints.epochs, o);
+    put_metrics(t, o);
     return true;
 }
 
@@ -207,7 +256,20 @@ static bool open_metrics(training *t)
     t->metrics = fopen(path, "w");
     if (!t->metrics) cli_fail(&t->args->common, "%s: %s", path, cli_system_error());
     free(path);
+    for (size_t i = 0; t->metrics && i < json_array_size(t->checkpoints.epochs); i++)
+        put_metrics(t, json_array_get(t->checkpoints.epochs, i));
     return t->metrics != NULL;
+}
+
+/* All that were made, also before a training that goes on. */
+static void take_epochs(training *t)
+{
+    t->n_epochs = json_array_size(t->checkpoints.epochs);
+    t->epochs = cli_alloc(t->n_epochs * sizeof *t->epochs);
+    for (size_t i = 0; i < t->n_epochs; i++) {
+        t->epochs[i] = task_epoch(json_array_get(t->checkpoints.epochs, i));
+        t->seconds += t->epochs[i].seconds;
+    }
 }
 
 static bool train(training *t)
@@ -217,21 +279,23 @@ static bool train(training *t)
     if (!open_metrics(t)) return false;
     hone_callback *stop = hone_early_stopping(t->ctx, .patience = (int)(args->patience < 0 ? kind->patience : args->patience),
                                               .restore_best_weights = true);
+    t->checkpoints.stop = stop;
+    hone_callback checkpoints = task_checkpoint_callback(&t->checkpoints);
     hone_callback watch = {.user = t, .step_end = end_when_interrupted, .epoch_end = end_when_interrupted};
     hone_callback *events = hone_tensorboard(t->ctx, args->output_dir, 0);
     cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
-    double began = cli_now();
-    hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, &t->history,
-                                                .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .validation_x = t->x_valid,
-                                                .validation_y = t->y_valid, .on_epoch = on_epoch, .on_epoch_user = t,
-                                                .progress = !args->common.quiet, .print = print, HONE_CALLBACKS(stop, events, &watch))
-                              : hone_ctx_status(t->ctx);
-    t->seconds = cli_now() - began;
+    int before = (int)json_array_size(t->checkpoints.epochs);
+    hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, NULL,
+                                                          .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .initial_epoch = before,
+                                                          .validation_x = t->x_valid, .validation_y = t->y_valid, .on_epoch = on_epoch,
+                                                          .on_epoch_user = t, .progress = !args->common.quiet, .print = print,
+                                                          HONE_CALLBACKS(stop, &checkpoints, events, &watch))
+                                        : hone_ctx_status(t->ctx);
     if (status == HONE_OK) {
         char spent[32];
         t->best_epoch = hone_early_stopping_best_epoch(stop) + 1;
-        cli_note(&args->common, "%zu epochs in %s, the best one was number %d", t->history->n_epochs, cli_duration(t->seconds, spent),
-                 t->best_epoch);
+        take_epochs(t);
+        cli_note(&args->common, "%zu epochs in %s, the best one was number %d", t->n_epochs, cli_duration(t->seconds, spent), t->best_epoch);
     }
     hone_callback_free(stop);
     hone_callback_free(events);
@@ -250,7 +314,7 @@ static bool finish(training *t)
     if (ok) {
         const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
                                     .learnt = t->n_train, .watched = t->n_known - t->n_train, .tested = score.rows,
-                                    .history = t->history, .best_epoch = t->best_epoch, .stopped = t->stopped, .seconds = t->seconds, .score = &score};
+                                    .epochs = t->epochs, .n_epochs = t->n_epochs, .best_epoch = t->best_epoch, .stopped = t->stopped, .seconds = t->seconds, .score = &score};
         ok = task_save(t->task, folder) && task_write_report(&report);
     }
     task_score_free(&score);
@@ -277,10 +341,12 @@ static int run(void *memory)
         return cli_fail(&args->common, "%s: %s", args->output_dir, cli_system_error());
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
+    t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array()};
     int status = t.task && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
     if (t.metrics && fclose(t.metrics) != 0 && status == EXIT_DONE)
         status = cli_fail(&args->common, "metrics.jsonl: %s", cli_system_error());
-    hone_history_free(t.history);
+    task_checkpoints_free(&t.checkpoints);
+    free(t.epochs);
     if (t.summary) hone_free_text(t.ctx, t.summary);
     hone_loader_free(t.loader);
     hone_dataset_free(t.own);
@@ -320,6 +386,11 @@ static const option options[] = {
      .shown = "32; pictures and texts 64", .min = 1, .max = 1000000, .help = "rows a step"},
     {.name = "learning-rate", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, learning_rate), .value = "X",
      .shown = "0.002; pictures and texts 0.001", .max = 10, .help = "of AdamW"},
+    {.name = "save-epochs", .kind = OPTION_INT, .offset = offsetof(train_args, save_epochs), .value = "N",
+     .shown = "when half a minute has passed", .min = 1, .max = 1000000, .help = "epochs from one checkpoint-N to the next; the newest is kept"},
+    {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
+     .help = "goes on from the checkpoint in --output-dir to the bits of a training that was never stopped; --epochs and --patience may "
+             "be others than they were"},
     {.name = "test-share", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, test_share), .value = "X", .initial = "0.2",
      .max = 0.9, .help = "of the rows is held out and measured at the end; 15 % of the others say when to stop"},
 };
@@ -328,7 +399,7 @@ const command cmd_train = {
     .summary = "a network for a table, pictures or texts, without code",
     .about = "Looks at the data, proposes a network, trains it with early stopping, and measures it on rows that it has not seen: the "
              "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes. Ctrl-C ends the "
-             "training early and saves the best of it. With --dtype auto tables are computed in f32.",
+             "training early and saves the best of it; --resume goes on where a checkpoint was written. With --dtype auto tables are computed in f32.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(train_args),

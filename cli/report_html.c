@@ -149,8 +149,8 @@ static void put_epochs(FILE *to, const task_report *r)
 {
     fputs("<details><summary>Epochs as numbers</summary><table class=\"n\"><tr><th>epoch</th><th>loss</th><th>of what it watched</th>", to);
     fputs(r->t->classes ? "<th>accuracy</th><th>of what it watched</th></tr>\n" : "</tr>\n", to);
-    for (size_t i = 0; i < r->history->n_epochs; i++) {
-        const hone_epoch *e = &r->history->epochs[i];
+    for (size_t i = 0; i < r->n_epochs; i++) {
+        const hone_epoch *e = &r->epochs[i];
         fprintf(to, "<tr><td>%zu</td><td>%.5g</td><td>%.5g</td>", i + 1, e->loss, e->validation_loss);
         if (r->t->classes) fprintf(to, "<td>%.4f</td><td>%.4f</td>", e->accuracy, e->validation_accuracy);
         fputs("</tr>\n", to);
@@ -161,10 +161,10 @@ static void put_epochs(FILE *to, const task_report *r)
 static void put_learning(FILE *to, const task_report *r)
 {
     char spent[32];
-    size_t n = r->history->n_epochs;
+    size_t n = r->n_epochs;
     double *epochs = cli_alloc(5 * n * sizeof *epochs), *loss = epochs + n, *watched = loss + n, *right = watched + n, *right_watched = right + n;
     for (size_t i = 0; i < n; i++) {
-        const hone_epoch *e = &r->history->epochs[i];
+        const hone_epoch *e = &r->epochs[i];
         epochs[i] = (double)i + 1, loss[i] = e->loss, watched[i] = e->validation_loss;
         right[i] = e->accuracy, right_watched[i] = e->validation_accuracy;
     }

@@ -109,13 +109,32 @@ bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score);
 bool task_score_print(const task_score *score);
 void task_score_free(task_score *score);
 
+/* ---- checkpoints of a training (task_checkpoint.c) ---- */
+
+typedef struct task_checkpoints {
+    task *t;
+    const char *folder; /* in which checkpoint-N/ are */
+    int64_t every;      /* epochs from one to the next; 0: when half a minute has passed */
+    hone_callback *stop; /* its early stopping, which stands before the checkpoints' own in the list of callbacks */
+    json_t *training;    /* {name: text}: of what a training that goes on must have the same */
+    json_t *epochs;      /* [{"epoch", "loss", "accuracy", "eval_loss", "eval_accuracy", "learning_rate", "seconds"}] that were made */
+    float *best;         /* the parameters of the best */
+    double saved;        /* when the last one was written */
+} task_checkpoints;
+/* The newest one's epochs, and its model as the task's; false: it has been said why not. */
+bool task_resume(task_checkpoints *c);
+hone_callback task_checkpoint_callback(task_checkpoints *c);
+hone_epoch task_epoch(const json_t *epoch); /* one of `epochs` */
+void task_checkpoints_free(task_checkpoints *c);
+
 /* ---- report.html (report_html.c) ---- */
 
 typedef struct task_report {
     task *t;
     const char *data, *folder, *arch, *summary;
     int64_t learnt, watched, tested; /* rows: to learn from, to stop by, held out */
-    const hone_history *history;
+    const hone_epoch *epochs; /* [n_epochs] */
+    size_t n_epochs;
     int best_epoch; /* from 1 */
     bool stopped;   /* by Ctrl-C */
     double seconds;

@@ -123,6 +123,17 @@ static inline size_t json_lines(const char *text, void (*each)(const json_t *obj
     return n;
 }
 
+/* The same bytes in both. */
+static inline void assert_same_files(const char *a, const char *b)
+{
+    FILE *first = fopen(a, "rb"), *second = fopen(b, "rb");
+    if (!first || !second) fail_msg("%s or %s: %s", a, b, strerror(errno));
+    long at = 0;
+    for (int x = 0, y = 0; x != EOF; at++)
+        if ((x = fgetc(first)) != (y = fgetc(second))) fail_msg("%s and %s differ at byte %ld", a, b, at);
+    fclose(first), fclose(second);
+}
+
 /* Under AddressSanitizer a child that leaks fails; what draws the curves keeps its fonts to the end. */
 static inline int make_folder(void **state)
 {

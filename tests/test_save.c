@@ -50,6 +50,45 @@ static void test_a_loaded_model_trains_on_as_if_it_had_never_stopped(void **stat
     }
 }
 
+static bool two_epochs(void *user, hone_model *model, size_t epoch, const hone_epoch *result)
+{
+    (void)user, (void)model, (void)result;
+    return epoch < 1;
+}
+
+/* Epochs are numbered on, and the learning rate stands where it would. */
+static void test_an_initial_epoch_goes_on_with_the_schedule(void **state)
+{
+    (void)state;
+    float want[64], got[64];
+    hone_tensor *x, *y;
+    hone_history *history;
+    make_points(ctx, &x, &y);
+    const hone_schedule falling = {.kind = HONE_SCHEDULE_COSINE};
+    for (int parts = 0; parts < 2; parts++) {
+        hone_model *model = new_classifier(ctx, optimizer(ctx, 0));
+        if (parts) {
+            assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 5, .schedule = &falling, .on_epoch = two_epochs));
+            assert_hone_ok(ctx, hone_model_save(model, scratch("two.safetensors")));
+            hone_model_release(model);
+            model = hone_model_load(ctx, scratch("two.safetensors"));
+        }
+        assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 5, .initial_epoch = parts ? 2 : 0, .schedule = &falling));
+        assert_int_equal(history->n_epochs, parts ? 3 : 5);
+        hone_history_free(history);
+        read_params(model, parts ? got : want);
+        if (parts) {
+            assert_hone_ok(ctx, hone_fit(model, x, y, &history, .epochs = 5, .initial_epoch = 7));
+            assert_int_equal(history->n_epochs, 0);
+            hone_history_free(history);
+            assert_int_equal(hone_fit(model, x, y, NULL, .initial_epoch = -1), HONE_INVALID);
+        }
+        hone_model_release(model);
+    }
+    assert_memory_equal(want, got, sizeof want[0] * 51);
+    hone_tensor_free(x), hone_tensor_free(y);
+}
+
 /* Does the system say that this CPU multiplies bf16, and may it be used (HONE_ISA)? */
 static bool multiplies_bf16(void)
 {
@@ -660,6 +699,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_loaded_model_trains_on_as_if_it_had_never_stopped),
+        TEST(test_an_initial_epoch_goes_on_with_the_schedule),
         TEST(test_a_compute_dtype_of_the_cpus_choice_is_kept),
         TEST(test_statistics_options_and_metrics_are_kept),
         TEST(test_what_is_frozen_stays_frozen),

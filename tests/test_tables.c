@@ -411,6 +411,132 @@ static void test_a_second_interrupt_leaves_no_half_of_a_file(void **state)
     release(r);
 }
 
+/* ---- checkpoints ---- */
+
+/* N of the one checkpoint-N in a folder of the scratch; 0: none. */
+static int checkpoint_of(const char *name)
+{
+    int n = 0, found = 0;
+    DIR *folder = opendir(place(name));
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (sscanf(entry->d_name, "checkpoint-%d", &n) == 1 && n > found) found = n;
+    if (folder) closedir(folder);
+    return found;
+}
+
+/* metrics.jsonl of both tell the same, but for how long it took. */
+static void assert_same_metrics(const char *a, const char *b)
+{
+    char *first = read_all(a), *second = read_all(b), *x = first, *y = second;
+    while (*x && *y) {
+        size_t n = strcspn(x, "\n"), seconds = (size_t)(strstr(x, "\"seconds\"") - x);
+        assert_memory_equal(x, y, seconds);
+        x += n + 1, y += strcspn(y, "\n") + 1;
+    }
+    assert_true(!*x && !*y);
+    free(first), free(second);
+}
+
+static void assert_same_trainings(const char *a, const char *b)
+{
+    char path[2][40];
+    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/model.safetensors", i ? b : a);
+    assert_same_files(place(path[0]), place(path[1]));
+    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/metrics.jsonl", i ? b : a);
+    assert_same_metrics(place(path[0]), place(path[1]));
+}
+
+#define LEARN_IRIS(to, epochs, ...)                                                                                                      \
+    HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place(to), "--quiet", "--learning-rate", "0.02",      \
+             "--patience", "4", "--epochs", epochs, "--json", __VA_ARGS__)
+
+/* If the optimizer, the order of rows, the best weights, or how long nothing was better were lost, bits would differ. */
+static void test_training_that_goes_on_is_as_if_it_had_never_stopped(void **state)
+{
+    (void)state;
+    result whole = LEARN_IRIS("whole", "100", "--dtype", "auto");
+    check(whole, 0, NULL);
+    char *lines = read_all(place("whole/metrics.jsonl"));
+    size_t made = json_lines(lines, NULL);
+    assert_true(made > 8 && made < 100); /* it ended by itself */
+    free(lines);
+    assert_int_equal(checkpoint_of("whole"), 0);
+    char late[32];
+    snprintf(late, sizeof late, "%zu", made - 1); /* the best epoch was before it */
+    const char *const until[] = {"3", late, "100"};
+    for (size_t i = 0; i < sizeof until / sizeof *until; i++) {
+        result r = i ? LEARN_IRIS("parts", until[i], "--save-epochs", "1", "--resume") : LEARN_IRIS("parts", until[i], "--save-epochs", "1");
+        check(r, 0, NULL);
+        if (i == 2) assert_string_equal(r.out, whole.out);
+        release(r);
+    }
+    assert_same_trainings("whole", "parts");
+    assert_int_equal(checkpoint_of("parts"), (int)made);
+    result r = LEARN_IRIS("parts", "100", "--resume"); /* there is nothing left to do */
+    check(r, 0, NULL);
+    assert_string_equal(r.out, whole.out);
+    release(r), release(whole);
+    assert_same_trainings("whole", "parts");
+    char *report = read_all(place("parts/report.html"));
+    snprintf(late, sizeof late, "<p>%zu epochs in ", made);
+    assert_non_null(strstr(report, late));
+    free(report);
+}
+
+static void test_killed_training_goes_on(void **state)
+{
+    (void)state;
+    write_rows("killed.csv", ',', fine);
+#define LEARN_KILLED(to, ...) \
+    "train", "--data", place("killed.csv"), "--target", "y", "--output-dir", place(to), "--patience", "1000000", "--quiet", __VA_ARGS__
+    pid_t child = start(NULL, (char *const *)(const char *const[]){"hone", LEARN_KILLED("killed", "--epochs", "1000000", "--save-epochs", "1"), NULL});
+    while (checkpoint_of("killed") < 3) {
+        if (waitpid(child, &(int){0}, WNOHANG) == child) fail_msg("it ended by itself: %s", read_all(stream("err")));
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    kill(child, SIGKILL);
+    result r = finish(child);
+    assert_int_equal(r.status, 128 + SIGKILL);
+    release(r);
+    char epochs[32];
+    snprintf(epochs, sizeof epochs, "%d", checkpoint_of("killed") + 3);
+    r = HONE_RUN(NULL, LEARN_KILLED("killed", "--epochs", epochs, "--resume"));
+    check(r, 0, NULL);
+    release(r);
+    r = HONE_RUN(NULL, LEARN_KILLED("unhurt", "--epochs", epochs));
+    check(r, 0, NULL);
+    release(r);
+    assert_same_trainings("killed", "unhurt");
+}
+
+static void test_what_cannot_go_on_is_refused(void **state)
+{
+    (void)state;
+    result r = LEARN_IRIS("kept", "2", "--save-epochs", "1");
+    check(r, 0, NULL);
+    release(r);
+#define GO_ON(to, ...) "train", "--data", IRIS, "--target", "species", "--output-dir", place(to), "--resume", "--quiet", __VA_ARGS__
+    REFUSES(1, "--resume: there is no checkpoint in ", GO_ON("empty", "--epochs", "2"));
+    REFUSES(1, "checkpoint-2 is of another training: --learning-rate was 0.02", GO_ON("kept", "--epochs", "3"));
+    REFUSES(1, "the network was dense 64 relu", GO_ON("kept", "--learning-rate", "0.02", "--arch", "8"));
+    REFUSES(1, "--batch-size was 32, now 16", GO_ON("kept", "--learning-rate", "0.02", "--batch-size", "16"));
+    REFUSES(1, "the data was 150 rows (", GO_ON("kept", "--learning-rate", "0.02", "--test-share", "0.3"));
+    REFUSES(2, "--save-epochs", GO_ON("kept", "--save-epochs", "0"));
+    char *model = read_all(place("kept/checkpoint-2/training.json"));
+    write_all(place("kept/checkpoint-2/training.json"), "{}");
+    REFUSES(1, "training.json: not what `hone train` of this version wrote", GO_ON("kept", "--learning-rate", "0.02"));
+    write_all(place("kept/checkpoint-2/training.json"), model);
+    free(model);
+    write_all(place("kept/checkpoint-2/best.safetensors"), "none");
+    REFUSES(1, "best.safetensors", GO_ON("kept", "--learning-rate", "0.02"));
+    unlink(place("kept/checkpoint-2/model.safetensors"));
+    REFUSES(1, "model.safetensors", GO_ON("kept", "--learning-rate", "0.02"));
+    r = LEARN_IRIS("kept", "1", "--save-epochs", "1"); /* begins anew, and what it does not go on from is gone */
+    check(r, 0, NULL);
+    release(r);
+    assert_int_equal(checkpoint_of("kept"), 1);
+}
+
 static int clean_up(void **state)
 {
     json_decref(last);
@@ -432,6 +558,9 @@ int main(void)
         cmocka_unit_test(test_files_are_read_as_they_are_written),
         cmocka_unit_test(test_interrupted_training_saves_its_best),
         cmocka_unit_test(test_a_second_interrupt_leaves_no_half_of_a_file),
+        cmocka_unit_test(test_training_that_goes_on_is_as_if_it_had_never_stopped),
+        cmocka_unit_test(test_killed_training_goes_on),
+        cmocka_unit_test(test_what_cannot_go_on_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, clean_up);
 }

@@ -96,6 +96,21 @@ static void test_pictures_are_learnt_and_told(void **unused)
     release(r);
 }
 
+/* Also what is done to pictures at random, and what batch norm has seen. */
+static void test_learning_from_pictures_goes_on(void **unused)
+{
+    (void)unused;
+    make_pictures("some", 10, 1);
+    for (int i = 0; i < 3; i++) {
+        result r = HONE_RUN(NULL, "train", "--data", place("some"), "--output-dir", place(i ? "parts" : "whole"), "--epochs", i == 1 ? "1" : "3",
+                            "--batch-size", "8", "--patience", "9", i == 2 ? "--resume" : "--json", i == 1 ? "--save-epochs=1" : "--json");
+        skip_without_png(r);
+        check(r, 0, i == 2 ? "checkpoint-1: training goes on after epoch 1" : "30 pictures");
+        release(r);
+    }
+    assert_same_files(place("whole/model.safetensors"), place("parts/model.safetensors"));
+}
+
 static void test_pictures_in_colour_of_a_size_and_an_arch(void **unused)
 {
     (void)unused;
@@ -271,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pictures_are_learnt_and_told),
+        cmocka_unit_test(test_learning_from_pictures_goes_on),
         cmocka_unit_test(test_pictures_in_colour_of_a_size_and_an_arch),
         cmocka_unit_test(test_pictures_that_cannot_be_learnt_are_refused),
         cmocka_unit_test(test_a_broken_picture_is_named_before_training),

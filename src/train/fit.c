@@ -317,7 +317,8 @@ static int64_t rows_of_step(const hone_fit_opts *o, const examples *data) { retu
 static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, const examples *data, int64_t rows)
 {
     rates r = {.first = hone_optimizer_steps(optimizer), .own = hone_optimizer_learning_rate(optimizer)};
-    int64_t whole = rows_of_step(o, data), steps = (rows + whole - 1) / whole * HONE_MAX(o->epochs, 1);
+    int64_t whole = rows_of_step(o, data), each = (rows + whole - 1) / whole, steps = each * HONE_MAX(o->epochs, 1);
+    r.first -= (uint64_t)(each * o->initial_epoch); /* below 0 it wraps, and so does what is taken from it */
     if (o->schedule) r.schedule = *o->schedule;
     if (r.schedule.peak == 0) r.schedule.peak = r.own;
     if (!r.schedule.total) r.schedule.total = (uint64_t)steps;
@@ -396,8 +397,8 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
     rates r = make_rates(c->optimizer, o, data, rows);
     if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
-    for (int e = 0; e < now.epochs && status == HONE_OK && !now.stop; e++) {
-        double *values = history->values + 2 * (size_t)e * c->n_metrics, began = hone__seconds();
+    for (int e = o->initial_epoch; e < now.epochs && status == HONE_OK && !now.stop; e++) {
+        double *values = history->values + 2 * history->n_epochs * c->n_metrics, began = hone__seconds();
         measured trained = {NAN, NAN, values}, validated = {NAN, NAN, values + c->n_metrics};
         for (size_t i = 0; i < c->n_metrics; i++) validated.metrics[i] = NAN;
         /* from the same order each time, so that training that goes on has the order of one that never stopped */
@@ -437,8 +438,8 @@ static hone_status check_options(hone_model *model, const examples *data, const 
 {
     hone_ctx *ctx = model->ctx;
     bool split_ok = o->validation_split >= 0 && o->validation_split < 1;
-    if (o->epochs < 0 || o->batch_size < 0 || o->accumulate < 0 || !split_ok || !o->validation_x != !o->validation_y)
-        return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, batch_size and accumulate must be positive, validation_split in "
+    if (o->epochs < 0 || o->initial_epoch < 0 || o->batch_size < 0 || o->accumulate < 0 || !split_ok || !o->validation_x != !o->validation_y)
+        return hone__fail_run(ctx, HONE_INVALID, "fit: epochs, initial_epoch, batch_size and accumulate must be positive, validation_split in "
                                                  "[0, 1), validation_x and validation_y both given or neither");
     bool many = o->validation_inputs.n || o->validation_targets.n;
     if (!!o->validation_x + !!o->validation_loader + many > 1 ||
@@ -472,7 +473,7 @@ static hone_status fit(hone_model *model, examples data, hone_history **history,
     given.weights = others;
     held_out apart = {data, rows, all - rows};
     if (!split) apart = (held_out){given, 0, rows_of(&given)};
-    hone_history *h = status == HONE_OK ? new_history(model->train, (size_t)HONE_MAX(opts->epochs, 1)) : NULL;
+    hone_history *h = status == HONE_OK ? new_history(model->train, (size_t)HONE_MAX(HONE_MAX(opts->epochs, 1) - opts->initial_epoch, 1)) : NULL;
     int64_t *order = h ? hone__row_numbers(ctx, rows) : NULL;
     bool begun = order != NULL;
     if (status == HONE_OK) status = begun ? train(model, &data, rows, &apart, order, opts, h) : ctx->status;
