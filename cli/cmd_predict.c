@@ -96,12 +96,12 @@ static const option options[] = {
     {.name = "model", .kind = OPTION_STRING, .offset = offsetof(predict_args, model), .value = "DIR", .required = true,
      .help = "the folder that `hone train` wrote"},
     {.name = "data", .kind = OPTION_STRING, .offset = offsetof(predict_args, data), .value = "DATA", .required = true,
-     .help = "a table with the columns of the training data, of which the target may be missing; a picture, or a folder of some"},
+     .help = "a table with the columns of the training data, of which the target may be missing; a picture or a sound, or a folder of some; arrays"},
 };
 const command cmd_predict = {
     .name = "predict",
     .summary = "the answers of what `hone train` made, as CSV",
-    .about = "Prints a line a row: its number from 0, of a picture its file, the prediction, and for classes the probability of each.",
+    .about = "Prints a line a row: its number from 0, of a picture or sound its file, the prediction, and for classes the probability of each.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(predict_args),

@@ -1,4 +1,4 @@
-/* hone train: a network for a table, for pictures or for texts, without code. */
+/* hone train: a network for a table, for pictures, sounds, texts or arrays, without code. */
 #include "task.h"
 
 #include <errno.h>
@@ -12,8 +12,24 @@ typedef struct train_args {
     task_wishes wishes;
     int64_t epochs, batch_size, patience, save_epochs;
     double learning_rate, test_share;
+    int optimizer, loss, class_weights;
     bool resume;
 } train_args;
+
+enum { WEIGHTS_NONE = 1, WEIGHTS_BALANCED };
+static const char *const optimizers[] = {NULL,
+#define HONE_OPTIMIZER(name, ...) #name,
+#include "hone/optimizer.def"
+#undef HONE_OPTIMIZER
+};
+/* "|adamw|adamw8bit|..." */
+static const char optimizer_choices[] =
+#define HONE_OPTIMIZER(name, ...) "|" #name
+#include "hone/optimizer.def"
+#undef HONE_OPTIMIZER
+    ;
+/* Of quantities, as --loss has them. */
+static const hone_loss losses[] = {HONE_MSE /* not given */, HONE_MSE, HONE_MAE, HONE_HUBER, HONE_LOG_COSH};
 
 typedef struct training {
     const train_args *args;
@@ -145,8 +161,8 @@ static bool make_model(training *t)
                                     "gru without return_sequences do", of->kind->plural);
         return false;
     }
-    if (hone_compile(of->model, .optimizer = hone_adamw(t->ctx, .learning_rate = learning_rate(t)),
-                     .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : HONE_MSE, .max_grad_norm = 1,
+    if (hone_compile(of->model, .optimizer = hone_optimizer_from_name(t->ctx, optimizers[t->args->optimizer], learning_rate(t), 0),
+                     .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : losses[t->args->loss], .max_grad_norm = 1,
                      .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table /* whose products are small */,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
         return failed(t);
@@ -177,9 +193,11 @@ static void describe(training *t)
     snprintf(rate, sizeof rate, "%.17g", learning_rate(t));
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)args->common.seed);
     const char *augment = (const char *[]){"shift", "flip", "none"}[args->wishes.augment - 1];
-    t->checkpoints.training = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "the data", data, "the network",
+    t->checkpoints.training = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "the data", data, "the network",
                                         cli_json_text(t->layers, strlen(t->layers)), "--batch-size", batch, "--learning-rate", rate, "--seed",
-                                        seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment);
+                                        seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment, "--optimizer", optimizers[args->optimizer],
+                                        "--loss", hone_loss_name(losses[args->loss]), "--class-weights",
+                                        args->class_weights == WEIGHTS_BALANCED ? "balanced" : "none");
 }
 
 static bool build(training *t)
@@ -217,6 +235,17 @@ static bool unscale(training *t)
 }
 
 /* ---- training ---- */
+
+/* scikit-learn's "balanced": every class weighs as much as the others do, and a row 1 in the mean. NULL: rows weigh the same. */
+static double *class_weights(const training *t)
+{
+    if (t->args->class_weights != WEIGHTS_BALANCED) return NULL;
+    int64_t classes = t->task->classes;
+    double *weights = cli_alloc((size_t)classes * sizeof *weights);
+    for (int64_t i = 0; i < t->n_train; i++) weights[t->task->labels[t->rows[i]]]++;
+    for (int64_t k = 0; k < classes; k++) weights[k] = weights[k] > 0 ? (double)t->n_train / ((double)classes * weights[k]) : 1;
+    return weights;
+}
 
 static void put_metrics(const training *t, const json_t *epoch)
 {
@@ -284,11 +313,13 @@ static bool train(training *t)
     hone_callback watch = {.user = t, .step_end = end_when_interrupted, .epoch_end = end_when_interrupted};
     hone_callback *events = hone_tensorboard(t->ctx, args->output_dir, 0);
     cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
+    double *weights = class_weights(t);
     int before = (int)json_array_size(t->checkpoints.epochs);
     hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, NULL,
                                                           .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .initial_epoch = before,
                                                           .validation_x = t->x_valid, .validation_y = t->y_valid, .on_epoch = on_epoch,
                                                           .on_epoch_user = t, .progress = !args->common.quiet, .print = print,
+                                                          .class_weights = weights, .n_class_weights = weights ? (size_t)t->task->classes : 0,
                                                           HONE_CALLBACKS(stop, &checkpoints, events, &watch))
                                         : hone_ctx_status(t->ctx);
     if (status == HONE_OK) {
@@ -297,6 +328,7 @@ static bool train(training *t)
         take_epochs(t);
         cli_note(&args->common, "%zu epochs in %s, the best one was number %d", t->n_epochs, cli_duration(t->seconds, spent), t->best_epoch);
     }
+    free(weights);
     hone_callback_free(stop);
     hone_callback_free(events);
     if (status != HONE_OK) return failed(t);
@@ -322,6 +354,17 @@ static bool finish(training *t)
     return ok;
 }
 
+/* Options that are for one kind of target alone. */
+static bool check_target(const training *t)
+{
+    const train_args *args = t->args;
+    const char *wrong = t->task->classes ? args->loss ? "--loss" : NULL : args->class_weights == WEIGHTS_BALANCED ? "--class-weights" : NULL;
+    if (!wrong) return true;
+    cli_fail(&args->common, "%s is for %s, and the target is %s", wrong, t->task->classes ? "quantities" : "classes",
+             t->task->classes ? "one of several classes" : "a quantity");
+    return false;
+}
+
 /* Is --arch well written? Before anything is read, and in a context of its own: errors stick. */
 static bool check_arch(const train_args *args)
 {
@@ -342,7 +385,7 @@ static int run(void *memory)
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
     t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array()};
-    int status = t.task && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
+    int status = t.task && check_target(&t) && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
     if (t.metrics && fclose(t.metrics) != 0 && status == EXIT_DONE)
         status = cli_fail(&args->common, "metrics.jsonl: %s", cli_system_error());
     task_checkpoints_free(&t.checkpoints);
@@ -360,10 +403,12 @@ static int run(void *memory)
 
 static const option options[] = {
     {.name = "data", .kind = OPTION_STRING, .offset = offsetof(train_args, data), .value = "DATA", .required = true,
-     .help = "a table (.csv, .tsv with the columns' names in the first line; .jsonl), or a folder with a folder of .png and .jpg "
-             "pictures for each class"},
+     .help = "a table (.csv, .tsv with the columns' names in the first line; .jsonl), a folder with a folder of .png and .jpg pictures, "
+             "or of .wav sounds, for each class; an .npz file of arrays x [rows, ...] and y [rows]; or IDX files as MNIST's, \"...images-idx3...\" with "
+             "\"...labels-idx1...\" beside it"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
-     .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Pictures need none"},
+     .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Folders and IDX "
+             "files need none; of an .npz file the array, y or y_train when not given. Whole numbers are classes there"},
     {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
      .initial = "auto", .help = "what the target is, where it does not look like it"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
@@ -378,14 +423,20 @@ static const option options[] = {
     {.name = "augment", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.augment), .value = "shift|flip|none",
      .initial = "shift", .help = "what is done to pictures at random while learning; flip: left to right, and shift"},
     {.name = "epochs", .kind = OPTION_INT, .offset = offsetof(train_args, epochs), .value = "N",
-     .shown = "200; pictures 30; texts 20", .min = 1, .max = 1000000, .help = "the most passes over the data"},
+     .shown = "200; pictures 30; texts 20; arrays 50; sounds 40", .min = 1, .max = 1000000, .help = "the most passes over the data"},
     {.name = "patience", .kind = OPTION_INT, .offset = offsetof(train_args, patience), .value = "N", .initial = "-1",
-     .shown = "20; pictures 5; texts 3", .min = -1, .max = 1000000,
+     .shown = "20; pictures 5; texts 3; arrays and sounds 8", .min = -1, .max = 1000000,
      .help = "ends after so many epochs without a better validation loss, and takes the best"},
     {.name = "batch-size", .kind = OPTION_INT, .offset = offsetof(train_args, batch_size), .value = "N",
-     .shown = "32; pictures and texts 64", .min = 1, .max = 1000000, .help = "rows a step"},
+     .shown = "32 for tables and sounds, else 64", .min = 1, .max = 1000000, .help = "rows a step"},
     {.name = "learning-rate", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, learning_rate), .value = "X",
-     .shown = "0.002; pictures and texts 0.001", .max = 10, .help = "of AdamW"},
+     .shown = "0.002 for tables, else 0.001", .max = 10, .help = "of the optimizer"},
+    {.name = "optimizer", .kind = OPTION_CHOICE, .offset = offsetof(train_args, optimizer), .value = optimizer_choices + 1,
+     .initial = "adamw", .help = "what makes the steps"},
+    {.name = "loss", .kind = OPTION_CHOICE, .offset = offsetof(train_args, loss), .value = "mse|mae|huber|log_cosh", .shown = "mse",
+     .help = "of a quantity, brought to mean 0 and standard deviation 1; of classes it is the cross-entropy"},
+    {.name = "class-weights", .kind = OPTION_CHOICE, .offset = offsetof(train_args, class_weights), .value = "none|balanced",
+     .initial = "none", .help = "balanced: rows of rare classes count for more while learning, so that every class weighs the same"},
     {.name = "save-epochs", .kind = OPTION_INT, .offset = offsetof(train_args, save_epochs), .value = "N",
      .shown = "when half a minute has passed", .min = 1, .max = 1000000, .help = "epochs from one checkpoint-N to the next; the newest is kept"},
     {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
@@ -396,7 +447,7 @@ static const option options[] = {
 };
 const command cmd_train = {
     .name = "train",
-    .summary = "a network for a table, pictures or texts, without code",
+    .summary = "a network for a table, pictures, sounds, texts or arrays, without code",
     .about = "Looks at the data, proposes a network, trains it with early stopping, and measures it on rows that it has not seen: the "
              "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes. Ctrl-C ends the "
              "training early and saves the best of it; --resume goes on where a checkpoint was written. With --dtype auto tables are computed in f32.",

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static const task_kind *const kinds[] = {&task_table, &task_images, &task_text};
+static const task_kind *const kinds[] = {&task_table, &task_images, &task_text, &task_arrays, &task_sounds};
 enum { N_KINDS = sizeof kinds / sizeof *kinds, CHUNK = 1024 };
 
 bool task_failed(const task *t)
@@ -44,7 +44,11 @@ task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const 
     const char *other = !folder ? NULL : target ? "target" : wishes->text ? "text" : wishes->learn != LEARN_AUTO ? "learn" : NULL;
     task *t = NULL;
     if (other)
-        cli_fail(args, "%s is a folder, of pictures by class: --%s is for tables and texts", path, other);
+        cli_fail(args, "%s is a folder, of pictures or sounds by class: --%s is for tables and texts", path, other);
+    else if (folder && task_is_sounds(path))
+        t = task_look_at_sounds(args, ctx, path, wishes);
+    else if (!folder && task_is_arrays(path))
+        t = task_look_at_arrays(args, ctx, path, target, wishes);
     else if (!folder && !target)
         cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
     else
@@ -158,7 +162,7 @@ static task *read_task(const common_args *args, hone_ctx *ctx, const json_t *o)
         t->kind = kinds[i], t->args = args, t->ctx = ctx;
         t->target = target ? cli_copy(target) : NULL;
         if (take_names(t, json_object_get(o, "classes")) && take_texts(json_object_get(o, "text_columns"), &t->texts, &t->n_texts) &&
-            (target || kinds[i] == &task_images)) return t;
+            (target || kinds[i] == &task_images || kinds[i] == &task_sounds)) return t;
         task_free(t);
     }
     return NULL;

@@ -1,5 +1,5 @@
 /* What `hone train` learns and `hone predict` and `hone eval` answer: a column of a table, the class of a picture or of a text.
-   The kinds differ in how data become tensors; all else is shared. */
+   Arrays are what other programs have made of data. The kinds differ in how data become tensors; all else is shared. */
 #ifndef HONE_CLI_TASK_H
 #define HONE_CLI_TASK_H
 
@@ -31,19 +31,19 @@ typedef struct task_kind {
     hone_dataset *(*dataset)(task *t); /* all rows, read when they are needed; NULL: take them */
     /* For data to answer on: sets rows, and with `targets` labels or values. False: it has been said. */
     bool (*read)(task *t, const char *path, bool targets);
-    const char *(*name_of)(const task *t, int64_t row); /* a picture's file; NULL: rows have numbers alone */
+    const char *(*name_of)(const task *t, int64_t row); /* a picture's or sound's file; NULL: rows have numbers alone */
     bool (*save)(const task *t, const char *folder, json_t *into);
     bool (*load)(task *t, const char *folder, const json_t *from);
     void (*free)(task *t); /* what is its own; may be NULL */
 } task_kind;
-extern const task_kind task_table, task_images, task_text;
+extern const task_kind task_table, task_images, task_text, task_arrays, task_sounds;
 
 struct task {
     const task_kind *kind;
     const common_args *args;
     hone_ctx *ctx;
     hone_model *model;
-    char *target;    /* the column; NULL: pictures, whose folder is their class */
+    char *target;    /* the column, or the array; NULL: pictures and sounds, whose folder is their class */
     int64_t classes; /* 0: the target is a quantity */
     char **names;    /* [classes] */
     int64_t rows;    /* of the data at hand */
@@ -91,6 +91,12 @@ bool task_choose_target(task *t, int learn);
 /* Sets labels or values of the rows, none of which lacks its target. */
 bool task_read_targets(task *t);
 task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
+/* For pictures [channels, height, width] of which the shorter side is `side`; what --arch takes. */
+void task_propose_convolutions(int64_t classes, int64_t side, char arch[512]);
+bool task_is_sounds(const char *path); /* a folder with WAV files in it or in its folders, or one (task_sounds.c) */
+task *task_look_at_sounds(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
+bool task_is_arrays(const char *path); /* by its name (task_arrays.c) */
+task *task_look_at_arrays(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
 void task_use_text(task *t, const char *column); /* task_text.c */
 
 /* ---- how good are answers (task_score.c) ---- */

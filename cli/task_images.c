@@ -176,15 +176,19 @@ static bool learn(task *t, int64_t n, const int64_t *rows)
 }
 
 /* Convolutions and poolings until some 7 pixels a side are left, then a layer over them that grows with the classes. */
+void task_propose_convolutions(int64_t classes, int64_t side, char arch[512])
+{
+    int n = 0;
+    for (int filters = 32; n == 0 || (side >= 10 && filters <= 256); filters *= 2, side /= 2)
+        n += snprintf(arch + n, (size_t)(512 - n), "conv2d %d 3 same no_bias, batch_norm, activation relu, max_pool2d 2, ", filters);
+    snprintf(arch + n, (size_t)(512 - n), "flatten, dense %d relu, dropout 0.3", classes <= 4 ? 64 : classes <= 50 ? 128 : 256);
+}
+
 static void propose(task *t, char first[64], char arch[512])
 {
     const image_task *own = images_of(t);
-    int64_t side = own->height < own->width ? own->height : own->width;
-    int n = 0;
     first[0] = 0;
-    for (int filters = 32; n == 0 || (side >= 10 && filters <= 256); filters *= 2, side /= 2)
-        n += snprintf(arch + n, (size_t)(512 - n), "conv2d %d 3 same no_bias, batch_norm, activation relu, max_pool2d 2, ", filters);
-    snprintf(arch + n, (size_t)(512 - n), "flatten, dense %d relu, dropout 0.3", t->classes <= 4 ? 64 : t->classes <= 50 ? 128 : 256);
+    task_propose_convolutions(t->classes, own->height < own->width ? own->height : own->width, arch);
 }
 
 /* ---- new pictures ---- */

@@ -411,6 +411,35 @@ static void test_a_second_interrupt_leaves_no_half_of_a_file(void **state)
     release(r);
 }
 
+/* ---- classes of which one is rare ---- */
+
+/* The two overlap: who guesses the common one where both may be is right more often, and finds few of the rare one. */
+static void test_balanced_classes_weigh_the_same(void **state)
+{
+    (void)state;
+    uint32_t drawn = 9;
+    FILE *file = fopen(place("rare.csv"), "w");
+    assert_non_null(file);
+    fputs("a,kind\n", file);
+    for (int i = 0; i < 600; i++) {
+        double sum = 0;
+        for (int k = 0; k < 6; k++) sum += (double)((drawn = drawn * 1664525u + 1013904223u) >> 8) / (1 << 24) - 0.5;
+        fprintf(file, "%.4f,%s\n", sum + (i % 12 ? 0 : 1.2), i % 12 ? "common" : "rare");
+    }
+    fclose(file);
+    double found[2];
+    for (int balanced = 0; balanced < 2; balanced++) {
+        result r = HONE_RUN(NULL, "train", "--data", place("rare.csv"), "--target", "kind", "--output-dir", place("rare"), "--epochs", "30", "--json",
+                            "--quiet", "--class-weights", balanced ? "balanced" : "none");
+        check(r, 0, NULL);
+        json_lines(r.out, keep);
+        found[balanced] = number("recall"); /* mean over the classes */
+        release(r);
+    }
+    if (!(found[1] > found[0] + 0.1)) fail_msg("recall %g balanced, %g not", found[1], found[0]);
+    REFUSES(2, "--optimizer", "train", "--data", IRIS, "--target", "species", "--output-dir", place("none"), "--optimizer", "adamm");
+}
+
 /* ---- checkpoints ---- */
 
 /* N of the one checkpoint-N in a folder of the scratch; 0: none. */
@@ -558,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_files_are_read_as_they_are_written),
         cmocka_unit_test(test_interrupted_training_saves_its_best),
         cmocka_unit_test(test_a_second_interrupt_leaves_no_half_of_a_file),
+        cmocka_unit_test(test_balanced_classes_weigh_the_same),
         cmocka_unit_test(test_training_that_goes_on_is_as_if_it_had_never_stopped),
         cmocka_unit_test(test_killed_training_goes_on),
         cmocka_unit_test(test_what_cannot_go_on_is_refused),

@@ -1,7 +1,8 @@
-/* hone train, predict and eval on folders of pictures and on texts, as a user would run them. */
+/* hone train, predict and eval on folders of pictures and sounds, on arrays and on texts, as a user would run them. */
 #include "png.h"
 #include "program.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
 static json_t *last; /* the last object that was printed */
@@ -27,15 +28,20 @@ static int draw(int below)
 enum { SIDE = 16, PICTURES = 40 };
 static const char *const shapes[] = {"cross", "flat", "tall"};
 
-static void write_picture(const char *path, int shape, int channels)
+static void draw_picture(uint8_t *pixels, int shape, int channels)
 {
-    uint8_t pixels[SIDE * SIDE * 3];
     int y = 4 + draw(8), x = 4 + draw(8);
     for (int i = 0; i < SIDE * SIDE; i++)
         for (int c = 0; c < channels; c++) {
             bool in = (shape != 2 && abs(i / SIDE - y) < 2) || (shape != 1 && abs(i % SIDE - x) < 2);
             pixels[i * channels + c] = (uint8_t)(draw(60) + (in ? 120 + 40 * c : 0));
         }
+}
+
+static void write_picture(const char *path, int shape, int channels)
+{
+    uint8_t pixels[SIDE * SIDE * 3];
+    draw_picture(pixels, shape, channels);
     assert_int_equal(png_write(path, pixels, SIDE, SIDE, (uint32_t)channels), 0);
 }
 
@@ -152,7 +158,7 @@ static void test_pictures_that_cannot_be_learnt_are_refused(void **unused)
     REFUSES(1, "what it says of pictures is not whole", "predict", "--model", place("eye"), "--data", place("three"));
     write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"images\", \"classes\": [\"a\", \"b\"]}");
     REFUSES(1, "the network does not answer what", "predict", "--model", place("eye"), "--data", place("three"));
-    write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"sounds\"}");
+    write_all(place("eye/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"smells\"}");
     REFUSES(1, "task.json: not what `hone train` of this version wrote", "predict", "--model", place("eye"), "--data", place("three"));
 }
 
@@ -185,6 +191,210 @@ static void test_a_broken_picture_is_named_before_training(void **unused)
         fclose(file);
         free(kept);
     }
+}
+
+/* ---- sounds ---- */
+
+enum { RATE = 8000, SAMPLES = 2400 };
+
+/* 16 bit PCM: a tone of so many Hz, or noise (0), for a part of the time, somewhere in it, with some noise. */
+static void write_sound(const char *path, int rate, double hertz)
+{
+    int16_t samples[SAMPLES];
+    int begin = draw(SAMPLES / 2);
+    for (int i = 0; i < SAMPLES; i++) {
+        bool in = i >= begin && i < begin + SAMPLES / 2;
+        double v = in ? hertz > 0 ? 8000 * sin(6.283185307179586 * hertz * i / rate) : draw(16000) - 8000 : 0;
+        samples[i] = (int16_t)(v + draw(200) - 100);
+    }
+    const uint32_t bytes = sizeof samples, whole = 36 + bytes, head = 16, per_second = (uint32_t)rate * 2, hz = (uint32_t)rate;
+    const uint16_t kind[2] = {1, 1}, frame[2] = {2, 16};
+    FILE *file = fopen(path, "wb");
+    if (!file) fail_msg("%s: %s", path, strerror(errno));
+    fwrite("RIFF", 1, 4, file), fwrite(&whole, 4, 1, file), fwrite("WAVEfmt ", 1, 8, file), fwrite(&head, 4, 1, file);
+    fwrite(kind, 2, 2, file), fwrite(&hz, 4, 1, file), fwrite(&per_second, 4, 1, file), fwrite(frame, 2, 2, file);
+    fwrite("data", 1, 4, file), fwrite(&bytes, 4, 1, file), fwrite(samples, 1, bytes, file);
+    fclose(file);
+}
+
+static void make_sounds(const char *folder, int n)
+{
+    static const struct {
+        const char *name;
+        double least, most;
+    } kinds[] = {{"hiss", 0, 0}, {"high", 1500, 2500}, {"low", 200, 400}};
+    char path[400];
+    mkdir(place(folder), 0700);
+    for (int kind = 0; kind < 3; kind++) {
+        snprintf(path, sizeof path, "%s/%s", place(folder), kinds[kind].name);
+        mkdir(path, 0700);
+        for (int i = 0; i < n; i++) {
+            snprintf(path, sizeof path, "%s/%s/%03d.wav", place(folder), kinds[kind].name, i);
+            write_sound(path, RATE, kinds[kind].least + (kinds[kind].most - kinds[kind].least) * draw(100) / 100);
+        }
+    }
+}
+
+static void test_sounds_are_learnt_and_told(void **unused)
+{
+    (void)unused;
+    make_sounds("sounds", 24);
+    result r = HONE_RUN(NULL, "train", "--data", place("sounds"), "--output-dir", place("ear"), "--epochs", "12", "--batch-size", "8", "--json");
+    if (strstr(r.err, "sndfile")) {
+        release(r);
+        skip();
+    }
+    check(r, 0, "72 sounds of 3 classes");
+    assert_non_null(strstr(r.err, "sounds have 8000 samples a second; the first 0.30 s of each are read"));
+    assert_non_null(strstr(r.err, "network: conv2d 32 3 same no_bias"));
+    json_lines(r.out, keep);
+    if (number("accuracy") < 0.85) fail_msg("accuracy %g: %s", number("accuracy"), r.err);
+    release(r);
+    make_sounds("sounds-more", 6);
+    r = HONE_RUN(NULL, "eval", "--model", place("ear"), "--data", place("sounds-more"), "--json");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 18 && number("accuracy") > 0.8);
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("ear"), "--data", place("sounds-more/low"), "--json");
+    check(r, 0, NULL);
+    assert_int_equal(json_lines(r.out, keep), 6);
+    assert_string_equal(said("prediction"), "low");
+    assert_non_null(strstr(said("file"), "sounds-more/low/005.wav"));
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("ear"), "--data", place("sounds-more/high/000.wav"));
+    check(r, 0, NULL);
+    const char *head = "row,file,prediction,probability_high,probability_hiss,probability_low\n0,";
+    assert_memory_equal(r.out, head, strlen(head));
+    assert_non_null(strstr(r.out, "000.wav,high,"));
+    release(r);
+    REFUSES(1, "there is no .wav file in folders that name the classes", "eval", "--model", place("ear"), "--data", place("sounds-more/low"));
+    REFUSES(1, "--image-size is for pictures", "train", "--data", place("sounds"), "--image-size", "32", "--output-dir", place("none"));
+    REFUSES(1, "--target is for tables and texts", "train", "--data", place("sounds"), "--target", "x", "--output-dir", place("none"));
+    rename(place("sounds-more/low"), place("sounds-more/deep"));
+    REFUSES(1, "'deep' is none of the classes that were learnt", "eval", "--model", place("ear"), "--data", place("sounds-more"));
+    write_sound(place("sounds-more/deep/000.wav"), 16000, 300);
+    REFUSES(1, "000.wav has 16000 samples a second, 8000 are expected", "predict", "--model", place("ear"), "--data", place("sounds-more/deep"));
+    write_all(place("sounds-more/deep/000.wav"), "no sound");
+    REFUSES(1, "000.wav: ", "predict", "--model", place("ear"), "--data", place("sounds-more/deep/000.wav"));
+    REFUSES(1, "000.wav: ", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+    write_all(place("ear/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"sounds\", \"classes\": [\"a\", \"b\", \"c\"]}");
+    REFUSES(1, "what it says of sounds is not whole", "predict", "--model", place("ear"), "--data", place("sounds"));
+}
+
+/* ---- arrays ---- */
+
+/* An IDX file of bytes [n], or [n, SIDE, SIDE]. */
+static void write_idx(const char *path, int n, bool pictures, const uint8_t *values)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file) fail_msg("%s: %s", path, strerror(errno));
+    const uint8_t head[] = {0, 0, 8, pictures ? 3 : 1, 0, 0, (uint8_t)(n >> 8), (uint8_t)n, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
+    fwrite(head, 1, pictures ? 16 : 8, file);
+    fwrite(values, 1, (size_t)n * (pictures ? SIDE * SIDE : 1), file);
+    fclose(file);
+}
+
+/* The three shapes, numbered 0, 4 and 9. */
+static void make_idx(const char *images, const char *labels, int n)
+{
+    uint8_t *pixels = malloc((size_t)n * SIDE * SIDE), *kinds = malloc((size_t)n);
+    assert_true(pixels && kinds);
+    for (int i = 0; i < n; i++) {
+        draw_picture(pixels + (size_t)i * SIDE * SIDE, i % 3, 1);
+        kinds[i] = (uint8_t[]){0, 4, 9}[i % 3];
+    }
+    write_idx(place(images), n, true, pixels);
+    if (labels) write_idx(place(labels), n, false, kinds);
+    free(pixels), free(kinds);
+}
+
+static void test_idx_pairs_are_learnt_and_told(void **unused)
+{
+    (void)unused;
+    make_idx("t-images-idx3-ubyte", "t-labels-idx1-ubyte", 150);
+    result r = HONE_RUN(NULL, "train", "--data", place("t-images-idx3-ubyte"), "--output-dir", place("idx"), "--epochs", "12", "--batch-size", "16",
+                        "--json");
+    check(r, 0, "x is pictures [150, 16, 16], y a class");
+    assert_non_null(strstr(r.err, "network: conv2d 32 3 same no_bias, batch_norm, activation relu, max_pool2d 2, flatten"));
+    json_lines(r.out, keep);
+    if (number("accuracy") < 0.85) fail_msg("accuracy %g: %s", number("accuracy"), r.err);
+    release(r);
+    make_idx("new-images-idx3-ubyte", NULL, 30);
+    r = HONE_RUN(NULL, "predict", "--model", place("idx"), "--data", place("new-images-idx3-ubyte"));
+    check(r, 0, NULL);
+    const char *head = "row,prediction,probability_0,probability_4,probability_9\n0,0,";
+    assert_memory_equal(r.out, head, strlen(head));
+    assert_non_null(strstr(r.out, "\n1,4,"));
+    assert_non_null(strstr(r.out, "\n2,9,"));
+    release(r);
+    REFUSES(1, "new-labels-idx1-ubyte", "eval", "--model", place("idx"), "--data", place("new-images-idx3-ubyte"));
+    make_idx("other-images-idx3-ubyte", "other-labels-idx1-ubyte", 30);
+    r = HONE_RUN(NULL, "eval", "--model", place("idx"), "--data", place("other-images-idx3-ubyte"), "--json");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 30 && number("accuracy") > 0.8);
+    release(r);
+    write_idx(place("other-labels-idx1-ubyte"), 3, false, (const uint8_t[]){0, 4, 9});
+    REFUSES(1, "y must have one number for each of the 30 rows of x, not 3", "eval", "--model", place("idx"), "--data",
+            place("other-images-idx3-ubyte"));
+    uint8_t wrong[30] = {5};
+    write_idx(place("other-labels-idx1-ubyte"), 30, false, wrong);
+    REFUSES(1, "y is 5 in row 0, which is none of the 3 classes", "eval", "--model", place("idx"), "--data", place("other-images-idx3-ubyte"));
+    REFUSES(1, "--target is for tables", "train", "--data", place("t-images-idx3-ubyte"), "--target", "y", "--output-dir", place("none"));
+    REFUSES(1, "an .npz or IDX file is expected", "predict", "--model", place("idx"), "--data", place("stream.csv"));
+    REFUSES(1, "its name has no 'images'", "train", "--data", place("t-labels-idx1-ubyte"), "--output-dir", place("none"));
+}
+
+static void skip_without_zip(result r)
+{
+    if (!strstr(r.err, "libzip")) return;
+    release(r);
+    skip();
+}
+
+#define SERIES HONE_TEST_DATA "/data/series.npz"
+
+static void test_npz_arrays_are_learnt_and_told(void **unused)
+{
+    (void)unused;
+    result r = HONE_RUN(NULL, "train", "--data", SERIES, "--output-dir", place("npz"), "--arch", "flatten", "--learning-rate", "0.02",
+                        "--batch-size", "16", "--epochs", "200", "--patience", "50", "--optimizer", "nadam", "--loss", "huber", "--json");
+    skip_without_zip(r);
+    check(r, 0, "series.npz: x is sequences [80, 6, 2], y a quantity");
+    json_lines(r.out, keep);
+    if (number("r2") < 0.95) fail_msg("r2 %g: %s", number("r2"), r.err);
+    release(r);
+    r = HONE_RUN(NULL, "eval", "--model", place("npz"), "--data", SERIES, "--json");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 80 && number("r2") > 0.95);
+    release(r);
+    r = HONE_RUN(NULL, "predict", "--model", place("npz"), "--data", SERIES, "--json");
+    check(r, 0, NULL);
+    assert_int_equal(json_lines(r.out, keep), 80);
+    release(r);
+    r = HONE_RUN(NULL, "train", "--data", SERIES, "--target", "kind", "--output-dir", place("kind"), "--epochs", "2");
+    check(r, 0, "network: gru 64 bidirectional, dropout 0.3, dense 2 softmax");
+    assert_non_null(strstr(r.err, "x is sequences [80, 6, 2], y a class"));
+    assert_non_null(strstr(r.out, "-2")); /* the classes are the numbers */
+    release(r);
+    REFUSES(1, "has no array 'kin'; there are: x, y, kind, pair", "train", "--data", SERIES, "--target", "kin", "--output-dir", place("none"));
+    REFUSES(1, "y must have one number for each of the 80 rows of x, not 160", "train", "--data", SERIES, "--target", "pair", "--output-dir",
+            place("none"));
+    REFUSES(1, "these are no classes; --learn quantity?", "train", "--data", SERIES, "--learn", "classes", "--output-dir", place("none"));
+    REFUSES(1, "series.npz has arrays: --text is for texts", "train", "--data", SERIES, "--text", "x", "--output-dir", place("none"));
+    REFUSES(1, "has no array 'x'; there are: a, b, c", "train", "--data", HONE_TEST_DATA "/data/plain.npz", "--output-dir", place("none"));
+    REFUSES(1, "--class-weights is for classes, and the target is a quantity", "train", "--data", SERIES, "--class-weights", "balanced",
+            "--output-dir", place("none"), "--quiet");
+    REFUSES(1, "--loss is for quantities, and the target is one of several classes", "train", "--data", SERIES, "--target", "kind", "--loss",
+            "mae", "--output-dir", place("none"), "--quiet");
+    char *task = read_all(place("npz/task.json")), *shape = strstr(task, "\"layout\": \"sequences\"");
+    assert_non_null(shape);
+    memcpy(shape, "\"layout\": \"pictures\" ", 21);
+    write_all(place("npz/task.json"), task);
+    REFUSES(1, "what it says of arrays is not whole", "predict", "--model", place("npz"), "--data", SERIES);
+    free(task);
 }
 
 /* ---- texts ---- */
@@ -290,6 +500,9 @@ int main(void)
         cmocka_unit_test(test_pictures_in_colour_of_a_size_and_an_arch),
         cmocka_unit_test(test_pictures_that_cannot_be_learnt_are_refused),
         cmocka_unit_test(test_a_broken_picture_is_named_before_training),
+        cmocka_unit_test(test_sounds_are_learnt_and_told),
+        cmocka_unit_test(test_idx_pairs_are_learnt_and_told),
+        cmocka_unit_test(test_npz_arrays_are_learnt_and_told),
         cmocka_unit_test(test_texts_are_learnt_and_told),
         cmocka_unit_test(test_the_column_of_texts_is_found_or_named),
     };

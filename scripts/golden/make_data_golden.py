@@ -135,12 +135,21 @@ def idx():
         golden[f"idx.{code:02x}"] = numpy.array(numbers, "f8").reshape(2, 3)
 
 
+def series():
+    """Sequences of two features, a quantity and a kind that are functions of them."""
+    random = numpy.random.default_rng(5)
+    x = random.normal(50, 20, (80, 6, 2)).astype("f4")
+    y = 3 * x[:, 5, 0] - x[:, 4, 1] + 1000.0
+    numpy.savez_compressed(OUT / "series.npz", x=x, y=y, kind=numpy.where(y > numpy.median(y), 7, -2).astype("i8"), pair=x[:, 0])
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     tables()
     pictures()
     sound()
     idx()
+    series()
     numpy.savez_compressed(OUT / "golden.npz", **{k: numpy.ascontiguousarray(v, "f8") for k, v in golden.items()})
     numpy.savez(OUT / "plain.npz", a=numpy.arange(6, dtype="i4").reshape(2, 3), b=numpy.float32(2.5), c=numpy.zeros((0, 3), "u1"))
     print(f"{len(golden)} arrays")
