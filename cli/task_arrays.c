@@ -46,8 +46,12 @@ static bool is_npz(const char *path)
     return n > 4 && !strcmp(path + n - 4, ".npz");
 }
 
-/* "train-images-idx3-ubyte.gz", "x.idx" */
-static bool is_idx(const char *path) { return strstr(file_name(path), "-idx") || strstr(file_name(path), ".idx"); }
+/* "train-images-idx3-ubyte.gz", "images.idx"; not "by-idx.csv" */
+static bool is_idx(const char *path)
+{
+    const char *name = file_name(path), *at = strstr(name, "idx");
+    return at && at > name && strchr("-.", at[-1]) && (!at[3] || (at[3] >= '1' && at[3] <= '9') || !strcmp(at + 3, ".gz"));
+}
 
 bool task_is_arrays(const char *path) { return is_npz(path) || is_idx(path); }
 
