@@ -558,8 +558,8 @@ static void test_vectors_learn_their_distances(void **state)
             x[k] = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(N, 4));
             for (int i = 0; i < 4 * N; i++) { /* the sign of the first number is a vector's kind; the last vector's kind is another one */
                 float v = hone__random_normal(5, (uint64_t)(4 * N * k + i));
-                int row = i / 4, kind = k == n - 1 && (n == 3 || row % 3) ? -1 : 1;
-                ((float *)hone_tensor_data(x[k]))[i] = i % 4 ? v : (float)kind * (row % 2 ? -1.0f : 1.0f) * (0.5f + fabsf(v));
+                int row = i / 4, sign = k == n - 1 && (n == 3 || row % 3) ? -1 : 1;
+                ((float *)hone_tensor_data(x[k]))[i] = i % 4 ? v : (float)sign * (row % 2 ? -1.0f : 1.0f) * (0.5f + fabsf(v));
             }
         }
         for (int row = 0; row < N; row++) ((int32_t *)hone_tensor_data(same))[row] = row % 3 == 0;
