@@ -55,48 +55,67 @@ static const hone__block_layout *layout_of(hone_dtype format)
 bool hone__interleaves(hone_dtype format) { return layout_of(format); }
 
 static int64_t strips_of(int64_t n) { return (n + HONE__STRIP - 1) / HONE__STRIP; }
+/* Bytes of a strip of rows of k values. */
+static int64_t strip_bytes(const hone__block_layout *f, int64_t k)
+{
+    return (k / 32 + f->halves - 1) / f->halves * hone__strip_block_bytes(f);
+}
 
 size_t hone__interleaved_bytes(hone_dtype format, int64_t n, int64_t k)
 {
-    return (size_t)(strips_of(n) * (k / 32) * hone__strip_block_bytes(layout_of(format)));
+    const hone__block_layout *f = layout_of(format);
+    return (size_t)(strips_of(n) * strip_bytes(f, k));
 }
 
 typedef struct interleaving {
     const hone__block_layout *layout;
-    size_t block; /* bytes */
-    int64_t n, blocks;
+    int64_t block; /* bytes */
+    int64_t n, k;
     const uint8_t *from;
     uint8_t *to;
 } interleaving;
 
+/* Word i of 4 values, each in a byte. */
+static uint32_t word_of(const hone__block_layout *f, const uint8_t *values, int i)
+{
+    uint32_t word;
+    memcpy(&word, values + 4 * (f->halves == 2 ? i % 4 : i), 4);
+    if (f->halves == 1) return word ^ 0x80808080;
+    return (i < 4 ? word : word >> 4) & 0x0F0F0F0F; /* values 0 to 15 are low nibbles, 16 to 31 high */
+}
+
+/* One block to its place among those of a strip: row r of it, half h of the bytes. */
+static void interleave_block(const hone__block_layout *f, const uint8_t *from, uint8_t *to, int64_t r, int64_t h)
+{
+    uint8_t *scales = to + HONE__WORDS_BYTES + h * 32, *minima = scales + f->halves * 32;
+    for (int i = 0; i < 8; i++) {
+        uint32_t both;
+        memcpy(&both, to + i * 64 + r * 4, 4);
+        both |= word_of(f, from + f->values, i) << 4 * h;
+        memcpy(to + i * 64 + r * 4, &both, 4);
+    }
+    memcpy(scales + r * 2, from + f->scale, 2);
+    if (f->minimum) memcpy(minima + r * 2, from + f->minimum, 2);
+}
+
 static void interleave_strips(void *arg, int64_t begin, int64_t end)
 {
     const interleaving *i = arg;
-    const hone__block_layout f = *i->layout;
-    const uint32_t sign = f.words == 8 ? 0x80808080 : 0;
-    int64_t size = hone__strip_block_bytes(&f);
-    uint8_t *to = i->to + begin * i->blocks * size;
-    for (int64_t s = begin; s < end; s++)
-        for (int64_t b = 0; b < i->blocks; b++, to += size)
-            for (int64_t r = 0; r < HONE__STRIP; r++) {
-                /* Behind the last row come rows of zeros. */
-                static const uint8_t none[64];
-                int64_t row = s * HONE__STRIP + r;
-                const uint8_t *from = row < i->n ? i->from + (size_t)(row * i->blocks + b) * i->block : none;
-                for (int k = 0; k < f.words; k++) {
-                    uint32_t word;
-                    memcpy(&word, from + f.values + 4 * k, 4);
-                    word ^= sign;
-                    memcpy(to + k * 64 + r * 4, &word, 4);
-                }
-                memcpy(to + f.words * 64 + r * 2, from + f.scale, 2);
-                if (f.minimum) memcpy(to + f.words * 64 + 32 + r * 2, from + f.minimum, 2);
-            }
+    const hone__block_layout *f = i->layout;
+    int64_t bytes = strip_bytes(f, i->k), blocks = i->k / 32;
+    for (int64_t s = begin; s < end; s++) {
+        uint8_t *to = i->to + s * bytes;
+        memset(to, 0, (size_t)bytes); /* rows behind the last one stay so */
+        for (int64_t r = 0; r < HONE_MIN(i->n - s * HONE__STRIP, (int64_t)HONE__STRIP); r++)
+            for (int64_t b = 0; b < blocks; b++)
+                interleave_block(f, i->from + ((s * HONE__STRIP + r) * blocks + b) * i->block,
+                                 to + b / f->halves * hone__strip_block_bytes(f), r, b % f->halves);
+    }
 }
 
 void hone__interleave(const hone_ctx *ctx, hone_dtype format, int64_t n, int64_t k, const void *w, void *to)
 {
-    interleaving i = {layout_of(format), (size_t)hone__dtypes[format].bytes, n, k / 32, w, to};
+    interleaving i = {layout_of(format), hone__dtypes[format].bytes, n, k, w, to};
     hone__parallel_for(ctx, strips_of(n), HONE_MAX(16384 / k, (int64_t)1), interleave_strips, &i);
 }
 

@@ -27,18 +27,21 @@ typedef struct hone__strips {
 
 /* The values and the scales of 16 blocks, one of each row of a strip, lie side by side: 4-byte words of values turn about (word i
    of row 0, of row 1, ...), then come 16 scales, then 16 minima. So a vector holds 4 values of each row, and sums of products
-   need no adding across lanes. Values are without a sign: of Q8_0 128 is added to each. */
+   need no adding across lanes. Values are without a sign: of Q8_0 128 is added to each. Of formats of 4 bits two blocks share
+   their bytes, so that a mask alone unpacks either: the first has the low halves, the second, of zeros behind an odd last one,
+   the high ones; then come the scales of both, and the minima of both. */
 typedef struct hone__block_layout {
     int scale, minimum, values; /* where a block has them; minimum 0: it has none */
-    int words;                  /* of values */
+    int halves;                 /* blocks that share bytes */
     int offset;                 /* what was added to values: stands for a minimum of -offset x scale */
 } hone__block_layout;
-#define HONE__LAYOUT_Q4_0 {.values = 2, .words = 4, .offset = 8}
-#define HONE__LAYOUT_Q4_1 {.minimum = 2, .values = 4, .words = 4}
-#define HONE__LAYOUT_Q8_0 {.values = 2, .words = 8, .offset = 128}
+#define HONE__LAYOUT_Q4_0 {.values = 2, .halves = 2, .offset = 8}
+#define HONE__LAYOUT_Q4_1 {.minimum = 2, .values = 4, .halves = 2}
+#define HONE__LAYOUT_Q8_0 {.values = 2, .halves = 1, .offset = 128}
+enum { HONE__WORDS_BYTES = HONE__STRIP * 32 }; /* of the values that lie together */
 static inline int hone__strip_block_bytes(const hone__block_layout *f)
 {
-    return HONE__STRIP * (4 * f->words + (f->minimum ? 4 : 2));
+    return HONE__WORDS_BYTES + HONE__STRIP * f->halves * (f->minimum ? 4 : 2);
 }
 
 /* Bytes of x: for each block the values of all rows, their scales, and scales times sums of values. */

@@ -1,7 +1,7 @@
 /* Products of few rows with weights in interleaved blocks, by VNNI. A strip's rows are the lanes; each four of a row's values
    are multiplied with the same four of a row of x, which is broadcast from memory. Sums are exact within a block, then scaled.
-   So a step takes 16 dot products a row of x, and four operations for its scales, for 1024 weights: with one row what counts is
-   reading the weight, with eight the arithmetic takes about as long. */
+   So 512 weights take 8 dot products a row of x, and three operations for its scales: with one row what counts is reading the
+   weight, with eight the arithmetic takes about as long. */
 #include "kernel/x86/avx512.h"
 #include "kernel/x86/few_rows.h"
 
@@ -63,39 +63,36 @@ void hone__block_rows_avx512(const void *x, bool bf16, int64_t rows, int64_t k, 
     }
 }
 
-/* sum[r] += 16 rows of a block times row r of x. */
-INLINE void block_product(const hone__block_layout f, const int rows, const uint8_t *w, const char *x, __m512 *sum)
+/* sum[r] += 16 rows of a block times row r of x; of two blocks that share bytes that of half h. */
+INLINE void block_product(const hone__block_layout f, const int rows, const int h, const uint8_t *w, const char *x, __m512 *sum)
 {
-    const __m512i low = _mm512_set1_epi8(15);
+    const __m512i mask = _mm512_set1_epi8((char)(h ? 0xF0 : 0x0F));
+    /* Sums are counted in the mantissa of a float: begun at the bits of 1.5 x 2^23 they stand for that plus the sum (which is
+       below 2^20), and need no conversion. Taking the beginning away, times d, and multiplying is one operation, and exact. */
+    const __m512 start = _mm512_set1_ps(12582912.0f);
     __m512i dot[HONE__BLOCK_ROWS];
-    for (int r = 0; r < rows; r++) dot[r] = _mm512_setzero_si512();
-#define DOT(words, place)                                                                          \
-    for (int r = 0; r < rows; r++) {                                                               \
-        int32_t four;                                                                              \
-        memcpy(&four, x + r * 32 + (place) * 4, 4);                                                \
-        dot[r] = _mm512_dpbusd_epi32(dot[r], words, _mm512_set1_epi32(four));                      \
-    }
+    for (int r = 0; r < rows; r++) dot[r] = _mm512_castps_si512(start);
 #pragma GCC unroll 8
-    for (int i = 0; i < f.words; i++) {
+    for (int i = 0; i < 8; i++) {
         __m512i v = _mm512_loadu_si512(w + i * 64);
-        if (f.words == 8) {
-            DOT(v, i)
-        } else { /* nibbles: values 0 to 15 are low, 16 to 31 high */
-            DOT(_mm512_and_si512(v, low), i)
-            v = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
-            DOT(v, 4 + i)
+        if (f.halves == 2) v = _mm512_and_si512(v, mask);
+        for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x + r * 32 + i * 4, 4);
+            dot[r] = _mm512_dpbusd_epi32(dot[r], v, _mm512_set1_epi32(four));
         }
     }
-#undef DOT
-    const uint8_t *scales = w + f.words * 64;
+    const uint8_t *scales = w + HONE__WORDS_BYTES + h * 32, *minima = scales + f.halves * 32;
     __m512 d = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)scales));
-    __m512 m = f.minimum ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(scales + 32)))
+    __m512 m = f.minimum ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)minima))
                          : _mm512_mul_ps(d, _mm512_set1_ps((float)-f.offset));
+    if (h) d = _mm512_mul_ps(d, _mm512_set1_ps(1.0f / 16)); /* values of the high halves are 16 times as large */
+    const __m512 start_d = _mm512_mul_ps(start, d);
     for (int r = 0; r < rows; r++) {
         float scale, total;
         memcpy(&scale, x + rows * 32 + r * 4, 4);
         memcpy(&total, x + rows * 36 + r * 4, 4);
-        sum[r] = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot[r]), d), _mm512_set1_ps(scale), sum[r]);
+        sum[r] = _mm512_fmadd_ps(_mm512_fmsub_ps(_mm512_castsi512_ps(dot[r]), d, start_d), _mm512_set1_ps(scale), sum[r]);
         sum[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(total), sum[r]);
     }
 }
@@ -103,14 +100,15 @@ INLINE void block_product(const hone__block_layout f, const int rows, const uint
 INLINE void strips(const hone__block_layout f, const int rows, const hone__strips *p, int64_t begin, int64_t end)
 {
     const int64_t blocks = p->k / 32, size = hone__strip_block_bytes(&f);
-    const uint8_t *w = p->w + begin * blocks * size;
+    const uint8_t *w = p->w + begin * ((blocks + f.halves - 1) / f.halves) * size;
     for (int64_t c = begin * HONE__STRIP; c < HONE_MIN(end * HONE__STRIP, p->n); c += HONE__STRIP) {
         __m512 sum[HONE__BLOCK_ROWS];
         const char *x = p->x;
         for (int r = 0; r < rows; r++) sum[r] = _mm512_setzero_ps();
-        for (int64_t b = 0; b < blocks; b++, w += size, x += block_size(rows)) {
+        for (int64_t b = 0; b < blocks; b += f.halves, w += size, x += f.halves * block_size(rows)) {
             for (int64_t i = 0; i < size; i += 64) _mm_prefetch((const char *)w + AHEAD + i, _MM_HINT_T0);
-            block_product(f, rows, w, x, sum);
+            block_product(f, rows, 0, w, x, sum);
+            if (b + 1 < blocks && f.halves == 2) block_product(f, rows, 1, w, x + block_size(rows), sum);
         }
         __mmask16 mask = first_lanes(p->n - c);
         for (int r = 0; r < HONE_MIN(rows, p->rows); r++) {
