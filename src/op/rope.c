@@ -43,9 +43,28 @@ static bool shape(hone__call *call)
     return hone__set_out(call, 0, call->in[0]->dtype, x);
 }
 
+/* Full turns a position, before factors: theta^(-2 i / rotary) / 2 pi. Powers take longer than a token's turning. */
+typedef struct prepared {
+    hone_ctx *ctx;
+    double turns[MOST / 2];
+} prepared;
+
+static void free_prepared(void *state)
+{
+    prepared *p = state;
+    hone__free(p->ctx, p);
+}
+
 static hone_status prepare(hone__exec *e)
 {
-    e->scratch_size = MOST / 2 * sizeof(double);
+    const struct rope_attr *t = e->attr;
+    int64_t half = rotary_of(t, e->in[0].shape.dim[3]) / 2;
+    prepared *p = e->state = hone__alloc(e->ctx, sizeof *p);
+    if (!p) return e->ctx->status;
+    p->ctx = e->ctx;
+    e->free_state = free_prepared;
+    for (int64_t i = 0; i < half; i++) p->turns[i] = pow(t->theta, -(double)i / (double)half) * 0.15915494309189535;
+    e->scratch_size = sizeof p->turns;
     return HONE_OK;
 }
 
@@ -70,12 +89,13 @@ static hone_status run(hone__exec *e)
     const struct rope_attr *t = e->attr;
     hone_shape x = e->in[0].shape;
     int64_t half = rotary_of(t, x.dim[3]) / 2;
-    double *turns = e->scratch; /* full turns a position: theta^(-2 i / rotary) / factor / 2 pi */
+    const double *each = ((const prepared *)e->state)->turns;
+    double *turns = e->scratch; /* each over its factor */
     for (int64_t i = 0; i < half; i++) {
         double factor = 1;
         if (hone__data(e, 2))
             hone__convert(&factor, HONE_F64, hone__at(&e->in[2], i * e->in[2].stride[0]), e->in[2].dtype, 1);
-        turns[i] = pow(t->theta, -(double)i / (double)half) / factor * 0.15915494309189535;
+        turns[i] = each[i] / factor;
     }
     if (hone_shape_count(x))
         hone__parallel_for(e->ctx, x.dim[0] * x.dim[1], HONE_MAX(HONE__GRAIN / 2 / (x.dim[2] * x.dim[3]), 1),
