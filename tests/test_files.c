@@ -96,7 +96,7 @@ static void arrays_of_an_npz_file_are_found_by_name(void **state)
     damage("plain.npz", read_npz, discard_npz);
 }
 
-/* NumPy reads them too: scripts/golden/check_npz.py, which knows these arrays. */
+/* NumPy reads them too: scripts/peers/check_arrays.py, which knows these arrays. */
 static void arrays_are_saved_as_npz_and_read_again(void **state)
 {
     (void)state;

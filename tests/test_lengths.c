@@ -209,6 +209,9 @@ static void test_layers_keep_lengths_where_positions_stay(void **state)
     (void)state;
     assert_int_equal(kept(hone_dense(ctx, 4), 1), 1);
     assert_int_equal(kept(hone_dense(ctx, 4), 2), -1); /* mixes positions */
+    assert_int_equal(kept(hone_self_attention(ctx, 2), 2), -1);
+    assert_int_equal(kept(hone_transformer_encoder_layer(ctx, 2, 8), 2), -1);
+    assert_int_equal(kept(hone_lstm(ctx, 4, .return_sequences = true), 2), -1);
     assert_int_equal(kept(hone_layer_norm_layer(ctx), 1), 1);
     assert_int_equal(kept(hone_batch_norm_layer(ctx), 2), 2);
     assert_int_equal(kept(hone_activation_layer(ctx, HONE_RELU), 2), 2);
@@ -231,21 +234,21 @@ static void test_layers_keep_lengths_where_positions_stay(void **state)
     assert_int_equal(kept(own, 1), 1);
 }
 
-/* Lengths that are given win, and a functional model passes on what its layers find, as a Sequential does. */
+/* Lengths that are given win, and a functional model passes on what its layers find, as a Sequential does; also by hand. */
 static void test_functional_models_pass_lengths_too(void **state)
 {
     (void)state;
-    hone_tensor *x = golden_tensor("ids"), *other = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(ROWS)), *results[2];
+    hone_tensor *x = golden_tensor("ids"), *other = hone_tensor_new(ctx, HONE_I32, HONE_SHAPE(ROWS)), *results[3];
     hone_model *sequential = golden_model(&networks[0], x);
     for (int i = 0; i < ROWS; i++) ((int32_t *)hone_tensor_data(other))[i] = TIME;
-    for (int given = 0; given < 2; given++) {
+    for (int given = 0; given < 3; given++) { /* nothing, an input, what the embedding found */
         hone_graph *graph = hone_graph_new(ctx);
         hone_node *in[] = {hone_input(graph, "ids", HONE_I32, HONE_SHAPE(HONE_BATCH, TIME)), hone_input(graph, "n", HONE_I32, HONE_SHAPE(HONE_BATCH))};
         hone_node *e = hone_apply(words(ctx), in[0]);
         assert_non_null(hone_lengths(e));
-        hone_node *y = hone_apply_n(hone_lstm(ctx, 3, .bidirectional = true, .return_sequences = true), 1 + given, (hone_node *[]){e, in[1]});
+        hone_node *y = hone_apply_n(hone_lstm(ctx, 3, .bidirectional = true, .return_sequences = true), 1 + (given > 0), (hone_node *[]){e, given == 1 ? in[1] : hone_lengths(e)});
         y = hone_apply(hone_dense(ctx, CLASSES), hone_apply(hone_lstm(ctx, 5), hone_apply(hone_dropout_layer(ctx, 0), y)));
-        hone_model *model = hone_model_new(1 + given, in, 1, &y);
+        hone_model *model = hone_model_new(1 + (given == 1), in, 1, &y);
         hone_graph_release(graph);
         assert_hone_ok(ctx, hone_model_build(model));
         for (size_t i = 0; i < hone_model_param_count(model); i++) { /* in the same order */
@@ -256,15 +259,42 @@ static void test_functional_models_pass_lengths_too(void **state)
             assert_hone_ok(ctx, hone_param_read(from, count, values));
             assert_hone_ok(ctx, hone_param_write(hone_model_param(model, i), count, values));
         }
-        assert_hone_ok(ctx, hone_predict_many(model, given ? HONE_TENSORS(x, other) : HONE_TENSORS(x), ROWS, 1, &results[given]));
+        assert_hone_ok(ctx, hone_predict_many(model, given == 1 ? HONE_TENSORS(x, other) : HONE_TENSORS(x), ROWS, 1, &results[given]));
         hone_model_release(model);
     }
     hone_tensor *want = hone_predict(sequential, x, ROWS);
     for (int i = 0; i < CLASSES; i++) /* row 0 has its whole length, row 1 ends early */
         assert_true(at(results[0], i) == at(want, i) && at(results[0], CLASSES + i) == at(want, CLASSES + i) && at(results[1], i) == at(want, i) &&
-                    at(results[1], CLASSES + i) != at(want, CLASSES + i));
-    hone_tensor_free(want), hone_tensor_free(results[0]), hone_tensor_free(results[1]), hone_tensor_free(x), hone_tensor_free(other);
+                    at(results[1], CLASSES + i) != at(want, CLASSES + i) && at(results[2], CLASSES + i) == at(want, CLASSES + i));
+    for (int k = 0; k < 3; k++) hone_tensor_free(results[k]);
+    hone_tensor_free(want), hone_tensor_free(x), hone_tensor_free(other);
     hone_model_release(sequential);
+}
+
+/* Nothing on the way to a masked maximum is infinite, in f32 or bf16, or the monitor would name it; a layer's norm is its output's. */
+static double norm_of_words;
+static void tell(void *user, uint64_t step, size_t n, const hone_layer_norms *layers)
+{
+    (void)user, (void)step;
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(layers[i].layer, "0")) norm_of_words = layers[i].output;
+}
+static void test_monitored_training_sees_no_infinity(void **state)
+{
+    (void)state;
+    hone_tensor *x = golden_tensor("ids"), *y = golden_tensor("classes");
+    for (int k = 0; k < 2; k++) {
+        hone_model *model = hone_model_of(hone_sequential(ctx, words(ctx), hone_permute_layer(ctx, HONE_AXES(2, 1)), hone_global_max_pool(ctx),
+                                                          hone_dense(ctx, CLASSES)));
+        assert_hone_ok(ctx, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .compute = k ? HONE_BF16 : HONE_F32));
+        hone_callback *monitor = hone_layer_monitor(ctx, .tell = tell);
+        norm_of_words = 0;
+        assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 2, HONE_CALLBACKS(monitor)));
+        assert_true(norm_of_words > 0 && norm_of_words < 1); /* of values near 0.02; lengths have one of 10 */
+        hone_callback_free(monitor);
+        hone_model_release(model);
+    }
+    hone_tensor_free(x), hone_tensor_free(y);
 }
 
 /* ---- saved, written as text, refused ---- */
@@ -318,6 +348,7 @@ int main(void)
         TEST(test_empty_rows_are_zeros_and_have_gradients),
         TEST(test_layers_keep_lengths_where_positions_stay),
         cmocka_unit_test_setup_teardown(test_functional_models_pass_lengths_too, open_golden, close_golden),
+        cmocka_unit_test_setup_teardown(test_monitored_training_sees_no_infinity, open_golden, close_golden),
         cmocka_unit_test_setup_teardown(test_saved_models_know_their_padding, open_golden, close_golden),
         TEST(test_what_has_no_rows_is_refused),
     };

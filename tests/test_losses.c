@@ -304,12 +304,13 @@ static void test_wrong_losses_are_refused(void **state)
     REFUSED(hone_poisson_loss(x, column), HONE_SHAPE, "poisson_loss: the target is [4, 1]");
     REFUSED(hone_binary_cross_entropy_with_logits_loss(column, column, .positive_weights = x), HONE_SHAPE, "cannot be broadcast");
     REFUSED(hone_cross_entropy_loss(x, y, .axis = 2), HONE_SHAPE, "axis 2 is outside of [4, 5]");
+    REFUSED(hone_kl_divergence_loss(x, x, .axis = -2), HONE_SHAPE, "axis -2 of [4, 5] is the batch");
     REFUSED(hone_kl_divergence_loss(x, x, .axis = INT64_MIN), HONE_SHAPE, "is outside of [4, 5]");
     REFUSED(hone_softmax_along(x, -3), HONE_SHAPE, "axis -3 is outside of [4, 5]");
     REFUSED(hone_log_softmax_along(scalar, 0), HONE_SHAPE, "axis 0 is outside of []");
     REFUSED(hone_categorical_focal_loss(x, x, .gamma = -2), HONE_INVALID, "gamma -2");
     REFUSED(hone_categorical_dice_loss(x, x, .smooth = -3), HONE_INVALID, "smooth is -3");
-    REFUSED(hone_joined_triplet_loss(x, y), HONE_SHAPE, "triplet_loss: the output is [4, 5]; 3 vectors of one length");
+    REFUSED(hone_joined_triplet_loss(x, y), HONE_SHAPE, "joined_triplet_loss: the output is [4, 5]; 3 vectors of one length");
     REFUSED(hone_joined_contrastive_loss(scalar, y), HONE_SHAPE, "contrastive_loss: the output is []; 2 vectors");
     REFUSED(hone_mse_loss(x, x, .reduction = (hone_reduction)9), HONE_INVALID, "reduction 9 does not exist");
     assert_null(hone_mse_loss(NULL, x));

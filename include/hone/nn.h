@@ -27,7 +27,7 @@ typedef struct hone_param hone_param;
 /* Records the layer's computation; returns its output, NULL on error. */
 typedef hone_node *(*hone_layer_fn)(hone_layer *self, hone_graph *graph, hone_node *const *inputs, int n_inputs);
 
-/* The head of every layer, a user's modules included. Fields are read-only but for forward, destroy, keeps_lengths and user. */
+/* The head of every layer, a user's modules included. Fields are read-only but for forward, destroy, keeps_lengths, mixes_last and user. */
 struct hone_layer {
     hone_ctx *ctx;
     const char *type;      /* "dense" */
@@ -43,6 +43,7 @@ struct hone_layer {
     bool frozen;           /* parameters that it makes from now on are not trained */
     bool checkpointing;    /* hone_layer_set_checkpointing */
     bool keeps_lengths;    /* its output's positions are its first input's: their lengths hold for it (hone_lengths). Yours to set */
+    bool mixes_last;       /* but not along the last axis, whose values it mixes, as a dense layer does. Yours to set */
     int required_inputs;   /* > 0: inputs from this one on may be absent (NULL) */
     hone_shape output;     /* what it gave when it was applied last */
     struct hone_initial_rule *initials; /* hone_layer_initialize */
@@ -301,16 +302,18 @@ HONE_API hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary,
    the row's end, which the layers behind know (hone_lengths). As keras.layers.Masking, but for positions in front of the end. */
 HONE_API hone_layer *hone_masking(hone_ctx *ctx, double mask_value);
 /* How many positions of each row of x count, i32 [B], where a layer found that out (hone_embedding_layer with mask_zero, hone_masking);
-   NULL: not known, all count. Keras's masks, for padding at the end of rows: padding in front or between counts like all else. Lengths go from layer to layer, in a Sequential, in a functional model and in
-   a forward of one's own, as long as positions are what they were: through dense layers, norms, dropout, activations, positions, attention,
-   transformer layers, recurrent layers with all steps, sums and their kin, hone_residual; hone_permute_layer turns them along;
-   convolutions, other pooling, reshaping and what is no layer forget them. Who uses them:
+   NULL: not known, all count. Keras's masks, for padding at the end of rows: padding in front or between counts like all else. Lengths go
+   from layer to layer, in a Sequential, in a functional model and in a forward of one's own, as long as positions are what they were:
+   through dense layers, norms, dropout, activations, positions, attention, transformer layers, recurrent layers with all steps, sums and
+   their kin, hone_residual; hone_permute_layer turns them along; convolutions, other pooling, reshaping and what is no layer forget them.
+   Who uses them:
      recurrent layers       as lengths of hone_recurrent_apply
      attention, encoders    keys behind the end are not seen; of a decoder its memory's as well
      global pooling         of [B, channels, T] the mean, or the largest, of the positions that count; 0 if none does
      hone_compile's losses  of an output [B, T, ...] an example's loss, and its share of right answers, are the mean over its own
-                            positions that count (Keras weighs all positions of a batch alike). Other metrics see all of them
-   Lengths that a layer is given as an input come first. */
+                            positions that count (Keras weighs all positions of a batch alike); CTC takes them as output_lengths; the
+                            Dice losses and other metrics see all positions
+   Lengths that a layer is given as an input come first. A functional model whose layers are given this node runs, but cannot be saved. */
 HONE_API hone_node *hone_lengths(const hone_node *x);
 
 typedef struct hone_norm_opts {

@@ -123,7 +123,8 @@ typedef struct hone_fit_opts {
     size_t struct_size;
     int epochs;              /* default 1 */
     int initial_epoch;       /* of a training that goes on: epochs are counted from it on, so that epochs - initial_epoch are made, and
-                                the schedule stands where it would if they had been made before; default 0 */
+                                the schedule stands where it would if they had been made before (not HONE_SCHEDULE_PLATEAU, which
+                                begins anew, as callbacks do); default 0 */
     int batch_size;          /* default 32 */
     int accumulate;          /* micro-batches of batch_size a step; default 1. Exact: the loss is the mean over all */
     double validation_split; /* the last share of the rows is held out (before shuffling, as Keras does), unless */

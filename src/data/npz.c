@@ -162,7 +162,7 @@ static hone_status add_entry(writing *w, const hone_named_tensor *array, char **
     if (!array->name || !array->name[0] || !array->tensor)
         return hone__fail_run(w->ctx, HONE_INVALID, "%s: an array has no name, or is missing", w->path);
     size_t size;
-    if (!(*bytes = hone__npy_bytes(array->tensor, &size))) return w->ctx->status;
+    if (!(*bytes = hone__npy_bytes(w->ctx, array->tensor, &size))) return w->ctx->status != HONE_OK ? w->ctx->status : HONE_INVALID;
     char *name = hone__format(w->ctx, "%s.npy", array->name);
     zip_error_t error;
     z->zip_error_init(&error);
@@ -227,7 +227,7 @@ hone_status hone_npz_save(hone_ctx *ctx, const char *path, const hone_named_tens
         return hone__fail_run(ctx, HONE_INVALID, "an .npz file is saved with a path and 1 to %d arrays", MAX_ENTRIES);
     writing w = {.ctx = ctx, .path = path, .bytes = hone__calloc(ctx, n, sizeof *w.bytes)};
     hone_status status = w.bytes ? write_all(&w, arrays, n, compressed) : ctx->status;
-    for (size_t i = 0; i < n && w.bytes; i++) hone__free(arrays[i].tensor ? arrays[i].tensor->ctx : ctx, w.bytes[i]);
+    for (size_t i = 0; i < n && w.bytes; i++) hone__free(ctx, w.bytes[i]);
     hone__free(ctx, w.bytes);
     return status;
 }

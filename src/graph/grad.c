@@ -23,7 +23,8 @@ static bool sum_within(const adjoints *a, hone_node *before, const hone_node *gr
 {
     hone__call *call = gradient->call;
     int i = call->op->sum_in;
-    bool can = i && gradient->out == call->op->sum_out && call->id >= a->fresh && before->call->id < a->fresh && call->n_in <= i;
+    bool can = i && gradient->out == call->op->sum_out && call->id >= a->fresh && before->call->id < a->fresh && call->n_in <= i &&
+               before->dtype == gradient->dtype;
     if (!can || a->graph->eager) return false;
     hone_node **in = hone__arena_alloc(&a->graph->arena, (size_t)(i + 1) * sizeof *in);
     if (!in) return false;

@@ -111,8 +111,9 @@ static bool add_plan(hone_profile *p, hone__plan *plan)
         const hone__exec *exec = &plan->execs[i];
         const char *scope = exec->call ? exec->call->scope : "";
         const char *op = exec->call ? exec->call->op->name : exec->in[0].dtype == exec->out[0].dtype ? "copy" : "cast";
-        hone_dtype dtype = exec->n_out ? exec->out[0].dtype : HONE_F32;
-        for (int o = 1; o < exec->n_out && !exec->out[0].data; o++) dtype = exec->out[o].dtype;
+        int made = 0; /* the first output that is */
+        while (made < exec->n_out - 1 && !exec->out[made].data) made++;
+        hone_dtype dtype = exec->n_out ? exec->out[made].dtype : HONE_F32;
         if (!add_node(p, op, scope, strlen(scope), dtype)) return false;
     }
     for (size_t i = 0; i < plan->n_uses; i++) {

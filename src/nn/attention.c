@@ -89,7 +89,7 @@ static hone_layer *new_attention(hone_ctx *ctx, const char *type, int64_t heads,
     attention *a = (attention *)(void *)hone_layer_new(ctx, sizeof *a, type, forward);
     if (!a) return NULL;
     a->base.required_inputs = 1;
-    a->base.keeps_lengths = true;
+    a->base.keeps_lengths = a->base.mixes_last = true;
     a->heads = heads;
     a->opts = o;
     return &a->base;

@@ -10,7 +10,6 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         return NULL;
     }
     int64_t features = x->shape.dim[x->shape.rank - 1];
-    self->keeps_lengths = x->time < x->shape.rank - 1; /* along that axis it would mix positions */
     /* The file's weight tells its own size: a misfit is then the input's fault, in linear's words. */
     hone_initializer initializer = dense->opts.initializer ? dense->opts.initializer : HONE_INIT_GLOROT_UNIFORM;
     for (size_t i = 0; i < self->n_params; i++)
@@ -39,6 +38,7 @@ hone_layer *hone_dense_opt(hone_ctx *ctx, int64_t units, const hone_dense_opts *
     }
     hone__dense *dense = (hone__dense *)(void *)hone_layer_new(ctx, sizeof *dense, "dense", forward);
     if (!dense) return NULL;
+    dense->base.keeps_lengths = dense->base.mixes_last = true;
     dense->units = units;
     if (opts) dense->opts = *opts;
     return &dense->base;

@@ -26,6 +26,16 @@ static void set_batch(const hone_op *op, char *attr, int64_t batch)
     }
 }
 
+/* What stands for a node of the recipe; NULL for none. Inner nodes of layers have nobody there, but for the lengths of their rows. */
+static bool stand_in(hone_ctx *ctx, const hone_node *node, hone_node *const *now, hone_node **to)
+{
+    *to = node ? now[node->id] : NULL;
+    if (*to || !node) return true;
+    hone__fail(ctx, HONE_INVALID, "functional model: a value from within layer '%s' is read outside of it; its output alone may be",
+               node->call->scope);
+    return false;
+}
+
 static hone_node *copy_call(hone_graph *graph, const hone__call *call, hone_node **now, int64_t batch)
 {
     hone_node *in_few[8] = {0}, **in = in_few;
@@ -34,7 +44,8 @@ static hone_node *copy_call(hone_graph *graph, const hone__call *call, hone_node
     if (!attr || !in) return NULL;
     if (call->op->attr_size) memcpy(attr, call->attr, call->op->attr_size);
     set_batch(call->op, attr, batch);
-    for (int i = 0; i < call->n_in; i++) in[i] = call->in[i] ? now[call->in[i]->id] : NULL;
+    for (int i = 0; i < call->n_in; i++)
+        if (!stand_in(graph->ctx, call->in[i], now, &in[i])) return NULL;
     if (call->op == &hone__op_variable) return hone__variable_node(graph, call->variable);
     if (call->op == &hone__op_constant) return hone_constant(graph, call->constant);
     return hone__record_on(graph, call->op, call->n_in, in, attr, call->variable);
@@ -84,13 +95,11 @@ static hone_node *forward(hone_layer *self, hone_graph *graph, hone_node *const 
         if (a && a->first == c) {
             hone_node *inputs[16];
             ok = a->n_in <= 16;
-            for (int i = 0; i < a->n_in && ok; i++) {
-                inputs[i] = a->in[i] ? now[a->in[i]->id] : NULL;
-                ok = inputs[i] || !a->in[i];
-            }
+            for (int i = 0; i < a->n_in && ok; i++) ok = stand_in(ctx, a->in[i], now, &inputs[i]);
             hone_node *y = ok ? hone__apply(a->layer, a->n_in, inputs, a->mode) : NULL;
             ok = y != NULL;
             now[a->out->id] = y;
+            if (ok && a->out->lengths) now[a->out->lengths->id] = y->lengths;
             next++;
             c = a->last - 1; /* not empty: hone_apply_n */
             continue;
@@ -196,8 +205,11 @@ hone_status hone_model_apply(hone_model *model, int n_inputs, hone_node *const *
     if (!(outputs[0] = hone_apply_n(model->root, n_inputs, inputs))) return hone__ok(ctx) ? HONE_INVALID : ctx->status;
     for (int k = 1; k < n_outputs; k++) {
         outputs[k] = f->made[k];
-        for (int i = 0; i < n_inputs; i++) /* hone_apply sees to the first */
-            if (outputs[k] == inputs[i]) outputs[k] = hone__record(inputs[i]->call->graph, &hone__op_copy, 1, &inputs[i], NULL);
+        for (int i = 0; i < n_inputs; i++) { /* hone_apply sees to the first */
+            if (outputs[k] != inputs[i]) continue;
+            if ((outputs[k] = hone__record(inputs[i]->call->graph, &hone__op_copy, 1, &inputs[i], NULL))) hone__keep_lengths(outputs[k], inputs[i]);
+            break;
+        }
     }
     return ctx->status;
 }

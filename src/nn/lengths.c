@@ -70,7 +70,8 @@ hone_node *hone__mean_of_rows(hone_node *x)
 hone_node *hone__max_of_rows(hone_node *x)
 {
     hone_node *nothing = hone_fill(x->call->graph, HONE_I32, HONE_SCALAR, 0), *zero = hone_fill(x->call->graph, x->dtype, HONE_SCALAR, 0);
-    hone_node *most = hone_max(fill_padding(x, x->lengths, x->time, -INFINITY), HONE_AXES(x->time), true);
+    /* finite, in bf16 as well: monitors name the first value that is not */
+    hone_node *most = hone_max(fill_padding(x, x->lengths, x->time, -1e30), HONE_AXES(x->time), true);
     return hone_squeeze(hone_where(hone_greater(as_column(x, x->lengths), nothing), most, zero), x->time);
 }
 

@@ -95,7 +95,7 @@ static hone_node *direction(recurrent *r, hone_graph *graph, hone_node *x, int w
     hone_node *w_ih = hone_weight(&r->base, graph, names[0], HONE_SHAPE(gates, x->shape.dim[2]), first);
     hone__recurrent op = {.weight = hone_weight(&r->base, graph, names[1], HONE_SHAPE(gates, units), second),
                           .lengths = in->lengths, .kind = r->kind, .reverse = which % r->directions == 1,
-                          .scale = 1 / (1 - r->opts.recurrent_dropout)};
+                          .scale = hone__drop_scale(r->opts.recurrent_dropout)};
     hone_node *bias;
     if (!w_ih || !op.weight || !biases(r, graph, names, &bias, &op.bias)) return NULL;
     op.x = hone_linear(x, w_ih, bias);
@@ -181,6 +181,7 @@ static hone_layer *new_recurrent(hone_ctx *ctx, const char *type, hone__cell_kin
     if (!r) return NULL;
     r->base.destroy = destroy;
     r->base.keeps_lengths = o.return_sequences;
+    r->base.mixes_last = true;
     r->kind = o.activation == HONE_RELU ? HONE__CELL_RELU : kind;
     r->cell = cell;
     r->units = units;

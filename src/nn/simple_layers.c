@@ -16,20 +16,19 @@ static hone_node *embedding_forward(hone_layer *self, hone_graph *graph, hone_no
     embedding *e = (embedding *)(void *)self;
     (void)n;
     hone_initializer initializer = e->opts.initializer ? e->opts.initializer : HONE_INIT_NORMAL;
-    hone_node *y = hone_embedding(hone_weight(self, graph, "weight", HONE_SHAPE(e->vocabulary, e->size), initializer), in[0]);
-    if (!y || !(e->opts.padding || e->opts.mask_zero)) return y;
     if (e->opts.mask_zero && in[0]->shape.rank != 2) {
         hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': with mask_zero the ids must be [B, T], not %s", self->type, graph->scope,
                    HONE__SHAPE_STR(in[0]->shape));
         return NULL;
     }
-    hone_node *padding = hone_fill(graph, in[0]->dtype, HONE_SCALAR, (double)e->opts.padding_index);
-    hone_node *counts = hone_not_equal(in[0], padding);
-    if (e->opts.padding) y = hone_where(hone_expand_dims(counts, -1), y, hone_fill(graph, y->dtype, HONE_SCALAR, 0));
-    if (!y || !e->opts.mask_zero) return y;
-    y->time = 1;
-    y->lengths = hone__lengths_from(counts);
-    return y->lengths ? y : NULL;
+    hone_node *counts = NULL, *lengths = NULL; /* recorded first: monitors take a layer's last op for its result */
+    if (e->opts.padding || e->opts.mask_zero)
+        counts = hone_not_equal(in[0], hone_fill(graph, in[0]->dtype, HONE_SCALAR, (double)e->opts.padding_index));
+    if (e->opts.mask_zero && !(lengths = hone__lengths_from(counts))) return NULL;
+    hone_node *y = hone_embedding(hone_weight(self, graph, "weight", HONE_SHAPE(e->vocabulary, e->size), initializer), in[0]);
+    if (y && e->opts.padding) y = hone_where(hone_expand_dims(counts, -1), y, hone_fill(graph, y->dtype, HONE_SCALAR, 0));
+    if (y && lengths) y->lengths = lengths, y->time = 1;
+    return y;
 }
 
 hone_layer *hone_embedding_layer_opt(hone_ctx *ctx, int64_t vocabulary, int64_t size, const hone_embedding_opts *opts)
@@ -200,7 +199,7 @@ static hone_node *glu_forward(hone_layer *self, hone_graph *graph, hone_node *co
 hone_layer *hone_glu_layer(hone_ctx *ctx, int axis)
 {
     simple *l = new_simple(ctx, "glu", glu_forward);
-    if (l) l->axis = axis, l->base.keeps_lengths = axis != 1;
+    if (l) l->axis = axis;
     return l ? &l->base : NULL;
 }
 

@@ -77,7 +77,7 @@ static hone_layer *new_block(hone_ctx *ctx, bool decoder, int64_t heads, int64_t
     block *b = (block *)(void *)hone_layer_new(ctx, sizeof *b, type, decoder ? decode : encode);
     if (!b) return NULL;
     b->base.required_inputs = decoder ? 2 : 1;
-    b->base.keeps_lengths = true;
+    b->base.keeps_lengths = b->base.mixes_last = true;
     b->heads = heads;
     b->feed_forward = hidden;
     b->opts = o;

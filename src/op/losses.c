@@ -35,8 +35,13 @@ static bool want_smoothing(hone_node *output, const hone_loss_opts *o)
     return false;
 }
 
-/* The output, or targets like it, with the classes' axis last. */
-static hone_node *classes_last(hone_node *x, const hone_loss_opts *o) { return o->axis ? hone__axis_last(x, o->axis, false) : x; }
+hone_node *hone__classes_last(hone_node *x, int64_t axis)
+{
+    if (!x || !axis) return x;
+    if (axis + x->shape.rank != 0) return hone__axis_last(x, axis, false);
+    hone__fail(ctx_of(x), HONE_SHAPE, "loss: axis %lld of %s is the batch, where no classes lie", (long long)axis, HONE__SHAPE_STR(x->shape));
+    return NULL;
+}
 
 /* What losses over classes look at. */
 static bool want_classes(const char *loss, hone_node *output, const hone_loss_opts *o)
@@ -220,7 +225,7 @@ static hone_node *categorical(const char *loss, hone_node *(*minus_log)(hone_nod
 {
     if (!o) o = &no_options;
     if (!same_shape(loss, output, target)) return NULL;
-    output = classes_last(output, o), target = classes_last(target, o);
+    output = hone__classes_last(output, o->axis), target = hone__classes_last(target, o->axis);
     if (!output || !target || !want_classes(loss, output, o)) return NULL;
     double s = o->label_smoothing;
     if (s > 0) target = hone_affine(target, 1 - s, s / (double)hone__row_length(target->shape));
@@ -242,8 +247,8 @@ static hone_node *times_minus_log_softmax(hone_node *x, hone_node *t, const hone
 /* losses = -log p -> alpha (1 - p)^gamma losses. Away from 1 - p = 0, where a power below 1 has no slope. */
 static hone_node *focused(hone_node *losses, const hone_loss_opts *o)
 {
-    double gamma, alpha;
-    if (!losses || !want_focus("categorical_focal_loss", losses, o, &gamma, &alpha)) return NULL;
+    if (!losses) return NULL;
+    double gamma = hone__choose(o->gamma, 2), alpha = hone__choose(o->alpha, 0.25);
     hone_node *rest = hone_affine(hone_exp(hone_neg(losses)), -1, 1);
     if (gamma > 0) losses = hone_mul(losses, hone_pow(at_least(rest, least), number(losses, gamma)));
     return alpha > 0 ? hone_affine(losses, alpha, 0) : losses;
@@ -255,6 +260,9 @@ static hone_node *times_focused(hone_node *x, hone_node *t, const hone_loss_opts
 
 hone_node *hone_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
+    double gamma, alpha;
+    if (!opts) opts = &no_options;
+    if (!output || !want_focus("categorical_focal_loss", output, opts, &gamma, &alpha)) return NULL;
     return categorical("categorical_focal_loss", times_focused, output, target, opts);
 }
 
@@ -273,7 +281,7 @@ hone_node *hone_kl_divergence_loss_opt(hone_node *output, hone_node *target, con
 {
     if (!opts) opts = &no_options;
     if (!same_shape("kl_divergence_loss", output, target)) return NULL;
-    output = classes_last(output, opts), target = classes_last(target, opts);
+    output = hone__classes_last(output, opts->axis), target = hone__classes_last(target, opts->axis);
     if (!target || !has_last_axis("kl_divergence_loss", output)) return NULL;
     hone_node *terms = hone_neg(hone_add(hone__log_loss(target, target), hone_mul(target, output)));
     return hone__reduce_losses(hone_sum(terms, HONE_AXES(-1), false), NULL, opts);
@@ -316,7 +324,7 @@ static hone_node *sparse(const char *loss, hone_node *(*one)(hone_node *output, 
                          hone_node *(*all)(hone_node *output, const hone_loss_opts *o), hone_node *x, hone_node *y, const hone_loss_opts *o)
 {
     if (!o) o = &no_options;
-    x = classes_last(x, o);
+    x = hone__classes_last(x, o->axis);
     if (!x || !y || !want_classes(loss, x, o)) return NULL;
     double s = o->label_smoothing;
     hone_node *none = number(y, 0);
@@ -358,6 +366,9 @@ hone_node *hone_sparse_categorical_cross_entropy_loss_opt(hone_node *output, hon
 
 hone_node *hone_sparse_categorical_focal_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
+    double gamma, alpha;
+    if (!opts) opts = &no_options;
+    if (!output || !want_focus("sparse_categorical_focal_loss", output, opts, &gamma, &alpha)) return NULL;
     return sparse("sparse_categorical_focal_loss", one_focused, all_focused, output, target, opts);
 }
 
@@ -410,7 +421,8 @@ static bool apart(const char *loss, hone_node *output, int n, hone_node **parts)
 {
     if (!output) return false;
     hone_shape s = output->shape;
-    int64_t rows = s.rank > 1 ? s.dim[0] : 0, each = rows > 0 ? hone_shape_count(s) / rows : 0;
+    int64_t rows = s.rank > 1 ? s.dim[0] : 0, each = s.rank > 1;
+    for (int d = 1; d < s.rank; d++) each *= s.dim[d];
     if (each < n || each % n) {
         hone__fail(ctx_of(output), HONE_SHAPE, "%s: the output is %s; %d vectors of one length an example are wanted, one behind the other", loss,
                    HONE__SHAPE_STR(s), n);
@@ -425,12 +437,12 @@ hone_node *hone_joined_triplet_loss_opt(hone_node *output, hone_node *target, co
 {
     hone_node *part[3];
     (void)target;
-    return apart("triplet_loss", output, 3, part) ? hone_triplet_loss_opt(part[0], part[1], part[2], opts) : NULL;
+    return apart("joined_triplet_loss", output, 3, part) ? hone_triplet_loss_opt(part[0], part[1], part[2], opts) : NULL;
 }
 hone_node *hone_joined_contrastive_loss_opt(hone_node *output, hone_node *target, const hone_loss_opts *opts)
 {
     hone_node *part[2];
-    if (!target || !apart("contrastive_loss", output, 2, part)) return NULL;
+    if (!target || !apart("joined_contrastive_loss", output, 2, part)) return NULL;
     return hone_contrastive_loss_opt(part[0], part[1], hone_reshape(target, HONE_SHAPE(output->shape.dim[0])), opts);
 }
 
@@ -465,7 +477,7 @@ hone_node *hone_categorical_dice_loss_opt(hone_node *output, hone_node *target, 
     const hone_loss_opts *o = opts ? opts : &no_options;
     double smooth;
     if (!same_shape("categorical_dice_loss", output, target)) return NULL;
-    output = classes_last(output, o), target = classes_last(target, o);
+    output = hone__classes_last(output, o->axis), target = hone__classes_last(target, o->axis);
     if (!target || !has_last_axis("categorical_dice_loss", output) || !want_smooth("categorical_dice_loss", output, o, &smooth)) return NULL;
     if (output->shape.rank < 2) {
         hone__fail(ctx_of(output), HONE_SHAPE, "categorical_dice_loss: the output must be [B, ..., V], not %s", HONE__SHAPE_STR(output->shape));

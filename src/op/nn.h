@@ -28,6 +28,8 @@ hone_node *hone__log_loss(hone_node *p, hone_node *t);
 /* x with that axis, from the end when negative, last and the others in their order; back: the last one there. torch.movedim. NULL: SHAPE
    (sticky) where x has no such axis. */
 hone_node *hone__axis_last(hone_node *x, int64_t axis, bool back);
+/* An output, or targets like it, with the classes of a loss's option `axis` last; 0: they are. NULL: SHAPE (sticky). */
+hone_node *hone__classes_last(hone_node *x, int64_t axis);
 /* Losses as the options want them. counted: what the mean divides by, the sum of these; NULL: the number of losses. */
 hone_node *hone__reduce_losses(hone_node *losses, hone_node *counted, const hone_loss_opts *opts);
 

@@ -33,18 +33,20 @@ static size_t write_head(const hone_tensor *tensor, uint8_t head[MOST_HEAD])
     return PREFIX + padded;
 }
 
-char *hone__npy_bytes(const hone_tensor *tensor, size_t *size)
+char *hone__npy_bytes(hone_ctx *ctx, const hone_tensor *tensor, size_t *size)
 {
     uint8_t head[MOST_HEAD];
     size_t before = write_head(tensor, head);
     hone_dtype dtype = saved_dtype(tensor);
     int64_t count = hone_shape_count(tensor->shape);
     *size = before + hone__dtype_bytes(dtype, count);
-    char *bytes = hone__alloc(tensor->ctx, *size);
+    char *bytes = hone__alloc(ctx, *size);
     if (!bytes) return NULL;
     memcpy(bytes, head, before);
-    if (hone_tensor_read(tensor, 0, count, dtype, bytes + before) == HONE_OK) return bytes;
-    hone__free(tensor->ctx, bytes);
+    hone_status status = hone_tensor_read(tensor, 0, count, dtype, bytes + before);
+    if (status == HONE_OK) return bytes;
+    if (tensor->ctx != ctx) hone__fail_run(ctx, status, "%s", hone_error(tensor->ctx));
+    hone__free(ctx, bytes);
     return NULL;
 }
 

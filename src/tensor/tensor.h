@@ -19,10 +19,10 @@ extern const hone__dtype_info hone__dtypes[HONE_DTYPE_COUNT];
 static inline bool hone__is_float(hone_dtype t) { return hone__dtypes[t].kind == HONE__KIND_F; }
 static inline bool hone__is_integer(hone_dtype t) { return hone__dtypes[t].kind == HONE__KIND_I; }
 static inline bool hone__is_blocks(hone_dtype t) { return hone__dtypes[t].kind == HONE__KIND_Q; }
-/* Bytes of n contiguous elements; n a multiple of the block. */
 /* What to compute in: `asked`, or what this CPU is fast at. */
 hone_dtype hone__compute_dtype(bool automatic, hone_dtype asked);
 
+/* Bytes of n contiguous elements; n a multiple of the block. */
 static inline size_t hone__dtype_bytes(hone_dtype t, int64_t n)
 {
     return (size_t)(n / hone__dtypes[t].block) * (size_t)hone__dtypes[t].bytes;
@@ -45,8 +45,8 @@ bool hone__tensor_size(hone_dtype dtype, hone_shape shape, int64_t *count, size_
 const char *hone__shape_text(hone_shape shape, char text[HONE__SHAPE_TEXT]);
 #define HONE__SHAPE_STR(shape) hone__shape_text((shape), (char[HONE__SHAPE_TEXT]){0})
 
-/* What hone_npy_save writes, to be freed with hone__free. NULL: hone_tensor_read says why. */
-char *hone__npy_bytes(const hone_tensor *tensor, size_t *size);
+/* What hone_npy_save writes, ctx's, to be freed with hone__free. NULL: an error of ctx, whatever context the tensor is of. */
+char *hone__npy_bytes(hone_ctx *ctx, const hone_tensor *tensor, size_t *size);
 /* hone_npy_load for bytes in memory, of which nothing is kept; `path` is for messages. */
 hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size);
 

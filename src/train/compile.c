@@ -50,7 +50,7 @@ static hone_node *classes_last(const hone__compiled_output *o, hone_node *output
 {
     if (!is_axis_told(o)) return output;
     const int64_t axis = o->loss_options.axis, at = axis < 0 ? axis + output->shape.rank : axis;
-    hone_node *last = hone__axis_last(output, axis, false);
+    hone_node *last = hone__classes_last(output, axis);
     if (last && last != output && output->lengths && output->time != at) {
         last->lengths = output->lengths;
         last->time = output->time - (output->time > at);
@@ -67,6 +67,7 @@ static hone_node *example_losses(const hone__compiled_output *o, hone_node *outp
     if (targets != HONE__CLASSES && targets != HONE__SEQUENCES) target = hone_cast(target, hone_node_dtype(output));
     hone_loss_opts options = o->loss_options;
     options.axis = 0;
+    if (targets == HONE__SEQUENCES && output->lengths && output->time == 1) options.output_lengths = output->lengths;
     return by_example(o->loss->function(output, target, &options), output);
 }
 
@@ -105,7 +106,7 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
     for (int k = 0; k < c->n_outputs; k++) {
         const hone__compiled_output *o = &c->outputs[k];
         hone_node *output = classes_last(o, outputs[k]), *target = targets[k];
-        if (is_axis_told(o) && o->loss->targets == HONE__CATEGORIES) target = hone__axis_last(target, o->loss_options.axis, false);
+        if (is_axis_told(o) && o->loss->targets == HONE__CATEGORIES) target = hone__classes_last(target, o->loss_options.axis);
         hone_node *each = output && target ? example_losses(o, output, target) : NULL;
         if (!each) return;
         if (!hone_shape_equal(hone_node_shape(each), hone_node_shape(share))) {

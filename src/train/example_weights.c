@@ -9,7 +9,7 @@ static hone_status classes_of_rows(const hone__compiled *c, const hone_tensor *y
     int64_t width = hone_shape_count(y->shape) / y->shape.dim[0];
     hone__targets targets = c->outputs[0].loss ? c->outputs[0].loss->targets : HONE__CLASSES;
     bool wide = targets == HONE__CATEGORIES;
-    if (targets == HONE__VALUES || targets == HONE__SEQUENCES || targets == HONE__RELATIONS || (!wide && width != 1))
+    if (targets == HONE__VALUES || targets == HONE__SEQUENCES || targets == HONE__RELATIONS || (wide ? y->shape.rank != 2 : width != 1))
         return hone__fail_run(c->ctx, HONE_INVALID, "fit: class_weights need one class an example; targets are %s",
                               HONE__SHAPE_STR(y->shape));
     for (int64_t r = 0; r < rows; r++) {

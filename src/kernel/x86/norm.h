@@ -15,10 +15,9 @@ INLINE void fetch(const void *x, bool bf16, int64_t r, int64_t end, int64_t n, i
     if (x && r + AHEAD < end) __builtin_prefetch((const char *)x + ((r + AHEAD) * n + at) * (bf16 ? 2 : 4));
 }
 
-/* gain or bias; `otherwise` where there is none. */
-INLINE __m512 load_row(const void *x, hone_dtype type, int64_t at, __mmask16 mask, float otherwise)
+INLINE __m512 load_gain(const hone__norm *a, int64_t at, __mmask16 mask)
 {
-    return x ? load_real(x, type == HONE_BF16, at, mask) : _mm512_set1_ps(otherwise);
+    return a->gain ? load_real(a->gain, a->gt == HONE_BF16, at, mask) : _mm512_set1_ps(1);
 }
 
 /* The sum of (x - mean), to the given power of 1 or 2, over a row: two sums of 16 lanes, so that additions overlap. */
@@ -47,8 +46,8 @@ INLINE void forward(const hone__norm *a, int64_t begin, int64_t end, bool x_half
         for (int64_t at = 0; at < n && a->y; at += 16) {
             __mmask16 mask = first_lanes(n - at);
             __m512 h = _mm512_mul_ps(_mm512_sub_ps(load_real(a->x, x_half, from + at, mask), m), s);
-            if (a->gain) h = _mm512_mul_ps(h, load_row(a->gain, a->gt, at, mask, 1));
-            if (a->bias) h = _mm512_add_ps(h, load_row(a->bias, a->bt, at, mask, 0));
+            if (a->gain) h = _mm512_mul_ps(h, load_gain(a, at, mask));
+            if (a->bias) h = _mm512_add_ps(h, load_real(a->bias, a->bt == HONE_BF16, at, mask));
             store_real(a->y, y_half, from + at, mask, h);
         }
     }
@@ -77,7 +76,7 @@ INLINE void backward(const hone__norm *a, int64_t begin, int64_t end, float *dga
             __mmask16 mask = first_lanes(n - at);
             fetch(a->x, x_half, r, end, n, at);
             fetch(a->dy, d_half, r, end, n, at);
-            __m512 d = load_real(a->dy, d_half, from + at, mask), g = _mm512_mul_ps(d, load_row(a->gain, a->gt, at, mask, 1));
+            __m512 d = load_real(a->dy, d_half, from + at, mask), g = _mm512_mul_ps(d, load_gain(a, at, mask));
             __m512 h = _mm512_mul_ps(_mm512_maskz_sub_ps(mask, load_real(a->x, x_half, from + at, mask), mean), rstd);
             sum_g = _mm512_add_ps(sum_g, g);
             sum_gh = _mm512_fmadd_ps(g, h, sum_gh);
@@ -90,7 +89,7 @@ INLINE void backward(const hone__norm *a, int64_t begin, int64_t end, float *dga
         for (int64_t at = 0; at < n; at += 16) {
             __mmask16 mask = first_lanes(n - at);
             fetch(a->more, more_half, r, end, n, at);
-            __m512 d = load_real(a->dy, d_half, from + at, mask), g = _mm512_mul_ps(d, load_row(a->gain, a->gt, at, mask, 1));
+            __m512 d = load_real(a->dy, d_half, from + at, mask), g = _mm512_mul_ps(d, load_gain(a, at, mask));
             __m512 h = _mm512_mul_ps(_mm512_sub_ps(load_real(a->x, x_half, from + at, mask), mean), rstd);
             __m512 dx = _mm512_mul_ps(rstd, _mm512_fnmadd_ps(h, c2, _mm512_sub_ps(g, c1)));
             if (a->more) dx = _mm512_add_ps(dx, load_real(a->more, more_half, from + at, mask));
