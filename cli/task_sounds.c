@@ -35,13 +35,14 @@ static bool is_folder(const char *path)
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* Paths in a folder, sorted, of WAV files or of folders; the caller's. */
+/* Paths in a folder, sorted, of WAV files or of folders; the caller's. NULL: it cannot be read (errno). */
 static char **list(const char *folder, bool folders, size_t *n)
 {
-    char **paths = NULL;
     DIR *open = opendir(folder);
     *n = 0;
-    for (struct dirent *e; open && (e = readdir(open));) {
+    if (!open) return NULL;
+    char **paths = cli_alloc(sizeof *paths);
+    for (struct dirent *e; (e = readdir(open));) {
         char *path = cli_join(folder, e->d_name);
         if (e->d_name[0] != '.' && (folders ? is_folder(path) : is_wav(e->d_name) && !is_folder(path))) {
             paths = cli_realloc(paths, (*n + 1) * sizeof *paths);
@@ -50,7 +51,7 @@ static char **list(const char *folder, bool folders, size_t *n)
             free(path);
         }
     }
-    if (open) closedir(open);
+    closedir(open);
     if (*n) qsort(paths, *n, sizeof *paths, by_name);
     return paths;
 }
@@ -86,13 +87,16 @@ static bool find_files(sound_task *own, const char *path, bool classes, char ***
     task *t = &own->base;
     size_t n = 0;
     t->rows = 0;
-    *names = classes || is_folder(path) ? list(path, true, n_names) : NULL;
-    if (!*names) *n_names = 0;
+    const bool folder = classes || is_folder(path);
+    *n_names = 0;
+    *names = folder ? list(path, true, n_names) : cli_alloc(sizeof **names);
+    if (!*names) return cli_fail(t->args, "%s: %s", path, cli_system_error()), false;
     for (size_t k = 0; k < *n_names + 1; k++) { /* the last one: what lies in the folder itself, or it is a file */
         bool last = k == *n_names;
         if (last && classes) break;
-        char **some = last && !is_folder(path) ? cli_alloc(sizeof *some) : list(last ? path : (*names)[k], false, &n);
-        if (last && !is_folder(path)) some[0] = cli_copy(path), n = 1;
+        char **some = last && !folder ? cli_alloc(sizeof *some) : list(last ? path : (*names)[k], false, &n);
+        if (!some) return cli_fail(t->args, "%s: %s", last ? path : (*names)[k], cli_system_error()), false;
+        if (last && !folder) some[0] = cli_copy(path), n = 1;
         own->files = cli_realloc(own->files, ((size_t)t->rows + n + 1) * sizeof *own->files);
         t->labels = cli_realloc(t->labels, ((size_t)t->rows + n + 1) * sizeof *t->labels);
         for (size_t i = 0; i < n; i++) {
@@ -118,14 +122,28 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Why nothing can be learnt from samples; NULL: it can. */
+static const char *why_not(const hone_tensor *x)
+{
+    const float *samples = hone_tensor_data(x);
+    int64_t n = hone_shape_count(hone_tensor_shape(x));
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(samples[i])) return "has samples that are not finite";
+    return n ? NULL : "has no samples";
+}
+
 static hone_tensor *read_wav(sound_task *own, const char *path, int *rate)
 {
     task *t = &own->base;
     hone_tensor *x = hone_wav_load(t->ctx, path, rate);
     if (!x) return NULL;
     if (!own->rate) own->rate = *rate;
-    if (*rate == own->rate && *rate >= 1000 && *rate <= MOST_RATE) return x;
-    cli_fail(t->args, "%s has %d samples a second, %d are expected: convert it, for example by sox or ffmpeg", path, *rate, own->rate);
+    const char *wrong = why_not(x);
+    if (!wrong && *rate == own->rate && *rate >= 1000 && *rate <= MOST_RATE) return x;
+    if (wrong)
+        cli_fail(t->args, "%s %s", path, wrong);
+    else
+        cli_fail(t->args, "%s has %d samples a second, %d are expected: convert it, for example by sox or ffmpeg", path, *rate, own->rate);
     hone_tensor_free(x);
     return NULL;
 }

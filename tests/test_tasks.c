@@ -217,6 +217,20 @@ static void write_sound(const char *path, int rate, double hertz)
     fclose(file);
 }
 
+/* 32 bit floats: n samples, all of them `value`. */
+static void write_constant(const char *path, uint32_t n, float value)
+{
+    const uint32_t bytes = n * 4, whole = 36 + bytes, head = 16, hz = RATE, per_second = RATE * 4;
+    const uint16_t kind[2] = {3, 1}, frame[2] = {4, 32};
+    FILE *file = fopen(path, "wb");
+    if (!file) fail_msg("%s: %s", path, strerror(errno));
+    fwrite("RIFF", 1, 4, file), fwrite(&whole, 4, 1, file), fwrite("WAVEfmt ", 1, 8, file), fwrite(&head, 4, 1, file);
+    fwrite(kind, 2, 2, file), fwrite(&hz, 4, 1, file), fwrite(&per_second, 4, 1, file), fwrite(frame, 2, 2, file);
+    fwrite("data", 1, 4, file), fwrite(&bytes, 4, 1, file);
+    for (uint32_t i = 0; i < n; i++) fwrite(&value, 4, 1, file);
+    fclose(file);
+}
+
 static void make_sounds(const char *folder, int n)
 {
     static const struct {
@@ -278,6 +292,20 @@ static void test_sounds_are_learnt_and_told(void **unused)
     write_all(place("sounds-more/deep/000.wav"), "no sound");
     REFUSES(1, "000.wav: ", "predict", "--model", place("ear"), "--data", place("sounds-more/deep/000.wav"));
     REFUSES(1, "000.wav: ", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+    write_constant(place("sounds-more/deep/000.wav"), 0, 0);
+    REFUSES(1, "deep/000.wav has no samples", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+    write_constant(place("sounds-more/deep/000.wav"), 2400, NAN);
+    REFUSES(1, "deep/000.wav has samples that are not finite", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+    write_constant(place("sounds-more/deep/000.wav"), 2400, 0.1f);
+    assert_int_equal(truncate(place("sounds-more/deep/000.wav"), 2000), 0);
+    REFUSES(1, "deep/000.wav: is cut off", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+    write_sound(place("sounds-more/deep/000.wav"), RATE, 300);
+    if (geteuid() != 0) { /* who may read everything */
+        chmod(place("sounds-more/deep"), 0);
+        REFUSES(1, "sounds-more/deep: Permission denied", "train", "--data", place("sounds-more"), "--output-dir", place("none"), "--quiet");
+        chmod(place("sounds-more/deep"), 0700);
+    }
+    REFUSES(1, "nowhere: No such file or directory", "predict", "--model", place("ear"), "--data", place("nowhere"));
     write_all(place("ear/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"sounds\", \"classes\": [\"a\", \"b\", \"c\"]}");
     REFUSES(1, "what it says of sounds is not whole", "predict", "--model", place("ear"), "--data", place("sounds"));
 }

@@ -270,8 +270,8 @@ HONE_API hone_status hone_image_save_opt(const hone_tensor *images, const char *
     HONE_OPTS2(hone_image_save_opt, hone_image_save_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_save_opts))
 
 /* Reads a WAV file (libsndfile): 8, 16, 24 and 32 bit PCM, 32 and 64 bit floats, as f32 [channels, frames]; whole numbers are
-   scaled to [-1, 1). *sample_rate, in Hz, may be NULL. The tensor is the caller's. NULL on error (sticky): IO, FORMAT,
-   UNSUPPORTED (also for compressed ones), MEMORY. */
+   scaled to [-1, 1), floats are what they are. *sample_rate, in Hz, may be NULL. The tensor is the caller's. NULL on error (sticky):
+   IO, FORMAT (also of a file that is shorter than it says), UNSUPPORTED (also for compressed ones), MEMORY. */
 HONE_API hone_tensor *hone_wav_load(hone_ctx *ctx, const char *path, int *sample_rate);
 
 typedef struct hone_spectrogram_opts {

@@ -50,6 +50,35 @@ static int sample_size(int format)
     }
 }
 
+static uint64_t little_endian(const uint8_t *at, int width)
+{
+    uint64_t value = 0;
+    while (width--) value = value << 8 | at[width];
+    return value;
+}
+
+/* Bytes of samples that the file says it has and that are not there; libsndfile takes such a file for a shorter one. 0 of what has no
+   length yet: programs that write to a pipe put 0, 0xFFFFFFFF or nearly 2^31 there. */
+static uint64_t missing_bytes(const uint8_t *data, size_t size)
+{
+    enum { HEAD = 8, UNKNOWN = 0x7FFF0000 };
+    bool large = !memcmp(data, "RF64", 4);
+    uint64_t length_of_data = 0; /* in RF64's "ds64", behind that of the file */
+    for (size_t at = 12; size - at >= HEAD;) {
+        uint64_t length = little_endian(data + at + 4, 4), left = size - at - HEAD;
+        if (large && !memcmp(data + at, "ds64", 4) && left >= 16) length_of_data = little_endian(data + at + HEAD + 8, 8);
+        if (!memcmp(data + at, "data", 4)) {
+            bool unknown = length >= UNKNOWN;
+            if (large && length == UINT32_MAX) length = length_of_data, unknown = length >= INT64_MAX;
+            return unknown || length <= left ? 0 : length - left;
+        }
+        length += length & 1; /* chunks begin at even places */
+        if (length > left) break;
+        at += HEAD + (size_t)length;
+    }
+    return 0;
+}
+
 /* The samples, channels apart, from frames of channels side by side. */
 static hone_tensor *read_frames(hone_ctx *ctx, const struct sndfile *lib, SNDFILE *file, const SF_INFO *info, const char *path)
 {
@@ -94,6 +123,9 @@ static hone_tensor *read_wav(hone_ctx *ctx, const char *path, const uint8_t *dat
              info.frames > (sf_count_t)size / bytes_each / info.channels)
         hone__fail(ctx, HONE_FORMAT, "%s: %lld frames of %d channels do not fit into the file", path, (long long)info.frames,
                    info.channels);
+    else if (missing_bytes(data, size))
+        hone__fail(ctx, HONE_FORMAT, "%s: is cut off: the last %llu bytes of its samples are not there", path,
+                   (unsigned long long)missing_bytes(data, size));
     else
         t = read_frames(ctx, &lib, file, &info, path);
     lib.sf_close(file);
