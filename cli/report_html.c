@@ -109,9 +109,9 @@ static void put_result(FILE *to, const task_report *r)
     fprintf(to, "<h2>Result</h2>\n<p>On %lld %s that it has not seen:</p>\n<p>", (long long)r->tested, r->t->kind->plural);
     for (size_t i = 0; i < r->score->n_metrics; i++)
         fprintf(to, "<span class=\"value\">%s<b>%.4g</b></span>\n", hone_metric_name(r->score->metrics[i]),
-                hone_metric_result(r->score->metrics[i]));
+                task_score_value(r->score, i));
     fputs("</p>\n", to);
-    if (r->t->classes) fputs("<p>Precision, recall and F1 are means over the classes.</p>\n", to);
+    if (r->t->classes) fputs("<p>Precision, recall and F1 are means over all classes.</p>\n", to);
 }
 
 static void put_data(FILE *to, const task_report *r)

@@ -111,6 +111,8 @@ typedef struct task_score {
 } task_score;
 /* Of these rows of the task (NULL: all). Free it in either case. */
 bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score);
+/* Metric i; of classes, but for the accuracy, the mean over all classes, also over those that these rows do not have. */
+double task_score_value(const task_score *score, size_t i);
 /* The metrics on stdout, as a table and a report by classes, or with --json as an object. */
 bool task_score_print(const task_score *score);
 void task_score_free(task_score *score);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 static const char *const of_classes[] = {"accuracy", "precision", "recall", "f1", NULL};
+enum { ACCURACY, PRECISION, RECALL, F1 }; /* their numbers */
 static const char *const of_quantities[] = {"mae", "rmse", "r2", NULL};
 
 typedef struct measuring {
@@ -43,12 +44,35 @@ bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score)
     return task_answer(t, score->rows, rows, add, &(measuring){t, rows, score});
 }
 
+/* The mean over all classes, as the report below has it (scikit-learn's with all labels, zero_division=0): a metric's own is over the
+   classes that it has met. */
+static double macro(const hone_confusion *confusion, size_t metric)
+{
+    const int64_t n = hone_confusion_classes(confusion);
+    double sum = 0;
+    for (int64_t k = 0; k < n; k++) {
+        double right = (double)hone_confusion_at(confusion, k, k), targets = 0, answers = 0;
+        for (int64_t i = 0; i < n; i++) {
+            targets += (double)hone_confusion_at(confusion, k, i);
+            answers += (double)hone_confusion_at(confusion, i, k);
+        }
+        double of = metric == PRECISION ? answers : metric == RECALL ? targets : (targets + answers) / 2;
+        sum += of > 0 ? right / of : 0;
+    }
+    return sum / (double)n;
+}
+
+double task_score_value(const task_score *s, size_t i)
+{
+    return s->confusion && i != ACCURACY ? macro(s->confusion, i) : hone_metric_result(s->metrics[i]);
+}
+
 bool task_score_print(const task_score *s)
 {
     const task *t = s->t;
     json_t *o = json_pack("{s:I}", "rows", (json_int_t)s->rows);
     for (size_t i = 0; i < s->n_metrics; i++) {
-        double value = hone_metric_result(s->metrics[i]);
+        double value = task_score_value(s, i);
         json_object_set_new(o, hone_metric_name(s->metrics[i]), cli_json_real(value));
         if (!t->args->json) printf("%-10s %.4f\n", hone_metric_name(s->metrics[i]), value);
     }

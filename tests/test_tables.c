@@ -43,6 +43,14 @@ static void test_classes_are_learnt_and_predicted(void **state)
     assert_int_equal(json_lines(r.out, keep), 150);
     assert_string_equal(json_string_value(json_object_get(last, "prediction")), "virginica");
     release(r);
+    /* Rows of one class: the means are over all classes, as those of the report. */
+    write_all(place("setosa.csv"), "sepal_length,sepal_width,petal_length,petal_width,species\n5.1,3.5,1.4,0.2,setosa\n4.9,3,1.4,0.2,setosa\n");
+    r = HONE_RUN(NULL, "eval", "--model", place("iris"), "--data", place("setosa.csv"));
+    check(r, 0, "2 rows, 5 columns");
+    const char *means = "accuracy   1.0000\nprecision  0.3333\nrecall     0.3333\nf1         0.3333\n";
+    assert_memory_equal(r.out, means, strlen(means));
+    assert_non_null(strstr(r.out, "macro avg     0.3333    0.3333    0.3333         2\n"));
+    release(r);
     r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("again"), "--arch", "8", "--epochs", "3",
                  "--quiet");
     check(r, 0, NULL);
