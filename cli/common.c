@@ -1,5 +1,5 @@
 /* What the subcommands share: errors, contexts, models, interrupts, input and output. */
-#include "cli.h"
+#include "task.h"
 
 #include <errno.h>
 #include <math.h>
@@ -115,6 +115,10 @@ hone_ctx *cli_ctx(const common_args *args)
 
 hone_llm *cli_open(const common_args *args, hone_ctx *ctx, const char *model, const char *adapter)
 {
+    if (task_exists(model)) {
+        cli_fail(args, "%s is what `hone train` wrote, and no language model: `hone predict` and `hone eval` take it", model);
+        return NULL;
+    }
     hone_llm *llm = hone_llm_open(ctx, model, .compute = args->dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32,
                                   .auto_compute = args->dtype == DTYPE_AUTO);
     if (llm && (!adapter || hone_llm_load_adapter(llm, adapter) == HONE_OK)) return llm;

@@ -37,10 +37,34 @@ static void note_rare_classes(const task *t)
     free(rows);
 }
 
+bool task_is_named(const char *path, const char *const *endings)
+{
+    size_t n = strlen(path);
+    for (; *endings; endings++) {
+        size_t m = strlen(*endings);
+        if (n > m && !cli_compare_case(path + n - m, *endings, m + 1)) return true;
+    }
+    return false;
+}
+
+/* Files that are part of what can be learnt from. */
+static bool is_one_of_many(const common_args *args, const char *path)
+{
+    if (task_is_named(path, (const char *const[]){".wav", ".png", ".jpg", ".jpeg", NULL}))
+        cli_fail(args, "%s: one file is nothing to learn from; a folder is, with a folder of such files for each class", path);
+    else if (task_is_named(path, (const char *const[]){".npy", NULL}))
+        cli_fail(args, "%s: one array is nothing to learn from; an .npz file with x and y is: numpy.savez(\"data.npz\", x=x, y=y)", path);
+    else
+        return false;
+    return true;
+}
+
 task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
 {
     struct stat info;
-    bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    if (stat(path, &info) != 0) return cli_fail(args, "%s: %s", path, cli_system_error()), NULL;
+    const bool folder = S_ISDIR(info.st_mode);
+    if (!folder && is_one_of_many(args, path)) return NULL;
     const char *other = !folder ? NULL : target ? "target" : wishes->text ? "text" : wishes->learn != LEARN_AUTO ? "learn" : NULL;
     task *t = NULL;
     if (other)

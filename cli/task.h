@@ -59,6 +59,8 @@ struct task {
 
 /* ---- making and opening (task.c); what returns NULL or false has said why, or its context has (then `failed` says it) ---- */
 
+/* Does it end in one of these, in letters of either case? The last one is NULL. */
+bool task_is_named(const char *path, const char *const *endings);
 /* Looks at a file or folder: what kind of data is there, and what is to be learnt? */
 task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
 /* The folder that train wrote, model and all. */

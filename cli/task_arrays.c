@@ -40,17 +40,20 @@ static const char *file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static bool is_npz(const char *path)
-{
-    size_t n = strlen(path);
-    return n > 4 && !strcmp(path + n - 4, ".npz");
-}
+static bool is_npz(const char *path) { return task_is_named(path, (const char *const[]){".npz", NULL}); }
 
-/* "train-images-idx3-ubyte.gz", "images.idx"; not "by-idx.csv" */
+/* "train-images-idx3-ubyte.gz", "images.idx", "images.idx3"; not "by-idx.csv", "sales-idx1.csv" or "sales-idx2024" */
 static bool is_idx(const char *path)
 {
-    const char *name = file_name(path), *at = strstr(name, "idx");
-    return at && at > name && strchr("-.", at[-1]) && (!at[3] || (at[3] >= '1' && at[3] <= '9') || !strcmp(at + 3, ".gz"));
+    const char *name = file_name(path);
+    for (const char *at = name; (at = strstr(at, "idx")); at++) {
+        if (at == name || !strchr("-.", at[-1])) continue;
+        const char *end = at + 3 + (at[3] >= '1' && at[3] <= '9');
+        if (end > at + 3 && *end == '-') /* the type */
+            for (end++; (*end >= 'a' && *end <= 'z') || (*end >= '0' && *end <= '9');) end++;
+        if (!*end || !strcmp(end, ".gz")) return true;
+    }
+    return false;
 }
 
 bool task_is_arrays(const char *path) { return is_npz(path) || is_idx(path); }
@@ -72,7 +75,7 @@ static bool open_npz(arrays_task *own, const char *path, bool targets)
     char all[200] = "";
     for (size_t i = 0, n = 0; i < hone_npz_count(own->npz) && n < sizeof all; i++)
         n += (size_t)snprintf(all + n, sizeof all - n, i ? ", %s" : "%s", hone_npz_name(own->npz, i));
-    return cli_fail(t->args, "%s has no array '%s'; there are: %s", path, !own->x ? "x" : t->target ? t->target : "y", all), false;
+    return cli_fail(t->args, "%s has no array '%s'; there are: %s", path, !own->x ? "x" : t->target ? t->target : "y", all[0] ? all : "none"), false;
 }
 
 /* The file of labels beside one of "images": "train-labels-idx1-ubyte.gz". */

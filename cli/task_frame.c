@@ -176,6 +176,9 @@ static bool drop_missing(const common_args *args, hone_ctx *ctx, hone_frame *fra
 
 bool task_read_frame(task *t, const char *path, bool targets)
 {
+    static const char *const others[] = {".npz", ".npy", ".wav", ".png", ".jpg", ".jpeg", ".gz", NULL};
+    if (task_is_named(path, others) || task_is_arrays(path))
+        return cli_fail(t->args, "%s: a table is expected, as in training: .csv, .tsv or .jsonl", path), false;
     if (!(t->frame = read_file(t->args, t->ctx, path, t->n_texts, t->texts))) return false;
     if (targets && !drop_missing(t->args, t->ctx, t->frame, path, t->target)) return false;
     t->rows = t->frame->rows;

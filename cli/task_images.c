@@ -63,6 +63,19 @@ static bool open_set(image_task *own, const char *path, bool keep)
     return own->set || task_failed(t);
 }
 
+/* For the first time: what is nothing else may be pictures. */
+static bool find_pictures(image_task *own, const char *path)
+{
+    task *t = &own->base;
+    own->set = hone_dataset_images(t->ctx, path, .channels = 1, .height = 1, .width = 1, .no_keep = true);
+    t->rows = hone_dataset_rows(own->set);
+    if (!own->set && hone_ctx_status(t->ctx) == HONE_NOT_FOUND)
+        cli_fail(t->args, "%s: there is no .png, .jpg, .jpeg or .wav file in folders that name the classes", path);
+    else if (!own->set)
+        cli_fail_ctx(t->args, t->ctx);
+    return own->set != NULL;
+}
+
 static bool name_classes(task *t, const char *path)
 {
     const hone_dataset *set = images_of(t)->set;
@@ -91,7 +104,7 @@ task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *pa
     t->kind = &task_images, t->args = args, t->ctx = ctx;
     own->augment = wishes->augment;
     own->channels = 1, own->height = own->width = 1; /* until they are known */
-    if (open_set(own, path, false) && name_classes(t, path) && probe(own, wishes) && open_set(own, path, true)) return t;
+    if (find_pictures(own, path) && name_classes(t, path) && probe(own, wishes) && open_set(own, path, true)) return t;
     task_free(t);
     return NULL;
 }

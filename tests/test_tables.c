@@ -206,6 +206,7 @@ static void test_wrong_usage_is_told(void **state)
     (void)state;
     REFUSES(1, "has no column 'specis'; did you mean 'species'?", "train", "--data", IRIS, "--target", "specis", "--output-dir",
             place("none"));
+    REFUSES(1, "no-such.csv: No such file", "train", "--data", "no-such.csv", "--output-dir", place("none"));
     REFUSES(1, "no-such.csv: No such file", "train", "--data", "no-such.csv", "--target", "x", "--output-dir", place("none"));
     REFUSES(2, "--arch: layer 2 is empty", "train", "--data", IRIS, "--target", "species", "--output-dir", place("none"), "--arch", "8,,2");
     REFUSES(1, "--target COLUMN is missing", "train", "--data", IRIS, "--output-dir", place("none"));
@@ -215,6 +216,12 @@ static void test_wrong_usage_is_told(void **state)
     write_all(place("same.csv"), "a,b\n1,x\n2,x\n3,x\n4,x\n5,x\n6,x\n7,x\n8,x\n9,x\n10,x\n");
     REFUSES(1, "'b' is 'x' in every row", "train", "--data", place("same.csv"), "--target", "b", "--output-dir", place("none"), "--quiet");
     REFUSES(1, "task.json: ", "predict", "--model", place("nothing"), "--data", IRIS);
+    write_all(place("sales-idx2024.csv"), "a,b\n1,2\n");
+    REFUSES(1, "--target COLUMN is missing", "train", "--data", place("sales-idx2024.csv"), "--output-dir", place("none"));
+    REFUSES(1, "x.npz: a table is expected, as in training", "predict", "--model", place("iris"), "--data", "x.npz");
+    REFUSES(1, "is what `hone train` wrote, and no language model", "info", place("iris"));
+    write_all(place("one.npy"), "");
+    REFUSES(1, "one array is nothing to learn from", "train", "--data", place("one.npy"), "--output-dir", place("none"));
     write_all(place("few.csv"), "a,b\n1,2\n3,4\n");
     REFUSES(1, "2 rows with a target are too few", "train", "--data", place("few.csv"), "--target", "b", "--output-dir", place("none"));
 }

@@ -149,6 +149,9 @@ static void test_pictures_that_cannot_be_learnt_are_refused(void **unused)
     REFUSES(1, "which says what its pictures are", "eval", "--model", place("eye"), "--data", place("three/flat"));
     mkdir(place("none-here"), 0700);
     REFUSES(1, "no .png, .jpg or .jpeg in it", "predict", "--model", place("eye"), "--data", place("none-here"));
+    REFUSES(1, "none-here: there is no .png, .jpg, .jpeg or .wav file", "train", "--data", place("none-here"), "--output-dir", place("none"));
+    REFUSES(1, "nowhere: No such file or directory", "train", "--data", place("nowhere"), "--output-dir", place("none"));
+    REFUSES(1, "one file is nothing to learn from", "train", "--data", place("three/flat/000.png"), "--output-dir", place("none"));
     REFUSES(1, "nowhere.png: ", "predict", "--model", place("eye"), "--data", place("nowhere.png"));
     rename(place("three/flat"), place("three/round"));
     REFUSES(1, "'round' is none of the classes that were learnt", "eval", "--model", place("eye"), "--data", place("three"));
@@ -417,6 +420,8 @@ static void test_npz_arrays_are_learnt_and_told(void **unused)
             "--output-dir", place("none"), "--quiet");
     REFUSES(1, "--loss is for quantities, and the target is one of several classes", "train", "--data", SERIES, "--target", "kind", "--loss",
             "mae", "--output-dir", place("none"), "--quiet");
+    write_all(place("void.NPZ"), "");
+    REFUSES(1, "void.NPZ: is no .npz file: it is empty", "train", "--data", place("void.NPZ"), "--output-dir", place("none"));
     char *task = read_all(place("npz/task.json")), *shape = strstr(task, "\"layout\": \"sequences\"");
     assert_non_null(shape);
     memcpy(shape, "\"layout\": \"pictures\" ", 21);

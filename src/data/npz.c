@@ -118,6 +118,7 @@ static bool read_all(hone_npz *npz, const char *path, const uint8_t *data, size_
     struct zip_library z;
     const char *missing = open_library(&z);
     if (missing) return hone__fail(ctx, HONE_UNSUPPORTED, MISSING, path, missing), false;
+    if (!size) return hone__fail(ctx, HONE_FORMAT, "%s: is no .npz file: it is empty", path), false; /* libzip: without arrays */
     zip_error_t error;
     z.zip_error_init(&error);
     zip_source_t *source = z.zip_source_buffer_create(data, size, 0, &error);
