@@ -408,7 +408,7 @@ static const option options[] = {
              "\"...labels-idx1...\" beside it"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
      .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Folders and IDX "
-             "files need none; of an .npz file the array, y or y_train when not given. Whole numbers are classes there"},
+             "files need none; of an .npz file the array, y or y_train when not given. Of whole numbers' types all are classes there"},
     {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
      .initial = "auto", .help = "what the target is, where it does not look like it"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,

@@ -90,6 +90,8 @@ task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *pat
 bool task_read_frame(task *t, const char *path, bool targets);
 /* Says whether the target has classes or is a quantity; false: it cannot be learnt, which has been said (task_target.c). */
 bool task_choose_target(task *t, int learn);
+/* Do n different numbers, ascending, look like classes? Few small whole ones, or two whole ones of any size. */
+bool task_look_like_classes(const double *values, int64_t n);
 /* Sets labels or values of the rows, none of which lacks its target. */
 bool task_read_targets(task *t);
 task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);

@@ -152,7 +152,7 @@ static bool read_labels(task *t)
     return true;
 }
 
-/* Whole numbers are classes, others a quantity. */
+/* Whole numbers by their type are classes; other types' where they look like classes, as a table's do; all else is a quantity. */
 static bool choose_target(arrays_task *own, int learn)
 {
     task *t = &own->base;
@@ -164,6 +164,7 @@ static bool choose_target(arrays_task *own, int learn)
     qsort(sorted, (size_t)t->rows, sizeof *sorted, ascending);
     for (int64_t i = 0; i < t->rows; i++)
         if (!n || sorted[i] != sorted[n - 1]) sorted[n++] = sorted[i];
+    whole = whole || task_look_like_classes(sorted, n);
     bool classes = learn == LEARN_CLASSES || (learn == LEARN_AUTO && whole), ok = false;
     if (t->rows < FEWEST)
         cli_fail(t->args, "%lld rows are too few to learn from", (long long)t->rows);

@@ -27,10 +27,11 @@ static double *different_numbers(const hone_frame *frame, const hone_column *col
     return values;
 }
 
-/* Do so many whole numbers look like classes? Few small ones, or two of any size. */
-static bool look_like_classes(const hone_column *column, const double *values, int64_t n)
+bool task_look_like_classes(const double *values, int64_t n)
 {
-    return column->type == HONE_COLUMN_INTEGER && n <= MOST_NUMBERS && (n == 2 || (values[0] >= 0 && values[n - 1] < MOST_NUMBERS));
+    bool whole = n <= MOST_NUMBERS;
+    for (int64_t i = 0; i < n && whole; i++) whole = values[i] == round(values[i]);
+    return whole && (n == 2 || (values[0] >= 0 && values[n - 1] < MOST_NUMBERS));
 }
 
 static void number_as_text(double value, char text[32]) { snprintf(text, 32, "%.15g", value); }
@@ -41,7 +42,7 @@ static bool has_classes(const task *t, int learn, const hone_column *column)
     if (learn == LEARN_QUANTITY) return false;
     int64_t n;
     double *values = different_numbers(t->frame, column, &n);
-    bool classes = look_like_classes(column, values, n);
+    bool classes = column->type == HONE_COLUMN_INTEGER && task_look_like_classes(values, n);
     free(values);
     return classes;
 }

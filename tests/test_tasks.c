@@ -2,6 +2,8 @@
 #include "png.h"
 #include "program.h"
 
+#include "hone/data.h"
+
 #include <math.h>
 #include <sys/stat.h>
 
@@ -430,6 +432,50 @@ static void test_npz_arrays_are_learnt_and_told(void **unused)
     free(task);
 }
 
+/* x [40, 2] and y, of which row i is `y` of i. */
+static void write_arrays(const char *name, double (*y)(int i))
+{
+    float x[80], targets[40];
+    for (int i = 0; i < 40; i++) targets[i] = (float)y(i), x[2 * i] = (float)draw(100), x[2 * i + 1] = targets[i];
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    hone_tensor *tx = hone_tensor_from_f32(ctx, HONE_SHAPE(40, 2), x), *ty = hone_tensor_from_f32(ctx, HONE_SHAPE(40), targets);
+    assert_hone_ok(ctx, hone_npz_save(ctx, place(name), (const hone_named_tensor[]){{"x", tx}, {"y", ty}}, 2, false));
+    hone_tensor_free(tx), hone_tensor_free(ty);
+    hone_ctx_release(ctx);
+}
+
+static double two(int i) { return i % 2 ? 1 : -1; }
+static double ten(int i) { return i % 10; }
+static double forty(int i) { return i; }
+static double halves(int i) { return i % 2 ? 0.5 : 1; }
+
+/* Floats are what their values look like, as the numbers of a table. */
+static void test_few_whole_numbers_are_classes_as_floats_too(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *name;
+        double (*y)(int i);
+        const char *says;
+    } cases[] = {{"two.npz", two, "y a class"}, {"ten.npz", ten, "y a class"}, {"forty.npz", forty, "y a quantity"},
+                 {"halves.npz", halves, "y a quantity"}};
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    hone_npz *npz = hone_npz_load(ctx, SERIES);
+    bool zip = hone_ctx_status(ctx) != HONE_UNSUPPORTED;
+    hone_npz_free(npz);
+    hone_ctx_release(ctx);
+    if (!zip) skip();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_arrays(cases[i].name, cases[i].y);
+        result r = HONE_RUN(NULL, "train", "--data", place(cases[i].name), "--output-dir", place("floats"), "--epochs", "1");
+        check(r, 0, cases[i].says);
+        release(r);
+    }
+    result r = HONE_RUN(NULL, "train", "--data", place("ten.npz"), "--learn", "quantity", "--output-dir", place("floats"), "--epochs", "1");
+    check(r, 0, "y a quantity");
+    release(r);
+}
+
 /* ---- texts ---- */
 
 static const char *const good[] = {"lovely", "brilliant", "moving", "funny", "superb"};
@@ -536,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_sounds_are_learnt_and_told),
         cmocka_unit_test(test_idx_pairs_are_learnt_and_told),
         cmocka_unit_test(test_npz_arrays_are_learnt_and_told),
+        cmocka_unit_test(test_few_whole_numbers_are_classes_as_floats_too),
         cmocka_unit_test(test_texts_are_learnt_and_told),
         cmocka_unit_test(test_the_column_of_texts_is_found_or_named),
     };

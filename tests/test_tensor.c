@@ -401,6 +401,7 @@ static void npy_headers_are_taken_at_their_word_only_when_it_fits(void **state)
         bool fine;
     } cases[] = {
         {"{\"shape\":(2,),\"descr\":\"|u1\",\"fortran_order\":True}", 2, true},
+        {"{'descr':'|b1','fortran_order':False,'shape':(2,),}", 2, true},
         {"{'descr':'|u1','fortran_order':False,'shape':(2,),}", 3, false},
         {"{'descr':'|u1','fortran_order':False,'shape':(2,),}", 1, false},
         {"{'descr':'|u1','fortran_order':False,'shape':(99999999999999999999,),}", 2, false},
@@ -418,9 +419,14 @@ static void npy_headers_are_taken_at_their_word_only_when_it_fits(void **state)
         unsigned char file[512] = "\x93NUMPY\x01";
         file[8] = (unsigned char)n;
         memcpy(file + 10, cases[i].header, n);
+        file[10 + n + 1] = 2;
         assert_hone_ok(ctx, hone_write_file(ctx, scratch("case.npy"), file, 10 + n + cases[i].data));
         hone_tensor *t = hone_npy_load(ctx, scratch("case.npy"));
         assert_int_equal(t != NULL, cases[i].fine);
+        if (t && strstr(cases[i].header, "|b1")) { /* the byte behind the header is zero, the next one is not */
+            assert_int_equal(hone_tensor_dtype(t), HONE_U8);
+            assert_true(hone_tensor_get(t, 0) == 0 && hone_tensor_get(t, 1) == 1);
+        }
         hone_tensor_free(t);
         hone_ctx_release(ctx);
     }

@@ -75,7 +75,7 @@ HONE_API hone_status hone_tensor_fill_normal(hone_tensor *tensor, double mean, d
 HONE_API hone_status hone_tensor_fill_uniform(hone_tensor *tensor, double low, double high, uint64_t stream);
 
 /* NumPy's .npy format, version 1.0 (f32, f64, f16, i32, i64, u8; little endian, C order; bf16 is saved as f32).
-   Loading also reads version 2.0. IO or FORMAT with the file's name on failure (load: sticky). */
+   Loading also reads version 2.0, and bool as u8 of 0 and 1. IO or FORMAT with the file's name on failure (load: sticky). */
 HONE_API hone_status hone_npy_save(const hone_tensor *tensor, const char *path);
 HONE_API hone_tensor *hone_npy_load(hone_ctx *ctx, const char *path);
 

@@ -161,11 +161,13 @@ static bool parse_header(parser *p, char descr[16], bool *fortran, hone_shape *s
     return p->at == p->end && seen == (DESCR | FORTRAN | SHAPE);
 }
 
+static bool is_bool(const char *descr) { return !strcmp(descr, "|b1"); }
+
 static bool dtype_of(const char *descr, hone_dtype *dtype)
 {
     for (int i = 0; i < HONE_DTYPE_COUNT; i++)
         if (descr[0] && !strcmp(descr, npy_name((hone_dtype)i))) return *dtype = (hone_dtype)i, true;
-    return false;
+    return *dtype = HONE_U8, is_bool(descr);
 }
 
 hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size)
@@ -211,6 +213,7 @@ hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data
                NULL;
     hone_tensor *tensor = hone_tensor_new(ctx, dtype, shape);
     if (tensor && bytes) memcpy(tensor->data, data + begin + length, bytes);
+    for (size_t i = 0; tensor && is_bool(descr) && i < bytes; i++) ((uint8_t *)tensor->data)[i] = ((uint8_t *)tensor->data)[i] != 0;
     return tensor;
 }
 
