@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct train_args {
     common_args common;
@@ -247,11 +248,24 @@ static double *class_weights(const training *t)
     return weights;
 }
 
-static void put_metrics(const training *t, const json_t *epoch)
+/* The first line that cannot be written is told when it is, and once. */
+static void put_metrics(training *t, const json_t *epoch)
 {
+    bool before = ferror(t->metrics);
     json_dumpf(epoch, t->metrics, JSON_COMPACT | JSON_REAL_PRECISION(9));
     fputc('\n', t->metrics);
-    fflush(t->metrics);
+    if ((fflush(t->metrics) != 0 || ferror(t->metrics)) && !before)
+        cli_fail(&t->args->common, "%s/metrics.jsonl: %s", t->args->output_dir, cli_system_error());
+}
+
+/* False when something of it could not be written. */
+static bool close_metrics(training *t)
+{
+    if (!t->metrics) return true;
+    bool ok = !ferror(t->metrics);
+    if (fclose(t->metrics) == 0) return ok;
+    if (ok) cli_fail(&t->args->common, "%s/metrics.jsonl: %s", t->args->output_dir, cli_system_error());
+    return false;
 }
 
 static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epoch *e)
@@ -375,19 +389,32 @@ static bool check_arch(const train_args *args)
     return ok;
 }
 
+/* The folder to write into, before anything is read. */
+static bool make_folder(const train_args *args, bool *made)
+{
+    struct stat info;
+    const char *path = args->output_dir;
+    *made = mkdir(path, 0777) == 0;
+    bool ok = *made || errno == EEXIST;
+    if (ok && stat(path, &info) == 0 && !S_ISDIR(info.st_mode)) ok = false, errno = ENOTDIR;
+    if (ok && access(path, W_OK | X_OK) != 0) ok = false;
+    if (!ok) cli_fail(&args->common, "%s: %s", path, cli_system_error());
+    return ok;
+}
+
 static int run(void *memory)
 {
     train_args *args = memory;
     training t = {.args = args};
     if (!check_arch(args)) return EXIT_USAGE;
-    if (mkdir(args->output_dir, 0777) != 0 && errno != EEXIST)
-        return cli_fail(&args->common, "%s: %s", args->output_dir, cli_system_error());
+    bool made;
+    if (!make_folder(args, &made)) return EXIT_FAILED;
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
     t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array()};
     int status = t.task && check_target(&t) && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
-    if (t.metrics && fclose(t.metrics) != 0 && status == EXIT_DONE)
-        status = cli_fail(&args->common, "metrics.jsonl: %s", cli_system_error());
+    if (!close_metrics(&t)) status = EXIT_FAILED;
+    if (made && status != EXIT_DONE) rmdir(args->output_dir); /* which only does it to an empty one */
     task_checkpoints_free(&t.checkpoints);
     free(t.epochs);
     if (t.summary) hone_free_text(t.ctx, t.summary);

@@ -35,6 +35,17 @@ static char *keep(reader *r, const char *text)
     return args->owned[args->n_owned++] = cli_copy(text);
 }
 
+/* value: NULL for a flag. */
+static bool set(reader *r, const option *o, const char *where, const char *value)
+{
+    if (!options_set(r->command, r->args, o, where, value)) return false;
+    string_list *list = &r->args->from_config;
+    list->items = cli_realloc(list->items, (list->count + 2) * sizeof *list->items);
+    list->items[list->count++] = o->name;
+    list->items[list->count++] = value;
+    return true;
+}
+
 static const char *scalar(const reader *r) { return (const char *)r->event.data.scalar.value; }
 
 static bool is_one_of(const char *text, const char *const *words)
@@ -55,8 +66,8 @@ static bool set_scalar(reader *r, const option *o, const char *where)
         cli_fail(r->args, "%s%s: a zero byte", where, o->name);
         return false;
     }
-    if (o->kind != OPTION_FLAG) return options_set(r->command, r->args, o, where, keep(r, text));
-    if (is_one_of(text, yes)) return options_set(r->command, r->args, o, where, NULL);
+    if (o->kind != OPTION_FLAG) return set(r, o, where, keep(r, text));
+    if (is_one_of(text, yes)) return set(r, o, where, NULL);
     if (is_one_of(text, no)) return true;
     cli_fail(r->args, "%s%s '%s': must be true or false", where, o->name, text);
     return false;
@@ -74,14 +85,14 @@ static bool set_sequence(reader *r, const option *o, const char *where)
             cli_fail(r->args, "%s%s: a list of plain values is expected", where, o->name);
             ok = false;
         } else if (o->kind == OPTION_STRINGS) {
-            ok = options_set(r->command, r->args, o, where, keep(r, scalar(r)));
+            ok = set(r, o, where, keep(r, scalar(r)));
         } else {
             joined = cli_realloc(joined, strlen(joined) + strlen(scalar(r)) + 2);
             if (n) strcat(joined, ",");
             strcat(joined, scalar(r));
         }
     }
-    if (ok && o->kind == OPTION_STRING) ok = options_set(r->command, r->args, o, where, keep(r, joined));
+    if (ok && o->kind == OPTION_STRING) ok = set(r, o, where, keep(r, joined));
     free(joined);
     return ok;
 }

@@ -376,6 +376,7 @@ void options_free(const command *c, void *args)
             free(((string_list *)((char *)args + c->options[i].offset))->items);
     for (size_t i = 0; i < common->n_owned; i++) free(common->owned[i]);
     free(common->owned);
+    free(common->from_config.items);
 }
 
 /* ---- --help ---- */

@@ -61,6 +61,7 @@ typedef struct common_args {
     const char *config;
     char **owned; /* strings from --config */
     size_t n_owned;
+    string_list from_config; /* what it sets: a name, its value (NULL: a flag), the next name, ... */
 } common_args;
 enum dtype_choice { DTYPE_AUTO = 1, DTYPE_F32, DTYPE_BF16 };
 

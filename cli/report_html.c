@@ -44,6 +44,26 @@ static void put_cell(FILE *to, const char *tag, const char *text)
     fprintf(to, "</%s>", tag);
 }
 
+/* What --config has set, as the command would have it. */
+static void put_config(FILE *to, const common_args *args)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *words = open_memstream(&text, &size);
+    if (!words) return;
+    for (size_t i = 0; i < args->from_config.count; i += 2) {
+        const char *value = args->from_config.items[i + 1];
+        fprintf(words, i ? " --%s" : "--%s", args->from_config.items[i]);
+        if (value) fputc(' ', words), cli_print_shell(words, value);
+    }
+    fclose(words);
+    fputs("<p>Of ", to);
+    put_cell(to, "code", args->config);
+    fputs(", where the command has nothing else:</p>\n", to);
+    put_cell(to, "pre", text);
+    free(text);
+}
+
 /* The command, as a shell takes it. */
 static void put_command(FILE *to, const common_args *args)
 {
@@ -252,6 +272,7 @@ bool task_write_report(const task_report *r)
         fputs("</head><body>\n", to);
         put_cell(to, "h1", title);
         put_command(to, r->t->args);
+        if (r->t->args->from_config.count) put_config(to, r->t->args);
         put_result(to, r);
         put_data(to, r);
         put_network(to, r);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define IRIS HONE_SOURCE_DIR "/examples/data/iris.csv"
@@ -151,6 +152,9 @@ static void test_networks_are_written_by_hand(void **state)
     r = HONE_RUN(NULL, "train", "--data", IRIS, "--config", place("run.yaml"), "--output-dir", place("hand"));
     check(r, 0, "network: dense 12 gelu no_bias,batch_norm,dense 5 relu, dense 3 softmax");
     release(r);
+    char *html = read_all(place("hand/report.html"));
+    assert_non_null(strstr(html, "<pre>--target species --epochs 2 --arch &#39;dense 12 gelu no_bias,batch_norm,dense 5 relu&#39;</pre>"));
+    free(html);
     write_all(place("bad.yaml"), "target: species\narch:\n  - dense: 12\n");
     REFUSES(2, "arch: a list of plain values is expected", "train", "--data", IRIS, "--config", place("bad.yaml"), "--output-dir",
             place("none"));
@@ -216,6 +220,14 @@ static void test_wrong_usage_is_told(void **state)
     write_all(place("same.csv"), "a,b\n1,x\n2,x\n3,x\n4,x\n5,x\n6,x\n7,x\n8,x\n9,x\n10,x\n");
     REFUSES(1, "'b' is 'x' in every row", "train", "--data", place("same.csv"), "--target", "b", "--output-dir", place("none"), "--quiet");
     REFUSES(1, "task.json: ", "predict", "--model", place("nothing"), "--data", IRIS);
+    assert_int_not_equal(access(place("none"), F_OK), 0); /* no look that failed has left it there */
+    write_all(place("a-file"), "");
+    REFUSES(1, "a-file: Not a directory", "train", "--data", IRIS, "--target", "species", "--output-dir", place("a-file"));
+    mkdir(place("full"), 0700);
+    assert_int_equal(symlink("/dev/full", place("full/metrics.jsonl")), 0);
+    result r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("full"), "--epochs", "2", "--quiet");
+    check(r, 1, "full/metrics.jsonl: No space left on device");
+    release(r);
     write_all(place("sales-idx2024.csv"), "a,b\n1,2\n");
     REFUSES(1, "--target COLUMN is missing", "train", "--data", place("sales-idx2024.csv"), "--output-dir", place("none"));
     REFUSES(1, "x.npz: a table is expected, as in training", "predict", "--model", place("iris"), "--data", "x.npz");
