@@ -87,6 +87,8 @@ bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *use
 
 /* A task of one of the two, its frame read, labels or values set. */
 task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
+/* Are all of its texts numbers, some with a decimal comma? */
+bool task_has_commas(const hone_column *column);
 bool task_read_frame(task *t, const char *path, bool targets);
 /* Says whether the target has classes or is a quantity; false: it cannot be learnt, which has been said (task_target.c). */
 bool task_choose_target(task *t, int learn);

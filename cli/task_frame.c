@@ -69,6 +69,36 @@ static hone_frame *read_file(const common_args *args, hone_ctx *ctx, const char 
     return NULL;
 }
 
+/* "3", "-2,5" or "1.234,5" */
+static bool is_with_comma(const char *text, bool *comma)
+{
+    text += *text == '-' || *text == '+';
+    size_t whole = strspn(text, "0123456789."), part = text[whole] == ',' ? strspn(text + whole + 1, "0123456789") : 0;
+    if (part) *comma = true;
+    return whole && text[0] != '.' && !text[part ? whole + 1 + part : whole];
+}
+
+bool task_has_commas(const hone_column *column)
+{
+    bool all = column->n_categories > 0, comma = false;
+    for (size_t i = 0; i < column->n_categories && all; i++) all = is_with_comma(column->categories[i], &comma);
+    return all && comma;
+}
+
+/* What is read as text, and meant as numbers. */
+static void tell_commas(const common_args *args, const hone_frame *frame, const char *path)
+{
+    const bool semicolons = delimiter_of(path) == ';';
+    for (size_t i = 0; i < frame->n_columns; i++) {
+        const hone_column *c = &frame->columns[i];
+        if (!task_has_commas(c)) continue;
+        bool thousands = false; /* "1.234,5" */
+        for (size_t k = 0; k < c->n_categories; k++) thousands |= strchr(c->categories[k], '.') != NULL;
+        cli_note(args, "'%s' has numbers with decimal commas, which are read as text: write them as 1234.5%s", c->name,
+                 semicolons && !thousands ? ", for example by `tr , . < DATA.csv > NEW.csv`" : "");
+    }
+}
+
 /* The target's column; NULL: it has been said that there is none. */
 static const hone_column *find_target(const common_args *args, const hone_frame *frame, const char *path, const char *target)
 {
@@ -193,6 +223,7 @@ task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *pat
     if (wishes->image_size) return cli_fail(args, "--image-size is for pictures, and %s is a file", path), NULL;
     hone_frame *frame = read_file(args, ctx, path, 0, NULL);
     if (!frame) return NULL;
+    tell_commas(args, frame, path);
     if (!drop_missing(args, ctx, frame, path, target) || !choose_text(args, frame, target, wishes->text, &text)) {
         hone_frame_free(frame);
         return NULL;

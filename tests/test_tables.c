@@ -248,6 +248,25 @@ static void write_rows(const char *name, char delimiter, const char *(*target)(i
     fclose(file);
 }
 
+/* As spreadsheets of many countries write them. */
+static void test_decimal_commas_are_told(void **state)
+{
+    (void)state;
+    FILE *file = fopen(place("komma.csv"), "w");
+    assert_non_null(file);
+    fputs("preis;wert;menge;code;art\n", file);
+    for (int i = 0; i < 40; i++)
+        fprintf(file, "%s%d,%d;1.%03d,5;%d;%d,x;%c\n", i % 3 ? "" : "-", i, i % 10, i, i % 7, i % 2, i % 2 ? 'a' : 'b');
+    fclose(file);
+    result r = HONE_RUN(NULL, "train", "--data", place("komma.csv"), "--target", "art", "--output-dir", place("komma"), "--epochs", "1");
+    check(r, 0, "'preis' has numbers with decimal commas, which are read as text: write them as 1234.5, for example by `tr , . <");
+    assert_non_null(strstr(r.err, "'wert' has numbers with decimal commas, which are read as text: write them as 1234.5\n"));
+    assert_non_null(strstr(r.err, "'preis' is left out: its numbers have decimal commas"));
+    assert_null(strstr(r.err, "'menge' has numbers"));
+    assert_null(strstr(r.err, "'code' has numbers"));
+    release(r);
+}
+
 static const char *two(int row) { return row < 20 ? "x" : "z"; }
 static const char *same(int row) { return (void)row, "3.5"; }
 static const char *infinite(int row) { return row == 7 ? "inf" : row % 2 ? "1.5" : "2.5"; }
@@ -607,7 +626,7 @@ int main(void)
         cmocka_unit_test(test_an_epoch_is_told_and_dtype_is_obeyed), cmocka_unit_test(test_the_report_is_whole_and_safe),
         cmocka_unit_test(test_eval_measures_other_data),
         cmocka_unit_test(test_networks_are_written_by_hand),
-        cmocka_unit_test(test_wrong_usage_is_told),
+        cmocka_unit_test(test_decimal_commas_are_told), cmocka_unit_test(test_wrong_usage_is_told),
         cmocka_unit_test(test_targets_that_cannot_be_learnt_are_refused),
         cmocka_unit_test(test_numbers_are_classes_or_a_quantity),
         cmocka_unit_test(test_columns_that_say_nothing_are_left_out),
