@@ -57,9 +57,9 @@ static void put_config(FILE *to, const common_args *args)
         if (value) fputc(' ', words), cli_print_shell(words, value);
     }
     fclose(words);
-    fputs("<p>Of ", to);
+    fputs("<p>From ", to);
     put_cell(to, "code", args->config);
-    fputs(", where the command has nothing else:</p>\n", to);
+    fputs(", unless the command says otherwise:</p>\n", to);
     put_cell(to, "pre", text);
     free(text);
 }

@@ -94,7 +94,7 @@ static void tell_commas(const common_args *args, const hone_frame *frame, const 
         if (!task_has_commas(c)) continue;
         bool thousands = false; /* "1.234,5" */
         for (size_t k = 0; k < c->n_categories; k++) thousands |= strchr(c->categories[k], '.') != NULL;
-        cli_note(args, "'%s' has numbers with decimal commas, which are read as text: write them as 1234.5%s", c->name,
+        cli_note(args, "'%s' has numbers with commas, which are read as text: write them as 1234.5%s", c->name,
                  semicolons && !thousands ? ", for example by `tr , . < DATA.csv > NEW.csv`" : "");
     }
 }

@@ -36,7 +36,7 @@ static const char *why_left_out(const task *t, const hone_column *c, int64_t n, 
     if (first < 0) return "it has no values";
     if (!others) return "it is the same in every row";
     if (c->type == HONE_COLUMN_TEXT && (int64_t)c->n_categories > t->rows / 2)
-        return task_has_commas(c) ? "its numbers have decimal commas" : "nearly every row has another text";
+        return task_has_commas(c) ? "its numbers have commas" : "nearly every row has another text";
     if (c->type == HONE_COLUMN_TEXT) return NULL;
     return numbers_rows(t, c) ? "it numbers the rows" : NULL;
 }

@@ -259,9 +259,9 @@ static void test_decimal_commas_are_told(void **state)
         fprintf(file, "%s%d,%d;1.%03d,5;%d;%d,x;%c\n", i % 3 ? "" : "-", i, i % 10, i, i % 7, i % 2, i % 2 ? 'a' : 'b');
     fclose(file);
     result r = HONE_RUN(NULL, "train", "--data", place("komma.csv"), "--target", "art", "--output-dir", place("komma"), "--epochs", "1");
-    check(r, 0, "'preis' has numbers with decimal commas, which are read as text: write them as 1234.5, for example by `tr , . <");
-    assert_non_null(strstr(r.err, "'wert' has numbers with decimal commas, which are read as text: write them as 1234.5\n"));
-    assert_non_null(strstr(r.err, "'preis' is left out: its numbers have decimal commas"));
+    check(r, 0, "'preis' has numbers with commas, which are read as text: write them as 1234.5, for example by `tr , . <");
+    assert_non_null(strstr(r.err, "'wert' has numbers with commas, which are read as text: write them as 1234.5\n"));
+    assert_non_null(strstr(r.err, "'preis' is left out: its numbers have commas"));
     assert_null(strstr(r.err, "'menge' has numbers"));
     assert_null(strstr(r.err, "'code' has numbers"));
     release(r);
