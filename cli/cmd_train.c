@@ -55,6 +55,7 @@ typedef struct training {
 static bool failed(const training *t) { return task_failed(t->task); }
 
 static int64_t batch_size(const training *t) { return t->args->batch_size ? t->args->batch_size : t->task->kind->batch_size; }
+static int64_t epochs(const training *t) { return t->args->epochs ? t->args->epochs : t->task->kind->epochs; }
 static double learning_rate(const training *t)
 {
     return t->args->learning_rate > 0 ? t->args->learning_rate : t->task->kind->learning_rate;
@@ -171,24 +172,55 @@ static bool make_model(training *t)
 }
 
 /* FNV-1a of 64 bits, a word at a time. */
-static uint64_t mix_in(uint64_t hash, hone_tensor *x)
+static uint64_t mix(uint64_t hash, const void *data, size_t size)
 {
-    const char *data = x ? hone_tensor_data(x) : NULL;
-    for (size_t i = 0, n = x ? hone_tensor_bytes(x) : 0; i < n; i += 4) {
+    for (size_t i = 0; i < size; i += 4) {
         uint32_t word = 0;
-        memcpy(&word, data + i, n - i < 4 ? n - i : 4);
+        memcpy(&word, (const char *)data + i, size - i < 4 ? size - i : 4);
         hash = (hash ^ word) * 0x100000001B3u;
     }
     return hash;
 }
 
+static uint64_t mix_tensor(uint64_t hash, hone_tensor *x) { return x ? mix(hash, hone_tensor_data(x), hone_tensor_bytes(x)) : hash; }
+
+/* A file's name and bytes: also where a copy of the folder is learnt from, training goes on. */
+static bool mix_file(const training *t, const char *path, uint64_t *hash)
+{
+    enum { SOME = 1 << 16 };
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    FILE *file = fopen(path, "rb");
+    char *bytes = cli_alloc(SOME);
+    *hash = mix(*hash, name, strlen(name));
+    for (size_t n = 1; file && n;) *hash = mix(*hash, bytes, n = fread(bytes, 1, SOME, file));
+    bool ok = file && !ferror(file);
+    if (!ok) cli_fail(&t->args->common, "%s: %s", path, cli_system_error());
+    if (file) fclose(file);
+    free(bytes);
+    return ok;
+}
+
+/* Of all that is learnt from and watched; rows that are read as they are needed stand in files. */
+static bool hash_data(const training *t, uint64_t *hash)
+{
+    const task *of = t->task;
+    const int64_t counts[] = {of->rows, t->n_train, t->n_known};
+    *hash = mix(0xCBF29CE484222325u, counts, sizeof counts);
+    if (of->labels) *hash = mix(*hash, of->labels, (size_t)of->rows * sizeof *of->labels);
+    for (int64_t i = 0; !t->x && i < of->rows; i++)
+        if (!mix_file(t, of->kind->name_of(of, i), hash)) return false;
+    *hash = mix_tensor(mix_tensor(mix_tensor(mix_tensor(*hash, t->x), t->y), t->x_valid), t->y_valid);
+    return true;
+}
+
 /* What decides on every bit of what is learnt, but for the number of epochs and the patience. */
-static void describe(training *t)
+static bool describe(training *t)
 {
     const train_args *args = t->args;
     static const char *const dtypes[] = {"auto", "f32", "bf16"};
     char data[80], batch[32], rate[40], seed[32];
-    uint64_t hash = mix_in(mix_in(mix_in(mix_in(0xCBF29CE484222325u, t->x), t->y), t->x_valid), t->y_valid);
+    uint64_t hash;
+    if (!hash_data(t, &hash)) return false;
     snprintf(data, sizeof data, "%lld %s (%016llx)", (long long)t->task->rows, t->task->kind->plural, (unsigned long long)hash);
     snprintf(batch, sizeof batch, "%lld", (long long)batch_size(t));
     snprintf(rate, sizeof rate, "%.17g", learning_rate(t));
@@ -199,6 +231,18 @@ static void describe(training *t)
                                         seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment, "--optimizer", optimizers[args->optimizer],
                                         "--loss", hone_loss_name(losses[args->loss]), "--class-weights",
                                         args->class_weights == WEIGHTS_BALANCED ? "balanced" : "none");
+    return true;
+}
+
+/* Are there epochs to go on with, and room for their checkpoints? */
+static bool check_epochs(const training *t)
+{
+    int64_t made = (int64_t)json_array_size(t->checkpoints.epochs), wanted = epochs(t);
+    if (made > wanted)
+        return cli_fail(&t->args->common, "--resume: %lld epochs have been made, more than --epochs %lld%s", (long long)made,
+                        (long long)wanted, t->args->epochs ? "" : ", which it is when not given"), false;
+    if (made == wanted) cli_note(&t->args->common, "all of the %lld epochs have been made: nothing is left to learn", (long long)made);
+    return task_checkpoints_fit(&t->checkpoints, wanted);
 }
 
 static bool build(training *t)
@@ -211,8 +255,7 @@ static bool build(training *t)
     snprintf(t->layers, size, "%s%s", t->first, arch);
     cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
              of->classes ? " softmax" : "");
-    describe(t);
-    if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t))) return false;
+    if (!describe(t) || !(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
     return t->summary || failed(t);
 }
@@ -330,7 +373,7 @@ static bool train(training *t)
     double *weights = class_weights(t);
     int before = (int)json_array_size(t->checkpoints.epochs);
     hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, NULL,
-                                                          .epochs = (int)(args->epochs ? args->epochs : kind->epochs), .initial_epoch = before,
+                                                          .epochs = (int)epochs(t), .initial_epoch = before,
                                                           .validation_x = t->x_valid, .validation_y = t->y_valid, .on_epoch = on_epoch,
                                                           .on_epoch_user = t, .progress = !args->common.quiet, .print = print,
                                                           .class_weights = weights, .n_class_weights = weights ? (size_t)t->task->classes : 0,

@@ -135,8 +135,11 @@ typedef struct task_checkpoints {
     float *best;         /* the parameters of the best */
     double saved;        /* when the last one was written */
 } task_checkpoints;
-/* The newest one's epochs, and its model as the task's; false: it has been said why not. */
+/* Epochs and, as the task's, the model of the newest one that fits this training; false: it has been said why none does. */
 bool task_resume(task_checkpoints *c);
+/* Does nothing that `hone train` has not written stand where a checkpoint of the epochs up to this one will? False: it has been
+   said. When checkpoints are written is not known with every = 0: they go around it. */
+bool task_checkpoints_fit(const task_checkpoints *c, int64_t epochs);
 hone_callback task_checkpoint_callback(task_checkpoints *c);
 hone_epoch task_epoch(const json_t *epoch); /* one of `epochs` */
 void task_checkpoints_free(task_checkpoints *c);

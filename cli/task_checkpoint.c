@@ -1,5 +1,6 @@
 /* Checkpoints of hone train: checkpoint-N/ of what N epochs have learnt. Filled under another name and renamed whole, so that what
-   ends the program leaves the older one or the newer one:
+   ends the program leaves the older one or the newer one. A folder is written over or removed only when its training.json says that it
+   is such a checkpoint: `hone finetune` and others call theirs the same.
      model.safetensors  the network, its compile options and the optimizer's state
      best.safetensors   the weights of the best epoch yet
      training.json      what kind of training it is, and what each epoch measured */
@@ -15,17 +16,60 @@ static const double EVERY_SECONDS = 30; /* unless --save-epochs says otherwise *
 
 /* ---- folders ---- */
 
-/* N of "checkpoint-N"; -1: another name. */
-static long long number_of(const char *name)
+static const char checkpoint[] = "checkpoint-", half_filled[] = ".train-checkpoint-"; /* before the number */
+
+/* N of "<prefix>N", in digits alone as they are written; -1: another name. */
+static long long number_of(const char *name, const char *prefix)
 {
-    long long n = -1;
-    int end = 0;
-    return sscanf(name, "checkpoint-%lld%n", &n, &end) == 1 && !name[end] && n > 0 ? n : -1;
+    size_t n = strlen(prefix);
+    if (strncmp(name, prefix, n) != 0 || name[n] == '0') return -1;
+    size_t digits = strspn(name + n, "0123456789");
+    return digits && digits <= 18 && !name[n + digits] ? strtoll(name + n, NULL, 10) : -1;
+}
+
+static char *path_of(const task_checkpoints *c, const char *prefix, long long number)
+{
+    char name[60];
+    snprintf(name, sizeof name, "%s%lld", prefix, number);
+    return cli_join(c->folder, name);
+}
+
+static bool is_there(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+/* Is it a folder itself, not a link to one? */
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* training.json of a checkpoint; NULL: `path` is none. */
+static json_t *read_training(const char *path)
+{
+    char *file = cli_join(path, "training.json");
+    json_t *o = is_folder(path) ? json_load_file(file, 0, NULL) : NULL;
+    const char *format = json_string_value(json_object_get(o, "format"));
+    free(file);
+    if (format && !strcmp(format, "hone-training")) return o;
+    json_decref(o);
+    return NULL;
+}
+
+static bool is_ours(const char *path)
+{
+    json_t *o = read_training(path);
+    bool ours = o != NULL;
+    json_decref(o);
+    return ours;
 }
 
 static void remove_folder(const char *folder)
 {
-    DIR *open = opendir(folder);
+    DIR *open = is_folder(folder) ? opendir(folder) : NULL;
     for (struct dirent *e; open && (e = readdir(open));) {
         char *path = cli_join(folder, e->d_name);
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlink(path);
@@ -35,29 +79,57 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
-/* The newest one's number; -1: none. */
-static long long newest(const char *folder)
+static int descending(const void *a, const void *b)
 {
-    long long best = -1;
-    DIR *open = opendir(folder);
-    for (struct dirent *e; open && (e = readdir(open));)
-        if (number_of(e->d_name) > best) best = number_of(e->d_name);
-    if (open) closedir(open);
-    return best;
+    long long x = *(const long long *)a, y = *(const long long *)b;
+    return (x < y) - (x > y);
 }
 
-/* Removes all but checkpoint-`kept`, those of other trainings and what was left half filled among them. */
-static void remove_others(const char *folder, long long kept)
+/* The numbers of all that is called "<prefix>N", whatever it is, the highest first; the caller's. */
+static long long *list(const task_checkpoints *c, const char *prefix, size_t *n)
 {
-    DIR *open = opendir(folder);
+    long long *numbers = NULL;
+    DIR *open = opendir(c->folder);
+    *n = 0;
     for (struct dirent *e; open && (e = readdir(open));) {
-        bool half = e->d_name[0] == '.' && number_of(e->d_name + 1) > 0;
-        if (!half && (number_of(e->d_name) < 0 || number_of(e->d_name) == kept)) continue;
-        char *path = cli_join(folder, e->d_name);
-        remove_folder(path);
-        free(path);
+        if (number_of(e->d_name, prefix) < 0) continue;
+        numbers = cli_realloc(numbers, (*n + 1) * sizeof *numbers);
+        numbers[(*n)++] = number_of(e->d_name, prefix);
     }
     if (open) closedir(open);
+    if (*n) qsort(numbers, *n, sizeof *numbers, descending);
+    return numbers;
+}
+
+/* Removes all checkpoints but checkpoint-`kept`, those of other trainings and what was left half filled among them. */
+static void remove_others(const task_checkpoints *c, long long kept)
+{
+    for (int half = 0; half < 2; half++) {
+        size_t n;
+        long long *numbers = list(c, half ? half_filled : checkpoint, &n);
+        for (size_t i = 0; i < n; i++) {
+            char *path = path_of(c, half ? half_filled : checkpoint, numbers[i]);
+            if (half || (numbers[i] != kept && is_ours(path))) remove_folder(path);
+            free(path);
+        }
+        free(numbers);
+    }
+}
+
+bool task_checkpoints_fit(const task_checkpoints *c, int64_t epochs)
+{
+    size_t n, i = 0;
+    long long *numbers = list(c, checkpoint, &n), before = (long long)json_array_size(c->epochs);
+    bool fit = true;
+    for (; c->every && fit && i < n; i++) {
+        if (numbers[i] <= before || numbers[i] > epochs || numbers[i] % c->every != 0) continue;
+        char *path = path_of(c, checkpoint, numbers[i]);
+        fit = is_ours(path) || (cli_fail(c->t->args, "%s stands where a checkpoint would, and `hone train` did not write it: move it, or take "
+                                                     "another --output-dir", path), false);
+        free(path);
+    }
+    free(numbers);
+    return fit;
 }
 
 /* ---- all parameters of a model, one behind another ---- */
@@ -97,7 +169,8 @@ static bool save_best(const task_checkpoints *c, const char *folder)
 
 static bool fill(const task_checkpoints *c, const char *folder)
 {
-    json_t *o = json_pack("{s:s, s:i, s:O, s:O}", "format", "hone-training", "version", 1, "training", c->training, "epochs", c->epochs);
+    json_t *o = json_pack("{s:s, s:i, s:s, s:O, s:O}", "format", "hone-training", "version", 1, "compute",
+                          hone_dtype_name(hone_model_compute(c->t->model)), "training", c->training, "epochs", c->epochs);
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     char *path = cli_join(folder, "model.safetensors"), *json = cli_join(folder, "training.json");
     bool ok = text && hone_model_save(c->t->model, path) == HONE_OK && save_best(c, folder) &&
@@ -107,26 +180,26 @@ static bool fill(const task_checkpoints *c, const char *folder)
     return ok;
 }
 
-/* A disk that is full does not end a training that can be finished. */
+/* A disk that is full does not end a training that can be finished. Where something else stands, the next epoch is saved. */
 static void save(task_checkpoints *c)
 {
-    char name[40];
     long long n = (long long)json_array_size(c->epochs);
-    snprintf(name, sizeof name, ".checkpoint-%lld", n);
-    char *half = cli_join(c->folder, name), *path = cli_join(c->folder, name + 1);
-    remove_folder(half);
-    bool ok = mkdir(half, 0777) == 0 && fill(c, half);
-    if (ok) remove_folder(path); /* of another training */
-    ok = ok && rename(half, path) == 0;
-    if (ok) {
-        remove_others(c->folder, n);
-    } else {
-        cli_note(c->t->args, "warning: %s could not be written: %s", path,
-                 *hone_error(c->t->ctx) ? hone_error(c->t->ctx) : cli_system_error());
+    char *half = path_of(c, half_filled, n), *path = path_of(c, checkpoint, n);
+    if (!is_there(path) || is_ours(path)) {
         remove_folder(half);
+        bool ok = mkdir(half, 0777) == 0 && fill(c, half);
+        if (ok && is_there(path)) remove_folder(path); /* of another training */
+        ok = ok && rename(half, path) == 0;
+        if (!ok) {
+            cli_note(c->t->args, "warning: %s could not be written: %s", path,
+                     *hone_error(c->t->ctx) ? hone_error(c->t->ctx) : cli_system_error());
+            remove_folder(half);
+        } else {
+            remove_others(c, n);
+        }
+        c->saved = cli_now();
     }
     free(path), free(half);
-    c->saved = cli_now();
 }
 
 static hone_status on_epoch_end(void *user, hone_fit_state *state)
@@ -180,34 +253,23 @@ hone_callback task_checkpoint_callback(task_checkpoints *c)
     return (hone_callback){.user = c, .train_begin = on_train_begin, .epoch_end = on_epoch_end};
 }
 
-/* Is it a training of the same kind? What differs has been said otherwise. */
-static bool same_training(const task_checkpoints *c, const char *path, const json_t *was)
+/* In why[size] what a checkpoint has that this training has not; "": nothing, it can go on from it. */
+static void compare(const task_checkpoints *c, const char *path, const json_t *o, size_t size, char *why)
 {
     const char *name;
-    json_t *value;
+    json_t *value, *was = json_object_get(o, "training");
+    why[0] = 0;
+    if (json_integer_value(json_object_get(o, "version")) != 1 || !json_array_size(json_object_get(o, "epochs"))) {
+        snprintf(why, size, "%s/training.json: not what `hone train` of this version wrote", path);
+        return;
+    }
     json_object_foreach(c->training, name, value) {
         const char *now = json_string_value(value), *then = json_string_value(json_object_get(was, name));
         if (then && !strcmp(now, then)) continue;
-        return cli_fail(c->t->args, "%s is of another training: %s was %s, now %s; without --resume it begins anew", path, name,
-                        then ? then : "not known", now), false;
+        snprintf(why, size, "%s is of another training: %s was %s, now %s; without --resume it begins anew", path, name,
+                 then ? then : "not known", now);
+        return;
     }
-    return true;
-}
-
-/* What each epoch measured, when it is a training of the same kind. */
-static bool load_epochs(task_checkpoints *c, const char *folder)
-{
-    char *path = cli_join(folder, "training.json");
-    json_error_t error;
-    json_t *o = json_load_file(path, 0, &error), *epochs = json_object_get(o, "epochs");
-    const char *format = json_string_value(json_object_get(o, "format"));
-    bool ok = format && !strcmp(format, "hone-training") && json_integer_value(json_object_get(o, "version")) == 1 && json_array_size(epochs);
-    if (!ok) cli_fail(c->t->args, "%s: %s", path, o ? "not what `hone train` of this version wrote" : error.text);
-    ok = ok && same_training(c, folder, json_object_get(o, "training"));
-    if (ok) json_decref(c->epochs), c->epochs = json_incref(epochs);
-    json_decref(o);
-    free(path);
-    return ok;
 }
 
 static bool load_model(task_checkpoints *c, const char *folder)
@@ -226,17 +288,54 @@ static bool load_model(task_checkpoints *c, const char *folder)
     return ok || task_failed(c->t);
 }
 
+/* With --dtype auto the CPU decides, and this one may be another. */
+static bool same_compute(const task_checkpoints *c, const char *path, const json_t *o)
+{
+    const char *now = hone_dtype_name(hone_model_compute(c->t->model)), *then = json_string_value(json_object_get(o, "compute"));
+    if (then && !strcmp(now, then)) return true;
+    return cli_fail(c->t->args, "%s was computed in %s, and --dtype %s is %s on this CPU; without --resume it begins anew", path,
+                    then ? then : "what is not known", c->t->args->dtype == DTYPE_AUTO ? "auto" : now, now), false;
+}
+
+/* Says why there is nothing to go on from: what the newest checkpoint has, or that there is none. */
+static void say_none(const task_checkpoints *c, const char *why, long long newest)
+{
+    char *path = path_of(c, checkpoint, newest), *file = cli_join(path, "training.json");
+    if (*why)
+        cli_fail(c->t->args, "%s", why);
+    else if (newest > 0 && is_folder(path) && is_there(file))
+        cli_fail(c->t->args, "%s: not what `hone train` of this version wrote", file);
+    else
+        cli_fail(c->t->args, "--resume: there is no checkpoint in %s (--save-epochs says how often one is written)", c->folder);
+    free(path), free(file);
+}
+
 bool task_resume(task_checkpoints *c)
 {
-    char name[40];
-    long long n = newest(c->folder);
-    if (n < 0)
-        return cli_fail(c->t->args, "--resume: there is no checkpoint in %s (--save-epochs says how often one is written)", c->folder), false;
-    snprintf(name, sizeof name, "checkpoint-%lld", n);
-    char *folder = cli_join(c->folder, name);
-    bool ok = load_epochs(c, folder) && load_model(c, folder);
-    if (ok) cli_note(c->t->args, "%s: training goes on after epoch %zu", folder, json_array_size(c->epochs));
-    free(folder);
+    enum { WHY = 2000 };
+    char why[WHY], *first = cli_alloc(WHY), *path = NULL; /* first: of the newest */
+    size_t n;
+    long long *numbers = list(c, checkpoint, &n);
+    json_t *found = NULL;
+    for (size_t i = 0; i < n && !found; i++) {
+        free(path);
+        path = path_of(c, checkpoint, numbers[i]);
+        if (!(found = read_training(path))) continue;
+        compare(c, path, found, sizeof why, why);
+        if (!*why) break;
+        if (!*first) strcpy(first, why);
+        json_decref(found);
+        found = NULL;
+    }
+    if (!found) say_none(c, first, n ? numbers[0] : -1);
+    bool ok = found && load_model(c, path) && same_compute(c, path, found);
+    if (ok) {
+        json_decref(c->epochs);
+        c->epochs = json_incref(json_object_get(found, "epochs"));
+        cli_note(c->t->args, "%s: training goes on after epoch %zu", path, json_array_size(c->epochs));
+    }
+    json_decref(found);
+    free(path), free(first), free(numbers);
     return ok;
 }
 

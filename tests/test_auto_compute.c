@@ -42,11 +42,13 @@ static void test_a_compute_dtype_of_the_cpus_choice_is_kept(void **state)
     hone_tensor *x, *y;
     make_points(ctx, &x, &y);
     hone_model *model = hone_model_of(hone_dense(ctx, 3));
+    assert_int_equal(hone_model_compute(model), HONE_F32);
     assert_hone_ok(ctx, hone_compile(model, .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS, .auto_compute = true,
                                      .loss_options = {.positive_weight = 3, .zero_infinity = true}));
     for (int i = 0; i < 2; i++) {
         const hone__compiled *c = model->train;
         assert_true(c->auto_compute && c->compute == (multiplies_bf16() ? HONE_BF16 : HONE_F32));
+        assert_int_equal(hone_model_compute(model), c->compute);
         assert_true(c->outputs[0].loss_options.positive_weight == 3 && c->outputs[0].loss_options.zero_infinity);
         assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 1));
         check_choice(model, x);

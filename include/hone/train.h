@@ -65,6 +65,8 @@ typedef struct hone_compile_opts {
 HONE_API hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts);
 #define hone_compile(...)                                                                                    \
     HONE_OPTS1(hone_compile_opt, hone_compile_opts, __VA_ARGS__, .struct_size = sizeof(hone_compile_opts))
+/* What products and convolutions are computed in, f32 or bf16, which auto_compute chose for this CPU; f32 before hone_compile. */
+HONE_API hone_dtype hone_model_compute(const hone_model *model);
 
 /* What fit measured, an entry an epoch. NaN where there is nothing (accuracy of a regression or of several outputs together, no
    validation). */

@@ -343,6 +343,12 @@ static bool make_outputs(hone__compiled *made, int n, const hone_output *outputs
     return true;
 }
 
+hone_dtype hone_model_compute(const hone_model *model)
+{
+    const hone__compiled *c = model ? model->train : NULL;
+    return c ? c->compute : HONE_F32;
+}
+
 hone_status hone_compile_opt(hone_model *model, const hone_compile_opts *opts)
 {
     static const hone_compile_opts none = {0};
