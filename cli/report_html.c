@@ -109,7 +109,7 @@ static void draw(FILE *to, const task_report *r, const char *name, bool png, con
     char file[64];
     snprintf(file, sizeof file, "%s.svg", name);
     char *path = cli_join(r->folder, file);
-    const char *title = r->t->target ? r->t->target : "pictures";
+    const char *title = r->t->target ? r->t->target : r->t->kind->plural;
     if (hone_plot_lines(r->t->ctx, path, title, x, y, n, series) == HONE_OK)
         put_picture(to, path, y);
     else
@@ -228,7 +228,7 @@ static void put_classes(FILE *to, const task_report *r)
     const task *t = r->t;
     const char *const *names = (const char *const *)t->names;
     char *text = hone_classification_report(r->score->confusion, names, 4), *path = cli_join(r->folder, "confusion.svg");
-    hone_status drawn = hone_plot_confusion(t->ctx, path, t->target ? t->target : "pictures", r->score->confusion, names);
+    hone_status drawn = hone_plot_confusion(t->ctx, path, t->target ? t->target : t->kind->plural, r->score->confusion, names);
     fputs("<h2>Right and wrong</h2>\n", to);
     if (t->classes <= MOST_IN_MATRIX)
         put_matrix(to, r);
@@ -264,7 +264,9 @@ bool task_write_report(const task_report *r)
 {
     char *text = NULL;
     size_t size = 0;
-    const char *title = r->t->target ? r->t->target : "Classes of pictures";
+    char classes[40];
+    snprintf(classes, sizeof classes, "Classes of %s", r->t->kind->plural);
+    const char *title = r->t->target ? r->t->target : classes;
     FILE *to = open_memstream(&text, &size);
     if (to) {
         fputs(head, to);

@@ -6,7 +6,7 @@
 
 typedef struct table_task {
     task base;
-    hone_pipeline *pipeline; /* NULL: the model has it */
+    hone_pipeline *pipeline; /* of training; NULL: the model has it */
 } table_task;
 
 static table_task *table_of(const task *t) { return (table_task *)(uintptr_t)t; }
@@ -139,10 +139,7 @@ static bool load(task *t, const char *folder, const json_t *from)
 {
     (void)from;
     if (hone_model_pipeline(t->model)) return true;
-    char *path = cli_join(folder, "pipeline.json"); /* of a version that did not keep it in the model */
-    table_of(t)->pipeline = hone_pipeline_load(t->ctx, path);
-    free(path);
-    return table_of(t)->pipeline || task_failed(t);
+    return cli_fail(t->args, "%s/model.safetensors: has no pipeline, which brings a table to numbers", folder), false;
 }
 
 static void free_own(task *t) { hone_pipeline_free(table_of(t)->pipeline); }
