@@ -59,6 +59,19 @@ static bool is_one_of_many(const common_args *args, const char *path)
     return true;
 }
 
+/* Of pictures or sounds, whichever there are more of: one that strayed into the others does not decide what is learnt. */
+static task *look_at_folder(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes)
+{
+    int64_t pictures, sounds;
+    task_count_files(path, &pictures, &sounds);
+    if (pictures && pictures == sounds)
+        return cli_fail(args, "%s has pictures and sounds, as many of both: which are to be learnt? Move the others", path), NULL;
+    if (pictures && sounds)
+        cli_note(args, "%s has pictures and sounds, %lld and %lld: the %s are left out", path, (long long)pictures, (long long)sounds,
+                 pictures > sounds ? "sounds" : "pictures");
+    return sounds > pictures ? task_look_at_sounds(args, ctx, path, wishes) : task_look_at_images(args, ctx, path, wishes);
+}
+
 task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
 {
     struct stat info;
@@ -69,14 +82,14 @@ task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const 
     task *t = NULL;
     if (other)
         cli_fail(args, "%s is a folder, of pictures or sounds by class: --%s is for tables and texts", path, other);
-    else if (folder && task_is_sounds(path))
-        t = task_look_at_sounds(args, ctx, path, wishes);
-    else if (!folder && task_is_arrays(path))
+    else if (folder)
+        t = look_at_folder(args, ctx, path, wishes);
+    else if (task_is_arrays(path))
         t = task_look_at_arrays(args, ctx, path, target, wishes);
-    else if (!folder && !target)
+    else if (!target)
         cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
     else
-        t = folder ? task_look_at_images(args, ctx, path, wishes) : task_look_at_frame(args, ctx, path, target, wishes);
+        t = task_look_at_frame(args, ctx, path, target, wishes);
     if (t && t->classes) note_rare_classes(t);
     return t;
 }

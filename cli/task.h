@@ -99,7 +99,8 @@ bool task_read_targets(task *t);
 task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
 /* For pictures [channels, height, width] of which the shorter side is `side`; what --arch takes. */
 void task_propose_convolutions(int64_t classes, int64_t side, char arch[512]);
-bool task_is_sounds(const char *path); /* a folder with WAV files in it or in its folders, or one (task_sounds.c) */
+/* Pictures and WAV files in the folders of a folder; with neither, the WAV files in itself (task_sounds.c). */
+void task_count_files(const char *folder, int64_t *pictures, int64_t *sounds);
 task *task_look_at_sounds(const common_args *args, hone_ctx *ctx, const char *path, const task_wishes *wishes);
 bool task_is_arrays(const char *path); /* by its name (task_arrays.c) */
 task *task_look_at_arrays(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);

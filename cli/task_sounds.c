@@ -21,11 +21,14 @@ static sound_task *sounds_of(const task *t) { return (sound_task *)(uintptr_t)t;
 
 /* ---- folders ---- */
 
-static bool is_wav(const char *name)
+static bool ends_in(const char *name, const char *ending)
 {
-    size_t n = strlen(name);
-    return n > 4 && name[0] != '.' && !cli_compare_case(name + n - 4, ".wav", 5);
+    size_t n = strlen(name), m = strlen(ending);
+    return n > m && name[0] != '.' && !cli_compare_case(name + n - m, ending, m + 1);
 }
+
+static bool is_wav(const char *name) { return ends_in(name, ".wav"); }
+static bool is_picture(const char *name) { return ends_in(name, ".png") || ends_in(name, ".jpg") || ends_in(name, ".jpeg"); }
 
 static bool is_folder(const char *path)
 {
@@ -62,23 +65,23 @@ static void free_list(char **paths, size_t n)
     free(paths);
 }
 
-static bool has_files(const char *folder)
+static int64_t count(const char *folder, bool (*is_one)(const char *name))
 {
-    size_t n;
-    char **files = list(folder, false, &n);
-    free_list(files, n);
-    return n > 0;
+    int64_t n = 0;
+    DIR *open = opendir(folder);
+    for (struct dirent *e; open && (e = readdir(open));) n += is_one(e->d_name);
+    if (open) closedir(open);
+    return n;
 }
 
-bool task_is_sounds(const char *path)
+void task_count_files(const char *folder, int64_t *pictures, int64_t *sounds)
 {
     size_t n;
-    if (!is_folder(path)) return is_wav(path);
-    char **folders = list(path, true, &n);
-    bool any = has_files(path);
-    for (size_t i = 0; i < n && !any; i++) any = has_files(folders[i]);
+    char **folders = list(folder, true, &n);
+    *pictures = *sounds = 0;
+    for (size_t i = 0; i < n; i++) *pictures += count(folders[i], is_picture), *sounds += count(folders[i], is_wav);
     free_list(folders, n);
-    return any;
+    if (!*pictures && !*sounds) *sounds = count(folder, is_picture) ? 0 : count(folder, is_wav);
 }
 
 /* The files, and with `classes` the number of its folder for each, whose names are in *names then. */

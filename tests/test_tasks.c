@@ -269,6 +269,10 @@ static void test_sounds_are_learnt_and_told(void **unused)
     json_lines(r.out, keep);
     if (number("accuracy") < 0.85) fail_msg("accuracy %g: %s", number("accuracy"), r.err);
     release(r);
+    char *report = read_all(place("ear/report.html"));
+    assert_non_null(strstr(report, "<h1>Classes of sounds</h1>"));
+    assert_null(strstr(report, "pictures"));
+    free(report);
     make_sounds("sounds-more", 6);
     r = HONE_RUN(NULL, "eval", "--model", place("ear"), "--data", place("sounds-more"), "--json");
     check(r, 0, NULL);
@@ -313,6 +317,41 @@ static void test_sounds_are_learnt_and_told(void **unused)
     REFUSES(1, "nowhere: No such file or directory", "predict", "--model", place("ear"), "--data", place("nowhere"));
     write_all(place("ear/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"sounds\", \"classes\": [\"a\", \"b\", \"c\"]}");
     REFUSES(1, "what it says of sounds is not whole", "predict", "--model", place("ear"), "--data", place("sounds"));
+}
+
+/* Sounds among pictures and pictures among sounds. */
+static void test_what_strayed_into_a_folder_does_not_decide(void **unused)
+{
+    (void)unused;
+    char name[40];
+    make_pictures("stray", 5, 1);
+    write_sound(place("stray/flat/note.wav"), RATE, 300);
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "stray/%02d.wav", i);
+        write_sound(place(name), RATE, 300);
+    }
+    result r = HONE_RUN(NULL, "train", "--data", place("stray"), "--output-dir", place("none"), "--epochs", "1");
+    skip_without_png(r);
+    check(r, 0, "has pictures and sounds, 15 and 1: the sounds are left out");
+    assert_non_null(strstr(r.err, "15 pictures of 3 classes"));
+    release(r);
+    for (int i = 0; i < 14; i++) {
+        snprintf(name, sizeof name, "stray/tall/%02d.wav", i);
+        write_sound(place(name), RATE, 300);
+    }
+    REFUSES(1, "has pictures and sounds, as many of both", "train", "--data", place("stray"), "--output-dir", place("none"));
+    write_sound(place("stray/cross/note.WAV"), RATE, 300);
+    r = HONE_RUN(NULL, "train", "--data", place("stray"), "--output-dir", place("none"), "--epochs", "1");
+    if (!strstr(r.err, "sndfile")) check(r, 0, "16 sounds of 3 classes");
+    release(r);
+    make_pictures("alone", 4, 1);
+    write_sound(place("alone/note.wav"), RATE, 300);
+    r = HONE_RUN(NULL, "train", "--data", place("alone"), "--output-dir", place("none"), "--epochs", "1");
+    check(r, 0, "12 pictures of 3 classes");
+    release(r);
+    mkdir(place("flat-sounds"), 0700);
+    write_sound(place("flat-sounds/note.wav"), RATE, 300);
+    REFUSES(1, "there is no .wav file in folders that name the classes", "train", "--data", place("flat-sounds"), "--output-dir", place("none"));
 }
 
 /* ---- arrays ---- */
@@ -580,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_pictures_that_cannot_be_learnt_are_refused),
         cmocka_unit_test(test_a_broken_picture_is_named_before_training),
         cmocka_unit_test(test_sounds_are_learnt_and_told),
+        cmocka_unit_test(test_what_strayed_into_a_folder_does_not_decide),
         cmocka_unit_test(test_idx_pairs_are_learnt_and_told),
         cmocka_unit_test(test_npz_arrays_are_learnt_and_told),
         cmocka_unit_test(test_few_whole_numbers_are_classes_as_floats_too),
