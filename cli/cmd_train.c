@@ -93,7 +93,7 @@ static void measure_targets(training *t)
     for (int64_t i = 0; i < t->n_train; i++) sum += t->task->values[t->rows[i]];
     t->mean = sum / n;
     for (int64_t i = 0; i < t->n_train; i++) squares += pow(t->task->values[t->rows[i]] - t->mean, 2);
-    t->deviation = squares > 0 ? sqrt(squares / n) : 1;
+    t->deviation = task_deviation(n, t->mean, squares / n);
 }
 
 static bool take(training *t, const int64_t *rows, int64_t n, hone_tensor **x, hone_tensor **y)
@@ -225,7 +225,7 @@ static bool describe(training *t)
     snprintf(batch, sizeof batch, "%lld", (long long)batch_size(t));
     snprintf(rate, sizeof rate, "%.17g", learning_rate(t));
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)args->common.seed);
-    const char *augment = (const char *[]){"shift", "flip", "none"}[args->wishes.augment - 1];
+    const char *augment = (const char *[]){"shift", "shift", "flip", "none"}[args->wishes.augment];
     t->checkpoints.training = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "the data", data, "the network",
                                         cli_json_text(t->layers, strlen(t->layers)), "--batch-size", batch, "--learning-rate", rate, "--seed",
                                         seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment, "--optimizer", optimizers[args->optimizer],
@@ -478,7 +478,8 @@ static const option options[] = {
              "\"...labels-idx1...\" beside it"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
      .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Folders and IDX "
-             "files need none; of an .npz file the array, y or y_train when not given. Of whole numbers' types all are classes there"},
+             "files need none; of an .npz file the array: when not given y or y_train, and y_test where `hone eval` finds it. Whole "
+             "numbers are classes there, few of them also as floats"},
     {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
      .initial = "auto", .help = "what the target is, where it does not look like it"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
@@ -489,9 +490,9 @@ static const option options[] = {
      .help = "the layers before the last one, with commas between: \"dense 64 relu, dropout 0.2\"; pictures: \"conv2d 32 3 same relu, "
              "max_pool2d 2, flatten\"; texts: \"gru 64 bidirectional\". In a YAML file a list"},
     {.name = "image-size", .kind = OPTION_INT, .offset = offsetof(train_args, wishes.image_size), .value = "N",
-     .shown = "as most are, at most 96", .min = 8, .max = 1024, .help = "pixels of the longer side that pictures are brought to"},
+     .shown = "as most are, at most 96", .min = 8, .max = 1024, .help = "of folders of pictures: pixels of the longer side that they are brought to"},
     {.name = "augment", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.augment), .value = "shift|flip|none",
-     .initial = "shift", .help = "what is done to pictures at random while learning; flip: left to right, and shift"},
+     .shown = "shift", .help = "of folders of pictures: what is done to them at random while learning; flip: left to right, and shift"},
     {.name = "epochs", .kind = OPTION_INT, .offset = offsetof(train_args, epochs), .value = "N",
      .shown = "200; pictures 30; texts 20; arrays 50; sounds 40", .min = 1, .max = 1000000, .help = "the most passes over the data"},
     {.name = "patience", .kind = OPTION_INT, .offset = offsetof(train_args, patience), .value = "N", .initial = "-1",

@@ -1,6 +1,7 @@
 /* Tasks: looking at data, saving and opening the folder of a model, answering. */
 #include "task.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -23,6 +24,17 @@ void task_fact(task *t, const char *name, const char *what, const char *becomes)
         json_array_append_new(fact, cli_json_text(text, strlen(text)));
     }
     json_array_append_new(t->facts, fact);
+}
+
+const char *task_wish_of_pictures(const task_wishes *wishes)
+{
+    return wishes->image_size ? "image-size" : wishes->augment ? "augment" : NULL;
+}
+
+double task_deviation(double n, double mean, double variance)
+{
+    double rounding = n * DBL_EPSILON * variance + pow(n * mean * DBL_EPSILON, 2);
+    return variance <= rounding ? 1 : sqrt(variance);
 }
 
 static void note_rare_classes(const task *t)

@@ -11,8 +11,11 @@ typedef struct task task;
 typedef struct task_wishes {
     const char *text; /* the column of texts; NULL: find it */
     int64_t image_size; /* of the longer side; 0: propose */
-    int augment, learn;
+    int augment; /* 0: not given, which is to shift */
+    int learn;
 } task_wishes;
+/* The name of an option that only folders of pictures have a use for, and that was given; NULL: none was. */
+const char *task_wish_of_pictures(const task_wishes *wishes);
 enum { AUGMENT_SHIFT = 1, AUGMENT_FLIP, AUGMENT_NONE };
 enum { LEARN_AUTO = 1, LEARN_CLASSES, LEARN_QUANTITY };
 
@@ -74,6 +77,9 @@ bool task_failed(const task *t);
 bool task_write(const task *t, const char *folder, const char *name, const char *data, size_t size);
 void task_fact(task *t, const char *name, const char *what, const char *becomes);
 
+/* The standard deviation of n numbers with this mean and variance; 1 when only rounding keeps them from being all the same
+   (scikit-learn's _is_constant_feature: after Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance"). */
+double task_deviation(double n, double mean, double variance);
 /* y of these rows: i32 [n] classes or f32 [n, 1] quantities. */
 hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows);
 /* Rows as x, the caller's; NULL: it has been said that they cannot be read, or have numbers that no network can. */

@@ -220,7 +220,8 @@ bool task_read_frame(task *t, const char *path, bool targets)
 task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes)
 {
     const hone_column *text;
-    if (wishes->image_size) return cli_fail(args, "--image-size is for pictures, and %s is a file", path), NULL;
+    if (task_wish_of_pictures(wishes))
+        return cli_fail(args, "--%s is for pictures, and %s is a file", task_wish_of_pictures(wishes), path), NULL;
     hone_frame *frame = read_file(args, ctx, path, 0, NULL);
     if (!frame) return NULL;
     tell_commas(args, frame, path);

@@ -102,7 +102,7 @@ task *task_look_at_images(const common_args *args, hone_ctx *ctx, const char *pa
     image_task *own = cli_alloc(sizeof *own);
     task *t = &own->base;
     t->kind = &task_images, t->args = args, t->ctx = ctx;
-    own->augment = wishes->augment;
+    own->augment = wishes->augment ? wishes->augment : AUGMENT_SHIFT;
     own->channels = 1, own->height = own->width = 1; /* until they are known */
     if (find_pictures(own, path) && name_classes(t, path) && probe(own, wishes) && open_set(own, path, true)) return t;
     task_free(t);

@@ -200,8 +200,8 @@ task *task_look_at_sounds(const common_args *args, hone_ctx *ctx, const char *pa
     char **names = NULL;
     size_t n;
     t->kind = &task_sounds, t->args = args, t->ctx = ctx;
-    if (wishes->image_size)
-        cli_fail(args, "--image-size is for pictures, and %s has sounds", path);
+    if (task_wish_of_pictures(wishes))
+        cli_fail(args, "--%s is for pictures, and %s has sounds", task_wish_of_pictures(wishes), path);
     else if (find_files(own, path, true, &names, &n) ? name_classes(t, path, names, n) && choose_length(own) : (free_list(names, n), false))
         return t;
     task_free(t);

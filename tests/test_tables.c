@@ -299,6 +299,7 @@ static void test_targets_that_cannot_be_learnt_are_refused(void **state)
     REFUSES(1, "--learn quantity: 'b' has text, as 't0'", TRAIN("target.csv", "b", "none"), "--learn", "quantity");
     REFUSES(1, "'a' has 40 different numbers in 40 rows: these are no classes", TRAIN("target.csv", "a", "none"), "--learn", "classes");
     REFUSES(1, "--image-size is for pictures", TRAIN("target.csv", "a", "none"), "--image-size", "20");
+    REFUSES(1, "--augment is for pictures", TRAIN("target.csv", "a", "none"), "--augment", "flip");
 }
 
 static void test_numbers_are_classes_or_a_quantity(void **state)

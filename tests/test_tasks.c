@@ -293,6 +293,7 @@ static void test_sounds_are_learnt_and_told(void **unused)
     release(r);
     REFUSES(1, "there is no .wav file in folders that name the classes", "eval", "--model", place("ear"), "--data", place("sounds-more/low"));
     REFUSES(1, "--image-size is for pictures", "train", "--data", place("sounds"), "--image-size", "32", "--output-dir", place("none"));
+    REFUSES(1, "--augment is for pictures", "train", "--data", place("sounds"), "--augment", "flip", "--output-dir", place("none"));
     REFUSES(1, "--target is for tables and texts", "train", "--data", place("sounds"), "--target", "x", "--output-dir", place("none"));
     rename(place("sounds-more/low"), place("sounds-more/deep"));
     REFUSES(1, "'deep' is none of the classes that were learnt", "eval", "--model", place("ear"), "--data", place("sounds-more"));
@@ -598,6 +599,8 @@ static void test_the_column_of_texts_is_found_or_named(void **unused)
     release(r);
     REFUSES(1, "--text: there is no column 'revue'", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("none"),
             "--text", "revue", "--quiet");
+    REFUSES(1, "--augment is for pictures, and ", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("none"),
+            "--text", "review", "--augment", "none");
     REFUSES(1, "--text: column 'id' is numbers", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("none"),
             "--text", "id", "--quiet");
     REFUSES(1, "--text: column 'label' is the target", "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir",
