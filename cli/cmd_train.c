@@ -474,7 +474,7 @@ static int run(void *memory)
 static const option options[] = {
     {.name = "data", .kind = OPTION_STRING, .offset = offsetof(train_args, data), .value = "DATA", .required = true,
      .help = "a table (.csv, .tsv with the columns' names in the first line; .jsonl), a folder with a folder of .png and .jpg pictures, "
-             "or of .wav sounds, for each class; an .npz file of arrays x [rows, ...] and y [rows]; or IDX files as MNIST's, \"...images-idx3...\" with "
+             "or of .wav sounds, for each class; an .npz file of arrays x [rows, ...] and y [rows], or x_train and y_train; or IDX files as MNIST's, \"...images-idx3...\" with "
              "\"...labels-idx1...\" beside it"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
      .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Folders and IDX "

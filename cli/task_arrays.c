@@ -58,24 +58,77 @@ static bool is_idx(const char *path)
 
 bool task_is_arrays(const char *path) { return is_npz(path) || is_idx(path); }
 
-static hone_tensor *find_array(const hone_npz *npz, const char *const names[3])
+/* Arrays that belong together: those to answer on stand before those to learn from, and the first two are for answering alone. */
+static const char *const pairs[][2] = {{"x_test", "y_test"}, {"X_test", "y_test"}, {"x", "y"}, {"X", "y"}, {"x_train", "y_train"}, {"X_train", "y_train"}};
+enum { N_PAIRS = sizeof pairs / sizeof *pairs, FOR_ANSWERING = 2 };
+
+static int64_t length_of(const hone_tensor *tensor)
 {
-    hone_tensor *found = NULL;
-    for (int i = 0; i < 3 && !found; i++) found = names[i] ? hone_npz_get(npz, names[i]) : NULL;
+    hone_shape shape = hone_tensor_shape(tensor);
+    return shape.rank ? shape.dim[0] : 0;
+}
+
+/* The x of a y: of its pair, else of as many rows, else the first one there is. */
+static hone_tensor *find_x(const hone_npz *npz, size_t first, const char *y_name)
+{
+    hone_tensor *found = NULL, *y = hone_npz_get(npz, y_name);
+    for (int pass = 0; pass < 3; pass++)
+        for (size_t i = first; i < N_PAIRS && !found; i++) {
+            hone_tensor *x = hone_npz_get(npz, pairs[i][0]);
+            if (x && (pass == 0 ? !strcmp(pairs[i][1], y_name) : pass == 2 || length_of(x) == length_of(y))) found = x;
+        }
     return found;
 }
 
-static bool open_npz(arrays_task *own, const char *path, bool targets)
+/* Is it a name for which another file of such data has another one? */
+static bool is_usual(const char *target)
+{
+    bool usual = false;
+    for (size_t i = 0; i < N_PAIRS; i++) usual = usual || !strcmp(target, pairs[i][1]);
+    return usual;
+}
+
+/* Finds x and with `targets` y: to learn from, or with first = 0 to answer on. */
+static void find_arrays(arrays_task *own, size_t first, bool targets)
+{
+    const hone_npz *npz = own->npz;
+    const char *name = own->base.target;
+    if (!first && name && !strcmp(name, "y")) name = NULL; /* as it is called when it was not named */
+    if (targets && name && (own->y = hone_npz_get(npz, name))) own->x = find_x(npz, first, name);
+    if (own->y || (targets && name && (first || !is_usual(name)))) return;
+    for (size_t i = first; i < N_PAIRS && !own->x; i++) {
+        own->x = hone_npz_get(npz, pairs[i][0]), own->y = targets ? hone_npz_get(npz, pairs[i][1]) : NULL;
+        if (targets && !own->y) own->x = NULL;
+    }
+    for (size_t i = first; targets && i < N_PAIRS && !own->y; i++)
+        if ((own->y = hone_npz_get(npz, pairs[i][1]))) own->x = find_x(npz, first, pairs[i][1]);
+}
+
+static const char *name_in(const hone_npz *npz, const hone_tensor *tensor)
+{
+    for (size_t i = 0; i < hone_npz_count(npz); i++)
+        if (hone_npz_get(npz, hone_npz_name(npz, i)) == tensor) return hone_npz_name(npz, i);
+    return NULL;
+}
+
+static bool open_npz(arrays_task *own, const char *path, bool learning, bool targets)
 {
     task *t = &own->base;
     if (!(own->npz = hone_npz_load(t->ctx, path))) return task_failed(t);
-    own->x = find_array(own->npz, (const char *const[3]){"x", "x_train", "X"});
-    if (targets) own->y = find_array(own->npz, (const char *const[3]){t->target, t->target ? NULL : "y", t->target ? NULL : "y_train"});
-    if (own->x && (own->y || !targets)) return true;
+    size_t first = learning ? FOR_ANSWERING : 0;
+    find_arrays(own, first, targets);
+    if (own->x && (own->y || !targets)) {
+        const char *x = name_in(own->npz, own->x), *y = own->y ? name_in(own->npz, own->y) : NULL;
+        if (strcmp(x, "x") != 0 || (y && strcmp(y, t->target ? t->target : "y") != 0))
+            cli_note(t->args, y ? "%s: %s and %s are read" : "%s: %s is read", path, x, y);
+        return true;
+    }
     char all[200] = "";
     for (size_t i = 0, n = 0; i < hone_npz_count(own->npz) && n < sizeof all; i++)
         n += (size_t)snprintf(all + n, sizeof all - n, i ? ", %s" : "%s", hone_npz_name(own->npz, i));
-    return cli_fail(t->args, "%s has no array '%s'; there are: %s", path, !own->x ? "x" : t->target ? t->target : "y", all[0] ? all : "none"), false;
+    bool any = false;
+    for (size_t i = first; i < N_PAIRS; i++) any = any || hone_npz_get(own->npz, pairs[i][0]);
+    return cli_fail(t->args, "%s has no array '%s'; there are: %s", path, !any ? "x" : t->target ? t->target : "y", all[0] ? all : "none"), false;
 }
 
 /* The file of labels beside one of "images": "train-labels-idx1-ubyte.gz". */
@@ -103,16 +156,40 @@ static bool open_idx(arrays_task *own, const char *path, bool targets)
     return own->y || task_failed(t);
 }
 
+static bool is_real(const hone_tensor *tensor)
+{
+    hone_dtype dtype = hone_tensor_dtype(tensor);
+    return dtype == HONE_F32 || dtype == HONE_F64 || dtype == HONE_F16 || dtype == HONE_BF16;
+}
+
+/* What is not finite can neither be scaled nor learnt from. */
+static bool check_finite(const arrays_task *own, const char *path)
+{
+    enum { SOME = 1024 };
+    double values[SOME];
+    int64_t count = hone_shape_count(hone_tensor_shape(own->x)), each = count / own->base.rows;
+    for (int64_t at = 0; at < count && is_real(own->x); at += SOME) {
+        int64_t n = count - at < SOME ? count - at : SOME, i = 0;
+        if (hone_tensor_read(own->x, at, n, HONE_F64, values) != HONE_OK) return task_failed(&own->base);
+        while (i < n && isfinite(values[i])) i++;
+        if (i == n) continue;
+        return cli_fail(own->base.args, "%s: x is %s in row %lld", path, isnan(values[i]) ? "nan" : values[i] > 0 ? "inf" : "-inf",
+                        (long long)((at + i) / each)), false;
+    }
+    return true;
+}
+
 /* x, and with `targets` y, as they are in the files. */
-static bool open_arrays(arrays_task *own, const char *path, bool targets)
+static bool open_arrays(arrays_task *own, const char *path, bool learning, bool targets)
 {
     task *t = &own->base;
-    if (is_npz(path) ? !open_npz(own, path, targets) : !open_idx(own, path, targets)) return false;
+    if (is_npz(path) ? !open_npz(own, path, learning, targets) : !open_idx(own, path, targets)) return false;
     hone_shape x = hone_tensor_shape(own->x), y = own->y ? hone_tensor_shape(own->y) : HONE_SHAPE(0);
     t->rows = x.rank ? x.dim[0] : 0;
     if (x.rank < 2 || x.rank > MOST_RANK || hone_shape_count(x) == 0)
         return cli_fail(t->args, "%s: x must be [rows, features], [rows, steps, features], or pictures of rank 3 or 4; it has rank %d and %lld "
                                  "numbers", path, x.rank, (long long)hone_shape_count(x)), false;
+    if (!check_finite(own, path)) return false;
     if (!targets || (y.rank >= 1 && y.dim[0] == t->rows && hone_shape_count(y) == t->rows)) return true;
     return cli_fail(t->args, "%s: y must have one number for each of the %lld rows of x, not %lld", path, (long long)t->rows,
                     (long long)hone_shape_count(y)), false;
@@ -138,26 +215,35 @@ static bool read_values(arrays_task *own)
     return true;
 }
 
+typedef struct class_number {
+    double value; /* comes first: ascending() compares it */
+    int32_t label;
+} class_number;
+
 static bool read_labels(task *t)
 {
+    class_number *classes = cli_alloc((size_t)t->classes * sizeof *classes);
+    for (int64_t k = 0; k < t->classes; k++) classes[k] = (class_number){strtod(t->names[k], NULL), (int32_t)k};
+    qsort(classes, (size_t)t->classes, sizeof *classes, ascending);
     t->labels = cli_alloc((size_t)t->rows * sizeof *t->labels);
-    for (int64_t i = 0; i < t->rows; i++) {
-        int64_t k = 0;
-        while (k < t->classes && strtod(t->names[k], NULL) != t->values[i]) k++;
-        if (k == t->classes)
-            return cli_fail(t->args, "y is %g in row %lld, which is none of the %lld classes that were learnt", t->values[i], (long long)i,
-                            (long long)t->classes), false;
-        t->labels[i] = (int32_t)k;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < t->rows; i++) {
+        const class_number *found = bsearch(&t->values[i], classes, (size_t)t->classes, sizeof *classes, ascending);
+        if (found)
+            t->labels[i] = found->label;
+        else
+            ok = (cli_fail(t->args, "y is %g in row %lld, which is none of the %lld classes that were learnt", t->values[i], (long long)i,
+                           (long long)t->classes), false);
     }
-    return true;
+    free(classes);
+    return ok;
 }
 
 /* Whole numbers by their type are classes; other types' where they look like classes, as a table's do; all else is a quantity. */
 static bool choose_target(arrays_task *own, int learn)
 {
     task *t = &own->base;
-    hone_dtype dtype = hone_tensor_dtype(own->y);
-    bool whole = dtype != HONE_F32 && dtype != HONE_F64 && dtype != HONE_F16 && dtype != HONE_BF16;
+    bool whole = !is_real(own->y);
     double *sorted = cli_alloc((size_t)t->rows * sizeof *sorted);
     int64_t n = 0;
     memcpy(sorted, t->values, (size_t)t->rows * sizeof *sorted);
@@ -217,29 +303,43 @@ static int64_t place_of(const arrays_task *own, int64_t i)
     return own->layout == LAST_CHANNELS ? i % own->groups * own->shape.dim[2] * own->shape.dim[3] + i / own->groups : i;
 }
 
-static void measure(arrays_task *own, int64_t n, const int64_t *rows)
+/* Sums are of the differences from the first value: those of a column that is the same everywhere have no rounding. */
+static bool measure(arrays_task *own, int64_t n, const int64_t *rows)
 {
-    int64_t size = hone_shape_count(own->shape), each = size / own->groups;
+    int64_t size = hone_shape_count(own->shape);
+    double count = (double)n * (double)(size / own->groups);
     own->mean = cli_alloc((size_t)own->groups * sizeof *own->mean);
     own->deviation = cli_alloc((size_t)own->groups * sizeof *own->deviation);
+    double *from = cli_alloc((size_t)own->groups * sizeof *from);
+    for (int64_t i = size; i-- > 0;) from[group_of(own, i)] = hone_tensor_get(own->x, rows[0] * size + i);
     for (int pass = 0; pass < 2; pass++) {
         double *sums = pass ? own->deviation : own->mean;
         for (int64_t r = 0; r < n; r++)
             for (int64_t i = 0; i < size; i++) {
-                double v = hone_tensor_get(own->x, rows[r] * size + i);
                 int64_t g = group_of(own, i);
-                sums[g] += pass ? (v - own->mean[g]) * (v - own->mean[g]) : v;
+                double v = hone_tensor_get(own->x, rows[r] * size + i) - from[g];
+                sums[g] += pass ? v * v : v;
             }
-        for (int64_t g = 0; g < own->groups; g++) sums[g] /= (double)n * (double)each;
+        for (int64_t g = 0; g < own->groups; g++) {
+            sums[g] /= count;
+            if (!pass) from[g] = own->mean[g] += from[g];
+        }
     }
-    for (int64_t g = 0; g < own->groups; g++) own->deviation[g] = own->deviation[g] > 0 ? sqrt(own->deviation[g]) : 1;
+    free(from);
+    for (int64_t g = 0; g < own->groups; g++) {
+        if (!isfinite(own->mean[g]) || !isfinite(own->deviation[g]))
+            return cli_fail(own->base.args, "the numbers of x are too large to be scaled in %s %lld: they have no finite standard deviation",
+                            own->shape.rank == 4 ? "channel" : "feature", (long long)g), false;
+        own->deviation[g] = task_deviation(count, own->mean[g], own->deviation[g]);
+    }
+    return true;
 }
 
 static bool learn(task *t, int64_t n, const int64_t *rows)
 {
     arrays_task *own = arrays_of(t);
     char what[160], becomes[160];
-    measure(own, n, rows);
+    if (!measure(own, n, rows)) return false;
     snprintf(what, sizeof what, "%s %s, %s", layouts[own->layout], shape_text(hone_tensor_shape(own->x), (char[SHAPE_SIZE]){0}),
              hone_dtype_name(hone_tensor_dtype(own->x)));
     task_fact(t, "x", what, own->shape.rank == 4 ? "each channel scaled to mean 0 and standard deviation 1"
@@ -255,12 +355,13 @@ static void propose(task *t, char first[64], char arch[512])
     const int64_t *d = own->shape.dim;
     int units = t->rows < 5000 ? 64 : 128;
     first[0] = 0;
-    if (own->shape.rank == 4)
+    if (own->shape.rank == 4 && d[2] > 1 && d[3] > 1)
         task_propose_convolutions(t->classes, d[2] < d[3] ? d[2] : d[3], arch);
     else if (own->shape.rank == 3)
         snprintf(arch, 512, "gru 64 bidirectional, dropout 0.3");
     else
-        snprintf(arch, 512, "dense %d relu he_uniform, dropout 0.1, dense %d relu he_uniform, dropout 0.1", units, units / 2);
+        snprintf(arch, 512, "%sdense %d relu he_uniform, dropout 0.1, dense %d relu he_uniform, dropout 0.1",
+                 own->shape.rank == 4 ? "flatten, " : "" /* nothing that could be pooled */, units, units / 2);
 }
 
 static hone_tensor *take(task *t, int64_t n, const int64_t *rows)
@@ -288,13 +389,14 @@ task *task_look_at_arrays(const common_args *args, hone_ctx *ctx, const char *pa
     task *t = &own->base;
     t->kind = &task_arrays, t->args = args, t->ctx = ctx;
     bool ok = true;
-    if (wishes->text || wishes->image_size || (target && is_idx(path)))
-        ok = (cli_fail(args, "%s has arrays: --%s is for %s", path, wishes->text ? "text" : wishes->image_size ? "image-size" : "target",
-                       wishes->text ? "texts" : wishes->image_size ? "folders of pictures" : "tables, texts and .npz"), false);
+    const char *wrong = wishes->text ? "text" : target && is_idx(path) ? "target" : task_wish_of_pictures(wishes);
+    if (wrong)
+        ok = (cli_fail(args, "%s has arrays: --%s is for %s", path, wrong, wishes->text ? "texts" : *wrong == 't' ? "tables, texts and .npz"
+                       : "folders of pictures"), false);
     t->target = target ? cli_copy(target) : NULL;
-    ok = ok && open_arrays(own, path, true) && read_values(own) && choose_target(own, wishes->learn) && (!t->classes || read_labels(t));
+    ok = ok && open_arrays(own, path, true, true) && read_values(own) && choose_target(own, wishes->learn) && (!t->classes || read_labels(t));
     if (!ok) return task_free(t), NULL;
-    if (!t->target) t->target = cli_copy(own->npz && hone_npz_get(own->npz, "y") != own->y ? "y_train" : "y");
+    if (!t->target) t->target = cli_copy("y"); /* whatever the array is called: other files may have y_test */
     choose_layout(own);
     own->groups = own->shape.dim[own->shape.rank == 4 ? 1 : own->shape.rank - 1];
     cli_note(args, "%s: x is %s %s, y %s", path, layouts[own->layout], shape_text(hone_tensor_shape(own->x), (char[SHAPE_SIZE]){0}),
@@ -308,7 +410,7 @@ static bool read_arrays(task *t, const char *path, bool targets)
     if (!task_is_arrays(path)) return cli_fail(t->args, "%s: an .npz or IDX file is expected, as in training", path), false;
     layout was = own->layout;
     hone_shape shape = own->shape;
-    if (!open_arrays(own, path, targets)) return false;
+    if (!open_arrays(own, path, false, targets)) return false;
     choose_layout(own);
     if (own->layout != was || !hone_shape_equal(own->shape, shape))
         return cli_fail(t->args, "%s: x is %s %s, and %s %s were learnt from", path, layouts[own->layout],

@@ -415,6 +415,8 @@ static void test_idx_pairs_are_learnt_and_told(void **unused)
     write_idx(place("other-labels-idx1-ubyte"), 30, false, wrong);
     REFUSES(1, "y is 5 in row 0, which is none of the 3 classes", "eval", "--model", place("idx"), "--data", place("other-images-idx3-ubyte"));
     REFUSES(1, "--target is for tables", "train", "--data", place("t-images-idx3-ubyte"), "--target", "y", "--output-dir", place("none"));
+    REFUSES(1, "has arrays: --augment is for folders of pictures", "train", "--data", place("t-images-idx3-ubyte"), "--augment", "shift",
+            "--output-dir", place("none"));
     REFUSES(1, "an .npz or IDX file is expected", "predict", "--model", place("idx"), "--data", place("stream.csv"));
     REFUSES(1, "its name has no 'images'", "train", "--data", place("t-labels-idx1-ubyte"), "--output-dir", place("none"));
 }
