@@ -126,7 +126,7 @@ static int ascending(const void *a, const void *b)
 }
 
 /* Why nothing can be learnt from samples; NULL: it can. */
-static const char *why_not(const hone_tensor *x)
+static const char *why_not(hone_tensor *x)
 {
     const float *samples = hone_tensor_data(x);
     int64_t n = hone_shape_count(hone_tensor_shape(x));

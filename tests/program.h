@@ -28,7 +28,7 @@ static inline const char *stream(const char *name)
 /* A path for the test itself, good for its next 15 calls. */
 static inline const char *place(const char *name)
 {
-    static char paths[16][300];
+    static char paths[16][640];
     static int next;
     char *path = paths[next++ % 16];
     snprintf(path, sizeof paths[0], "%s/%s", scratch_folder, name);

@@ -99,10 +99,10 @@ static void test_numbers_that_cannot_be_scaled_are_refused_by_name(void **unused
 static void test_pictures_of_height_1_get_a_network_that_fits(void **unused)
 {
     (void)unused;
-    const hone_shape shapes[] = {HONE_SHAPE(40, 2, 1, 9), HONE_SHAPE(40, 2, 9, 1), HONE_SHAPE(40, 2, 1, 1), HONE_SHAPE(40, 2, 2, 2)};
+    const hone_shape shapes[] = {HONE_SHAPE(40, 2, 1, 9), HONE_SHAPE(40, 2, 1, 1), HONE_SHAPE(40, 2, 2, 2)};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         SAVE("low.npz", NAMES("x", "y"), numbers(shapes[i]), classes(40));
-        runs(HONE_RUN(NULL, LEARN("low.npz", "low", "--seed", "1")), i < 3 ? "network: flatten, dense 64 relu" : "network: conv2d 32 3 same");
+        runs(HONE_RUN(NULL, LEARN("low.npz", "low", "--seed", "1")), i < 2 ? "network: flatten, dense 64 relu" : "network: conv2d 32 3 same");
     }
 }
 

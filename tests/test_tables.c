@@ -380,6 +380,7 @@ static void test_files_are_read_as_they_are_written(void **state)
     REFUSES(1, "row 1 has a number that is infinite, or far too large", "predict", "--model", place("parted"), "--data", place("big.csv"));
     write_all(place("latin.csv"), "a,b\n1.5,\xF6\n");
     REFUSES(1, "column 2 is not in UTF-8", "predict", "--model", place("parted"), "--data", place("latin.csv"));
+    write_all(place("rows.json"), "[]");
     REFUSES(1, "of JSON only lines are read", TRAIN("rows.json", "y", "none"));
     FILE *file = fopen(place("bigs.csv"), "w");
     fputs("a,y\n", file);

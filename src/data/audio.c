@@ -58,7 +58,7 @@ static uint64_t little_endian(const uint8_t *at, int width)
 }
 
 /* Bytes of samples that the file says it has and that are not there; libsndfile takes such a file for a shorter one. 0 of what has no
-   length yet: programs that write to a pipe put 0, 0xFFFFFFFF or nearly 2^31 there. */
+   length yet: programs that write to a pipe put 0xFFFFFFFF or nearly 2^31 there. */
 static uint64_t missing_bytes(const uint8_t *data, size_t size)
 {
     enum { HEAD = 8, UNKNOWN = 0x7FFF0000 };
