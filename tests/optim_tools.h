@@ -3,6 +3,7 @@
 #define HONE_TEST_OPTIM_TOOLS_H
 
 #include "graph_tools.h"
+#include "golden.h"
 
 #include "io/io.h"
 #include "optim/optim.h"
@@ -13,12 +14,7 @@
 enum { PARAMS = 18 /* w [3, 5], b [3] */, CONV = 72 };
 
 static hone_safetensors *golden;
-static inline hone_tensor *golden_tensor(const char *name)
-{
-    const hone_tensor_info *info = hone_safetensors_find(golden, name);
-    assert_non_null(info);
-    return hone_tensor_from_f32(ctx, info->shape, info->data);
-}
+static inline hone_tensor *golden_tensor(const char *name) { return golden_in(golden, name); }
 
 /* y = x w^T + b as the golden script begins it. */
 static inline hone_model *golden_model(void)

@@ -1,8 +1,8 @@
 /* Layers of convolution and pooling: shapes, refusals, options, the same training as PyTorch's, and that nothing is laid
    out anew between them. The ops themselves are tested by test_ops.c. */
 #include "layer_tools.h"
+#include "golden.h"
 
-#include "hone/io.h"
 #include "kernel/conv.h"
 #include <math.h>
 
@@ -82,27 +82,17 @@ static hone_layer *small_cnn(void)
                            hone_flatten(ctx), hone_dense(ctx, 16, .activation = HONE_RELU), hone_dense(ctx, 5));
 }
 
-static hone_tensor *golden_tensor(hone_safetensors *file, const char *name)
-{
-    const hone_tensor_info *info = hone_safetensors_find(file, name);
-    assert_non_null(info);
-    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
-    assert_non_null(t);
-    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
-    return t;
-}
-
 /* Twenty steps from PyTorch's initial weights, on one batch; the loss before each step, against PyTorch's. */
 static double furthest_loss(hone_dtype compute)
 {
     hone_safetensors *file = hone_safetensors_open(ctx, HONE_TEST_DATA "/cnn.golden.safetensors");
     if (!file) fail_msg("%s", hone_error(ctx));
-    hone_tensor *x = golden_tensor(file, "x"), *y = golden_tensor(file, "y"), *losses = golden_tensor(file, "losses");
+    hone_tensor *x = golden_in(file, "x"), *y = golden_in(file, "y"), *losses = golden_in(file, "losses");
     hone_model *model = hone_model_of(small_cnn());
     hone_tensor_free(hone_predict(model, x, 12)); /* makes the parameters */
     for (size_t i = 0; i < hone_model_param_count(model); i++) {
         hone_param *p = hone_model_param(model, i);
-        hone_tensor *value = golden_tensor(file, hone_param_name(p));
+        hone_tensor *value = golden_in(file, hone_param_name(p));
         assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
         assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
         hone_tensor_free(value);

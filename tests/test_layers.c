@@ -1,21 +1,11 @@
 /* Norms over channels with their running statistics, transposed convolution, pooling, activations, layers that merge: PyTorch's values,
    refusals. */
 #include "layer_tools.h"
+#include "golden.h"
 
-#include "hone/io.h"
 #include "nn/nn.h"
 #include <math.h>
 #include <stdio.h>
-
-static hone_tensor *golden_tensor(hone_safetensors *file, const char *name)
-{
-    const hone_tensor_info *info = hone_safetensors_find(file, name);
-    if (!info) fail_msg("no golden %s", name);
-    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
-    assert_non_null(t);
-    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
-    return t;
-}
 
 static hone_safetensors *open_golden(void)
 {
@@ -49,7 +39,7 @@ static hone_model *golden_model(hone_safetensors *file, const hone_tensor *x)
     for (size_t i = 0; i < hone_model_param_count(model); i++) {
         hone_param *p = hone_model_param(model, i);
         if (strstr(hone_param_name(p), "running")) continue; /* they begin at 0 and 1 */
-        hone_tensor *value = golden_tensor(file, hone_param_name(p));
+        hone_tensor *value = golden_in(file, hone_param_name(p));
         assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
         hone_tensor_free(value);
     }
@@ -59,7 +49,7 @@ static hone_model *golden_model(hone_safetensors *file, const hone_tensor *x)
 static void train(hone_compile_opts *how, double loss_tolerance, double state_tolerance)
 {
     hone_safetensors *file = open_golden();
-    hone_tensor *x = golden_tensor(file, "x"), *y = golden_tensor(file, "y"), *losses = golden_tensor(file, "losses");
+    hone_tensor *x = golden_in(file, "x"), *y = golden_in(file, "y"), *losses = golden_in(file, "losses");
     hone_model *model = golden_model(file, x);
     hone_history *history = NULL;
     how->optimizer = hone_adam(ctx, .learning_rate = 1e-2);
@@ -78,11 +68,11 @@ static void train(hone_compile_opts *how, double loss_tolerance, double state_to
         assert_false(hone_param_trainable(p));
         float have[6];
         assert_hone_ok(ctx, hone_param_read(p, hone_shape_count(hone_param_shape(p)), have));
-        hone_tensor *want = golden_tensor(file, name);
+        hone_tensor *want = golden_in(file, name);
         assert_near(have, want, state_tolerance, states[i]);
         hone_tensor_free(want);
     }
-    hone_tensor *evaluated = hone_predict(model, x, 12), *want = golden_tensor(file, "evaluated");
+    hone_tensor *evaluated = hone_predict(model, x, 12), *want = golden_in(file, "evaluated");
     if (!how->compute) assert_near(hone_tensor_data(evaluated), want, 5e-3, "the evaluation"); /* test_norms_evaluate_as_in_pytorch has bf16 */
     hone_history_free(history);
     hone_model_release(model);
@@ -133,20 +123,20 @@ static void check_golden_layer_in(hone_safetensors *file, const char *group, hon
 {
     char name[64];
     snprintf(name, sizeof name, "%s.x", group);
-    hone_tensor *x = golden_tensor(file, name);
+    hone_tensor *x = golden_in(file, name);
     hone_model *model = hone_model_of(layer);
     assert_hone_ok(ctx, hone_compile(model, .loss = HONE_MSE, .compute = compute));
     hone_tensor_free(hone_predict(model, x, 2));
     for (size_t k = 0; k < hone_model_param_count(model); k++) {
         hone_param *p = hone_model_param(model, k);
         snprintf(name, sizeof name, "%s.%s", group, hone_param_name(p));
-        hone_tensor *value = golden_tensor(file, name);
+        hone_tensor *value = golden_in(file, name);
         assert_true(hone_shape_equal(hone_tensor_shape(value), hone_param_shape(p)));
         assert_hone_ok(ctx, hone_param_write(p, hone_shape_count(hone_param_shape(p)), hone_tensor_data(value)));
         hone_tensor_free(value);
     }
     snprintf(name, sizeof name, "%s.y", group);
-    hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+    hone_tensor *want = golden_in(file, name), *have = hone_predict(model, x, 2);
     if (!have) fail_msg("%s", hone_error(ctx));
     assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
     assert_near(hone_tensor_data(have), want, tolerance, name);
@@ -210,12 +200,12 @@ static void check_squares(hone_safetensors *file, const char *group, hone_layer 
 {
     char name[64];
     snprintf(name, sizeof name, "%s.x", group);
-    hone_tensor *x = golden_tensor(file, name);
+    hone_tensor *x = golden_in(file, name);
     hone_function *f = hone_function_new(ctx, 1, 2, record_squares, layer);
     if (hone_function_call(f, &x) != HONE_OK) fail_msg("%s", hone_error(ctx));
     for (int k = 0; k < 2; k++) {
         snprintf(name, sizeof name, "%s.%s", group, k ? "grad" : "y");
-        hone_tensor *want = golden_tensor(file, name);
+        hone_tensor *want = golden_in(file, name);
         assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(hone_function_output(f, k))));
         assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
         hone_tensor_free(want);
@@ -305,13 +295,13 @@ static void test_merging_gated_and_sloped_layers_are_pytorchs(void **state)
     for (int i = 0; i < (int)HONE_ARRAY_LEN(cases); i++) {
         hone_tensor *x[2];
         char name[64];
-        for (int k = 0; k < cases[i].n; k++) snprintf(name, sizeof name, "merged%d.x%d", i, k), x[k] = golden_tensor(file, name);
+        for (int k = 0; k < cases[i].n; k++) snprintf(name, sizeof name, "merged%d.x%d", i, k), x[k] = golden_in(file, name);
         hone_function *f = hone_function_new(ctx, cases[i].n, 1 + cases[i].n, record_merge, &cases[i]);
         if (hone_function_call(f, x) != HONE_OK) fail_msg("%d: %s", i, hone_error(ctx));
         for (int k = 0; k <= cases[i].n; k++) {
             if (k) snprintf(name, sizeof name, "merged%d.grad%d", i, k - 1);
             else snprintf(name, sizeof name, "merged%d.y", i);
-            hone_tensor *want = golden_tensor(file, name);
+            hone_tensor *want = golden_in(file, name);
             assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(hone_function_output(f, k))));
             assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
             hone_tensor_free(want);
@@ -348,14 +338,14 @@ static void test_upsampling_and_adaptive_pooling_are_pytorchs(void **state)
 {
     (void)state;
     hone_safetensors *file = open_golden();
-    hone_tensor *x = golden_tensor(file, "resampled.x");
+    hone_tensor *x = golden_in(file, "resampled.x");
     hone_layer *const layers[] = {hone_upsampling(ctx, HONE_SHAPE(2, 3), false), hone_upsampling(ctx, HONE_SHAPE(2), true),
                                   hone_adaptive_average_pool(ctx, HONE_SHAPE(3, 4)), hone_adaptive_average_pool(ctx, HONE_SHAPE(1, 7))};
     for (int i = 0; i < 4; i++) {
         char name[64];
         snprintf(name, sizeof name, "resampled.y%d", i);
         hone_model *model = hone_model_of(layers[i]);
-        hone_tensor *want = golden_tensor(file, name), *have = hone_predict(model, x, 2);
+        hone_tensor *want = golden_in(file, name), *have = hone_predict(model, x, 2);
         if (!have) fail_msg("%s", hone_error(ctx));
         assert_true(hone_shape_equal(hone_tensor_shape(want), hone_tensor_shape(have)));
         assert_near(hone_tensor_data(have), want, 2e-6, name);
@@ -378,7 +368,7 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
 {
     (void)state;
     hone_safetensors *file = open_golden();
-    hone_tensor *x = golden_tensor(file, "activations.x");
+    hone_tensor *x = golden_in(file, "activations.x");
     hone_activation of[] = {HONE_ELU, HONE_SELU, HONE_CELU, HONE_SOFTSIGN, HONE_HARD_SIGMOID, HONE_HARD_SWISH, HONE_HARD_TANH,
                             HONE_MISH, HONE_RELU6, HONE_LOG_SIGMOID, HONE_TANH_SHRINK, HONE_SOFT_SHRINK, HONE_HARD_SHRINK};
     for (size_t i = 0; i < HONE_ARRAY_LEN(of); i++) {
@@ -387,7 +377,7 @@ static void test_activations_and_their_slopes_are_pytorchs(void **state)
         for (int k = 0; k < 2; k++) {
             char name[64];
             snprintf(name, sizeof name, "activations.%s%zu", k ? "slope" : "y", i);
-            hone_tensor *want = golden_tensor(file, name);
+            hone_tensor *want = golden_in(file, name);
             assert_near(hone_tensor_data(hone_function_output(f, k)), want, 2e-6, name);
             hone_tensor_free(want);
         }

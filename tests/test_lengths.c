@@ -1,5 +1,6 @@
 /* Rows that end in padding: who finds their lengths, which layers keep them, and that nothing behind a row's end is read. */
 #include "layer_tools.h"
+#include "golden.h"
 
 #include "hone/hone.h"
 
@@ -9,14 +10,7 @@
 enum { ROWS = 5, TIME = 6, WORDS = 9, WIDTH = 4, CLASSES = 3 };
 static hone_safetensors *golden;
 
-static hone_tensor *golden_tensor(const char *name)
-{
-    const hone_tensor_info *info = hone_safetensors_find(golden, name);
-    if (!info) fail_msg("no golden tensor '%s'", name);
-    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
-    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
-    return t;
-}
+static hone_tensor *golden_tensor(const char *name) { return golden_in(golden, name); }
 static int open_golden(void **state)
 {
     return new_ctx(state) || !(golden = hone_safetensors_open(ctx, HONE_TEST_DATA "/lengths.golden.safetensors")) ? -1 : 0;

@@ -1,5 +1,6 @@
 /* Models of several inputs and outputs: compile, fit, evaluate, predict, save. */
 #include "graph_tools.h"
+#include "golden.h"
 
 #include "hone/hone.h"
 #include "train/train.h"
@@ -12,14 +13,7 @@ enum { ROWS = 32 };
 static hone_safetensors *golden;
 static hone_tensor *numbers, *words, *price, *kind, *weights;
 
-static hone_tensor *golden_tensor(const char *name)
-{
-    const hone_tensor_info *info = hone_safetensors_find(golden, name);
-    if (!info) fail_msg("no golden tensor '%s'", name);
-    hone_tensor *t = hone_tensor_new(ctx, info->dtype, info->shape);
-    assert_hone_ok(ctx, hone_tensor_write(t, 0, hone_shape_count(info->shape), info->dtype, info->data));
-    return t;
-}
+static hone_tensor *golden_tensor(const char *name) { return golden_in(golden, name); }
 static int open_golden(void **state)
 {
     if (new_ctx(state)) return -1;
