@@ -25,6 +25,39 @@ static int draw(int below)
     return (int)((drawn >> 8) % (uint32_t)below);
 }
 
+/* ---- what a network says of data that it has not seen ---- */
+
+/* `hone eval` counts so many rows, and most are right. */
+static void answers_well(const char *model, const char *data, int rows)
+{
+    result r = HONE_RUN(NULL, "eval", "--model", place(model), "--data", place(data), "--json");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == rows && number("accuracy") > 0.8);
+    release(r);
+}
+
+/* `hone predict --json` of a folder: so many lines, and what the last one says of which file. */
+static void names_files(const char *model, const char *folder, int files, const char *class, const char *file)
+{
+    result r = HONE_RUN(NULL, "predict", "--model", place(model), "--data", place(folder), "--json");
+    check(r, 0, NULL);
+    assert_int_equal(json_lines(r.out, keep), files);
+    assert_string_equal(said("prediction"), class);
+    assert_non_null(strstr(said("file"), file));
+    release(r);
+}
+
+/* The same of one file, as a table: how it begins, and what is in its line. */
+static void names_file(const char *model, const char *file, const char *head, const char *line)
+{
+    result r = HONE_RUN(NULL, "predict", "--model", place(model), "--data", place(file));
+    check(r, 0, NULL);
+    assert_memory_equal(r.out, head, strlen(head));
+    assert_non_null(strstr(r.out, line));
+    release(r);
+}
+
 /* ---- pictures ---- */
 
 enum { SIDE = 16, PICTURES = 40 };
@@ -86,22 +119,9 @@ static void test_pictures_are_learnt_and_told(void **unused)
     free(report);
 
     make_pictures("more", 10, 1);
-    r = HONE_RUN(NULL, "eval", "--model", place("eye"), "--data", place("more"), "--json");
-    check(r, 0, NULL);
-    json_lines(r.out, keep);
-    assert_true(number("rows") == 30 && number("accuracy") > 0.8);
-    release(r);
-    r = HONE_RUN(NULL, "predict", "--model", place("eye"), "--data", place("more/flat"), "--json");
-    check(r, 0, NULL);
-    assert_int_equal(json_lines(r.out, keep), 10);
-    assert_string_equal(said("prediction"), "flat");
-    assert_non_null(strstr(said("file"), "more/flat/009.png"));
-    release(r);
-    r = HONE_RUN(NULL, "predict", "--model", place("eye"), "--data", place("more/tall/000.png"));
-    check(r, 0, NULL);
-    assert_memory_equal(r.out, "row,file,prediction,probability_cross,probability_flat,probability_tall\n0,", 74);
-    assert_non_null(strstr(r.out, "000.png,tall,"));
-    release(r);
+    answers_well("eye", "more", 30);
+    names_files("eye", "more/flat", 10, "flat", "more/flat/009.png");
+    names_file("eye", "more/tall/000.png", "row,file,prediction,probability_cross,probability_flat,probability_tall\n0,", "000.png,tall,");
 }
 
 /* Also what is done to pictures at random, and what batch norm has seen. */
@@ -274,23 +294,9 @@ static void test_sounds_are_learnt_and_told(void **unused)
     assert_null(strstr(report, "pictures"));
     free(report);
     make_sounds("sounds-more", 6);
-    r = HONE_RUN(NULL, "eval", "--model", place("ear"), "--data", place("sounds-more"), "--json");
-    check(r, 0, NULL);
-    json_lines(r.out, keep);
-    assert_true(number("rows") == 18 && number("accuracy") > 0.8);
-    release(r);
-    r = HONE_RUN(NULL, "predict", "--model", place("ear"), "--data", place("sounds-more/low"), "--json");
-    check(r, 0, NULL);
-    assert_int_equal(json_lines(r.out, keep), 6);
-    assert_string_equal(said("prediction"), "low");
-    assert_non_null(strstr(said("file"), "sounds-more/low/005.wav"));
-    release(r);
-    r = HONE_RUN(NULL, "predict", "--model", place("ear"), "--data", place("sounds-more/high/000.wav"));
-    check(r, 0, NULL);
-    const char *head = "row,file,prediction,probability_high,probability_hiss,probability_low\n0,";
-    assert_memory_equal(r.out, head, strlen(head));
-    assert_non_null(strstr(r.out, "000.wav,high,"));
-    release(r);
+    answers_well("ear", "sounds-more", 18);
+    names_files("ear", "sounds-more/low", 6, "low", "sounds-more/low/005.wav");
+    names_file("ear", "sounds-more/high/000.wav", "row,file,prediction,probability_high,probability_hiss,probability_low\n0,", "000.wav,high,");
     REFUSES(1, "there is no .wav file in folders that name the classes", "eval", "--model", place("ear"), "--data", place("sounds-more/low"));
     REFUSES(1, "--image-size is for pictures", "train", "--data", place("sounds"), "--image-size", "32", "--output-dir", place("none"));
     REFUSES(1, "--augment is for pictures", "train", "--data", place("sounds"), "--augment", "flip", "--output-dir", place("none"));
@@ -403,11 +409,7 @@ static void test_idx_pairs_are_learnt_and_told(void **unused)
     release(r);
     REFUSES(1, "new-labels-idx1-ubyte", "eval", "--model", place("idx"), "--data", place("new-images-idx3-ubyte"));
     make_idx("other-images-idx3-ubyte", "other-labels-idx1-ubyte", 30);
-    r = HONE_RUN(NULL, "eval", "--model", place("idx"), "--data", place("other-images-idx3-ubyte"), "--json");
-    check(r, 0, NULL);
-    json_lines(r.out, keep);
-    assert_true(number("rows") == 30 && number("accuracy") > 0.8);
-    release(r);
+    answers_well("idx", "other-images-idx3-ubyte", 30);
     write_idx(place("other-labels-idx1-ubyte"), 3, false, (const uint8_t[]){0, 4, 9});
     REFUSES(1, "y must have one number for each of the 30 rows of x, not 3", "eval", "--model", place("idx"), "--data",
             place("other-images-idx3-ubyte"));
