@@ -26,6 +26,17 @@ void task_fact(task *t, const char *name, const char *what, const char *becomes)
     json_array_append_new(t->facts, fact);
 }
 
+void task_tell_classes(task *t)
+{
+    char what[80];
+    for (int64_t k = 0; k < t->classes; k++) {
+        int64_t rows = 0;
+        for (int64_t i = 0; i < t->rows; i++) rows += t->labels[i] == k;
+        snprintf(what, sizeof what, "%lld %s", (long long)rows, t->kind->plural);
+        task_fact(t, t->names[k], what, "a class");
+    }
+}
+
 const char *task_wish_of_pictures(const task_wishes *wishes)
 {
     return wishes->image_size ? "image-size" : wishes->augment ? "augment" : NULL;

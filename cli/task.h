@@ -76,6 +76,8 @@ bool task_failed(const task *t);
 /* Puts size bytes in the place of folder/name. */
 bool task_write(const task *t, const char *folder, const char *name, const char *data, size_t size);
 void task_fact(task *t, const char *name, const char *what, const char *becomes);
+/* A fact for each class: how many rows it has. */
+void task_tell_classes(task *t);
 
 /* The standard deviation of n numbers with this mean and variance; 1 when only rounding keeps them from being all the same
    (scikit-learn's _is_constant_feature: after Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance"). */

@@ -179,12 +179,7 @@ static bool learn(task *t, int64_t n, const int64_t *rows)
              : own->augment == AUGMENT_FLIP ? "shifted and flipped left to right at random while learning"
                                             : "shifted at random while learning");
     task_fact(t, "pictures", what, becomes);
-    for (int64_t k = 0; k < t->classes; k++) {
-        int64_t count = 0;
-        for (int64_t i = 0; i < t->rows; i++) count += t->labels[i] == k;
-        snprintf(what, sizeof what, "%lld pictures", (long long)count);
-        task_fact(t, t->names[k], what, "a class");
-    }
+    task_tell_classes(t);
     return true;
 }
 

@@ -271,12 +271,7 @@ static bool learn(task *t, int64_t n, const int64_t *rows)
     char what[160];
     snprintf(what, sizeof what, "the first %.2f s, %d samples a second", (double)own->samples / own->rate, own->rate);
     task_fact(t, "sounds", what, "decibels in 40 mel bands every 16 ms, scaled to mean 0 and standard deviation 1");
-    for (int64_t k = 0; k < t->classes; k++) {
-        int64_t of_class = 0;
-        for (int64_t i = 0; i < t->rows; i++) of_class += t->labels[i] == k;
-        snprintf(what, sizeof what, "%lld sounds", (long long)of_class);
-        task_fact(t, t->names[k], what, "a class");
-    }
+    task_tell_classes(t);
     return true;
 }
 
