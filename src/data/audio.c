@@ -116,6 +116,7 @@ static hone_tensor *read_wav(hone_ctx *ctx, const char *path, const uint8_t *dat
     SNDFILE *file = lib.sf_open_virtual(&io, SFM_READ, &info, &b);
     if (!file) return hone__fail(ctx, HONE_FORMAT, "%s: %s", path, lib.sf_strerror(NULL)), NULL;
     int bytes_each = sample_size(info.format);
+    const unsigned long long missing = missing_bytes(data, size);
     hone_tensor *t = NULL;
     if (!bytes_each)
         hone__fail(ctx, HONE_UNSUPPORTED, "%s: is compressed; 8, 16, 24 and 32 bit PCM and floats are read", path);
@@ -123,9 +124,8 @@ static hone_tensor *read_wav(hone_ctx *ctx, const char *path, const uint8_t *dat
              info.frames > (sf_count_t)size / bytes_each / info.channels)
         hone__fail(ctx, HONE_FORMAT, "%s: %lld frames of %d channels do not fit into the file", path, (long long)info.frames,
                    info.channels);
-    else if (missing_bytes(data, size))
-        hone__fail(ctx, HONE_FORMAT, "%s: is cut off: the last %llu bytes of its samples are not there", path,
-                   (unsigned long long)missing_bytes(data, size));
+    else if (missing)
+        hone__fail(ctx, HONE_FORMAT, "%s: is cut off: the last %llu bytes of its samples are not there", path, missing);
     else
         t = read_frames(ctx, &lib, file, &info, path);
     lib.sf_close(file);

@@ -205,11 +205,8 @@ hone_status hone_model_apply(hone_model *model, int n_inputs, hone_node *const *
     if (!(outputs[0] = hone_apply_n(model->root, n_inputs, inputs))) return hone__ok(ctx) ? HONE_INVALID : ctx->status;
     for (int k = 1; k < n_outputs; k++) {
         outputs[k] = f->made[k];
-        for (int i = 0; i < n_inputs; i++) { /* hone_apply sees to the first */
-            if (outputs[k] != inputs[i]) continue;
-            if ((outputs[k] = hone__record(inputs[i]->call->graph, &hone__op_copy, 1, &inputs[i], NULL))) hone__keep_lengths(outputs[k], inputs[i]);
-            break;
-        }
+        for (int i = 0; i < n_inputs; i++) /* hone_apply sees to the first */
+            if (outputs[k] == inputs[i]) outputs[k] = hone__copy_of(inputs[i]);
     }
     return ctx->status;
 }

@@ -150,7 +150,7 @@ hone_node *hone__apply(hone_layer *layer, int n, hone_node *const *inputs, int m
     /* What gives its input back (dropout when a functional model is recorded) has a value of its own there, too: replayed, it may do
        something, and others read the input as it is. */
     for (int i = 0; outermost && y && i < n; i++)
-        if (y == inputs[i] && (y = hone__record(graph, &hone__op_copy, 1, &y, NULL))) hone__keep_lengths(y, inputs[i]);
+        if (y == inputs[i]) y = hone__copy_of(y);
     if (y && layer->keeps_lengths && !(layer->mixes_last && inputs[0]->time == inputs[0]->shape.rank - 1)) hone__keep_lengths(y, inputs[0]);
     if (layer->checkpointing) hone_checkpoint_end(graph);
     hone__scope_pop(graph, before);

@@ -15,6 +15,13 @@ void hone__keep_lengths(hone_node *to, const hone_node *from)
     to->time = d;
 }
 
+hone_node *hone__copy_of(hone_node *x)
+{
+    hone_node *y = hone__record(x->call->graph, &hone__op_copy, 1, &x, NULL);
+    if (y) hone__keep_lengths(y, x);
+    return y;
+}
+
 /* first, first + 1, ... along one axis of `rank`. */
 static hone_node *ramp(hone_graph *graph, hone_dtype dtype, int64_t count, int first, int axis, int rank)
 {

@@ -108,6 +108,8 @@ hone_layer *hone__dense_child(hone_layer *layer, const char *name, int64_t units
 
 /* `to` has the lengths of `from`, where its shape has the same batch and as many positions, unless it has its own. */
 void hone__keep_lengths(hone_node *to, const hone_node *from);
+/* x's value as one of its own, with x's lengths. */
+hone_node *hone__copy_of(hone_node *x);
 /* counts u8 [B, T, ...] -> i32 [B]: behind the last position that has a 1. */
 hone_node *hone__lengths_from(hone_node *counts);
 /* Of an x with lengths: its mean, or its largest, over the positions that count, without that axis; 0 for a row without any. */
