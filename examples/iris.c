@@ -1,5 +1,5 @@
 /* Classifying irises, in the functional style: 4 -> Dense 10 relu -> Dense 3 softmax.
-   usage: iris [FILE.csv [SEED]] */
+   usage: iris [FILE.csv [SEED [PICTURE]]]     PICTURE: an .svg or .png file for the curves of its training */
 #include <hone/hone.h>
 
 #include <stdio.h>
@@ -31,6 +31,7 @@ int main(int argc, char **argv)
         hone_evaluate(model, x_test, y_test, 32, &loss, &accuracy) != HONE_OK)
         return fprintf(stderr, "iris: %s\n", hone_error(ctx)), 1;
     printf("Loss: %.4f, Accuracy: %.4f\n", loss, accuracy);
+    if (argc > 3 && hone_plot_history(ctx, argv[3], "Irises", history, NULL) != HONE_OK) fprintf(stderr, "iris: %s\n", hone_error(ctx));
 
     hone_history_free(history);
     hone_model_release(model);

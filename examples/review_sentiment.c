@@ -1,6 +1,6 @@
 /* Is a movie review positive? Embedded words, read by a GRU from both ends, learnt from nothing but 9,500 reviews (Hutto and
    Gilbert 2014; scripts/get-data fetches them). A tenth is held out.
-   usage: review_sentiment [FILE [EPOCHS [SEED]]] */
+   usage: review_sentiment [FILE [EPOCHS [SEED [PICTURE]]]]     PICTURE: an .svg or .png file for the ROC curve */
 #include <hone/hone.h>
 
 #include <ctype.h>
@@ -128,8 +128,14 @@ int main(int argc, char **argv)
                  .print = print) != HONE_OK ||
         hone_evaluate(model, x[1], y[1], 256, &loss, &accuracy) != HONE_OK)
         return fprintf(stderr, "review_sentiment: %s\n", hone_error(ctx)), 1;
+    hone_metric *roc = hone_metric_new(ctx, "roc_auc");
+    hone_tensor *scores = argc > 4 ? hone_predict(model, x[1], 256) : NULL;
+    if (scores && (hone_metric_update(roc, scores, y[1]) != HONE_OK || hone_plot_roc(ctx, argv[4], "Positive reviews", roc, NULL) != HONE_OK))
+        fprintf(stderr, "review_sentiment: %s\n", hone_error(ctx));
     printf("%d words, %lld reviews held out: loss %.4f, accuracy %.4f\n", vocabulary, (long long)(n - n_train), loss, accuracy);
 
+    hone_metric_free(roc);
+    hone_tensor_free(scores);
     hone_model_release(model);
     for (int part = 0; part < 2; part++) hone_tensor_free(x[part]), hone_tensor_free(y[part]);
     for (int i = 0; i < n; i++) free(reviews[i].text);

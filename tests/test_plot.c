@@ -176,6 +176,116 @@ static void confusion_is_drawn_with_counts_while_there_is_room(void **state)
     hone_ctx_release(ctx);
 }
 
+/* How many lines there are in the colour of series i, of a guide (-1), or in the paler one of series i - 100. */
+static int lines_in(const char *svg, int i)
+{
+    static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73"}, *const pale[] = {"#99C7E1", "#EFBF99", "#99D9C7"};
+    char stroke[40];
+    snprintf(stroke, sizeof stroke, "stroke=\"%s\"", i < 0 ? "#787C82" : i >= 100 ? pale[i - 100] : colours[i]);
+    return times(svg, stroke);
+}
+
+static char *svg_of(hone_ctx *ctx, const char *name)
+{
+    char *svg = hone__read_file(ctx, scratch(name), 1 << 20, NULL);
+    assert_non_null(svg);
+    assert_only_numbers(svg);
+    return svg;
+}
+
+static void a_history_is_drawn_by_quantity_or_whole(void **state)
+{
+    (void)state;
+    static const double f1[] = {0.2, 0.5, 0.6};
+    hone_epoch epochs[] = {{1, 0.5, 1.2, NAN, 1, &f1[0], NULL}, {0.5, 0.75, 0.8, NAN, 1, &f1[1], NULL}, {0.3, 0.9, 0.7, NAN, 1, &f1[2], NULL}};
+    hone_history h = {.epochs = epochs, .n_epochs = 3, .n_metrics = 1, .metric_names = (const char *[]){"f1"}};
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    if (!drawn(ctx, hone_plot_history(ctx, scratch("history.svg"), "t", &h, "loss"))) skip();
+    char *svg = svg_of(ctx, "history.svg");
+    assert_int_equal(lines_in(svg, 0), 2); /* and its line in the legend */
+    assert_int_equal(lines_in(svg, 1), 2);
+    hone__free(ctx, svg);
+    assert_hone_ok(ctx, hone_plot_history(ctx, scratch("history.svg"), "t", &h, NULL));
+    svg = svg_of(ctx, "history.svg");
+    assert_int_equal(lines_in(svg, 100), 2); /* loss */
+    assert_int_equal(lines_in(svg, 0), 2);   /* val_loss; there is no val_accuracy, nor a val_f1 */
+    assert_int_equal(lines_in(svg, 1), 2);   /* accuracy */
+    assert_int_equal(lines_in(svg, 2), 2);   /* f1 */
+    hone__free(ctx, svg);
+    assert_int_equal(hone_plot_history(ctx, scratch("history.svg"), "t", &h, "recall"), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "the history of 3 epochs has no recall"));
+    h.n_epochs = 0;
+    assert_int_equal(hone_plot_history(ctx, scratch("history.svg"), "t", &h, NULL), HONE_INVALID);
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_ctx_release(ctx);
+}
+
+static hone_metric *roc_of(hone_ctx *ctx, int64_t rows, int64_t classes, const float *scores, const int32_t *targets)
+{
+    hone_metric *m = hone_metric_new(ctx, "roc_auc");
+    hone_tensor *p = hone_tensor_from_f32(ctx, classes > 1 ? HONE_SHAPE(rows, classes) : HONE_SHAPE(rows), scores);
+    hone_tensor *t = hone_tensor_from_i32(ctx, HONE_SHAPE(rows), targets);
+    assert_hone_ok(ctx, hone_metric_update(m, p, t));
+    hone_tensor_free(p), hone_tensor_free(t);
+    return m;
+}
+
+/* Characters of a text in the picture: PLplot writes them one by one. */
+static bool says(const char *svg, const char *text)
+{
+    char coded[400] = "";
+    for (size_t n = 0; *text; text++) n += (size_t)snprintf(coded + n, sizeof coded - n, "&#x%x;", (unsigned)(unsigned char)*text);
+    return strstr(svg, coded) != NULL;
+}
+
+static void curves_of_rates_are_drawn_with_their_areas(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"setosa", "versicolor", "virginica"};
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    /* of 2 x 2 pairs, lacking are in order */
+    hone_metric *two = roc_of(ctx, 4, 1, (const float[]){0.1f, 0.4f, 0.35f, 0.8f}, (const int32_t[]){0, 0, 1, 1});
+    if (!drawn(ctx, hone_plot_roc(ctx, scratch("roc.svg"), "t", two, NULL))) skip();
+    char *svg = svg_of(ctx, "roc.svg");
+    assert_true(lines_in(svg, 0) == 2 && lines_in(svg, 1) == 0 && says(svg, "area 0.750") && says(svg, "chance"));
+    assert_true(lines_in(svg, -1) >= 2);
+    hone__free(ctx, svg);
+    hone_metric_free(two);
+    two = roc_of(ctx, 4, 2, (const float[]){0.9f, 0.1f, 0.6f, 0.4f, 0.65f, 0.35f, 0.2f, 0.8f}, (const int32_t[]){0, 0, 1, 1});
+    assert_hone_ok(ctx, hone_plot_roc(ctx, scratch("roc.svg"), "t", two, names));
+    svg = svg_of(ctx, "roc.svg");
+    assert_true(lines_in(svg, 0) == 2 && lines_in(svg, 1) == 0 && says(svg, "versicolor, area 0.750"));
+    hone__free(ctx, svg);
+    /* no row is of class 1: it has no curve */
+    hone_metric *lacking = roc_of(ctx, 3, 3, (const float[]){0.7f, 0.2f, 0.1f, 0.3f, 0.3f, 0.4f, 0.6f, 0.1f, 0.3f}, (const int32_t[]){0, 2, 0});
+    assert_hone_ok(ctx, hone_plot_roc(ctx, scratch("roc.svg"), "t", lacking, names));
+    svg = svg_of(ctx, "roc.svg");
+    assert_true(lines_in(svg, 0) == 2 && lines_in(svg, 1) == 2 && lines_in(svg, 2) == 0);
+    assert_true(says(svg, "setosa, area 1.000") && says(svg, "virginica, area 1.000") && !says(svg, "versicolor"));
+    hone__free(ctx, svg);
+    hone_metric_free(two), hone_metric_free(lacking);
+    hone_ctx_release(ctx);
+}
+
+static void curves_of_rates_that_are_not_there_are_refused(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    hone_metric *none = hone_metric_new(ctx, "roc_auc"), *other = hone_metric_new(ctx, "average_precision");
+    hone_metric *one = roc_of(ctx, 2, 1, (const float[]){0.1f, 0.4f}, (const int32_t[]){1, 1});
+    hone_metric *many = roc_of(ctx, 1, 21, (const float[21]){0}, (const int32_t[]){1});
+    assert_int_equal(hone_plot_roc(ctx, scratch("roc.svg"), "t", none, NULL), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "has seen no rows"));
+    assert_int_equal(hone_plot_roc(ctx, scratch("roc.svg"), "t", other, NULL), HONE_STATE);
+    assert_int_equal(hone_plot_roc(ctx, scratch("roc.svg"), "t", one, NULL), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "targets of one kind only"));
+    assert_int_equal(hone_plot_roc(ctx, scratch("roc.svg"), "t", many, NULL), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "21 classes are more than"));
+    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    hone_metric_free(none), hone_metric_free(other), hone_metric_free(one), hone_metric_free(many);
+    hone_ctx_release(ctx);
+}
+
 static void pictures_that_cannot_be_are_refused(void **state)
 {
     (void)state;
@@ -331,6 +441,13 @@ static void every_allocation_may_fail(void **state)
         counting c = {.fail_at = n};
         hone_ctx *ctx = hone_ctx_new(.threads = 1, .allocator = {counting_alloc, counting_free, &c});
         hone_status status = hone_plot_lines(ctx, scratch("m.svg"), "t", "x", "y", 3, three);
+        hone_history h = {.epochs = &(hone_epoch){1, 2, 3, 4, 5, NULL, NULL}, .n_epochs = 1};
+        if (status != HONE_MEMORY) status = hone_plot_history(ctx, scratch("m.svg"), "t", &h, NULL);
+        hone_metric *roc = hone_metric_new(ctx, "roc_auc");
+        hone_tensor *p = hone_tensor_from_f32(ctx, HONE_SHAPE(2), (const float[]){0.1f, 0.2f});
+        hone_tensor *t = hone_tensor_from_i32(ctx, HONE_SHAPE(2), (const int32_t[]){0, 1});
+        if (roc && p && t && hone_metric_update(roc, p, t) == HONE_OK) status = hone_plot_roc(ctx, scratch("m.svg"), "t", roc, NULL);
+        hone_metric_free(roc), hone_tensor_free(p), hone_tensor_free(t);
         hone_events *events = hone_events_open(ctx, scratch("runs/m"));
         if (events && status != HONE_MEMORY) status = hone_events_scalar(events, "loss", 1, 0.5);
         hone_events_close(events);
@@ -350,6 +467,9 @@ int main(void)
         cmocka_unit_test(many_points_make_a_small_picture),
         cmocka_unit_test(extreme_values_are_drawn_or_left_out),
         cmocka_unit_test(confusion_is_drawn_with_counts_while_there_is_room),
+        cmocka_unit_test(a_history_is_drawn_by_quantity_or_whole),
+        cmocka_unit_test(curves_of_rates_are_drawn_with_their_areas),
+        cmocka_unit_test(curves_of_rates_that_are_not_there_are_refused),
         cmocka_unit_test(pictures_that_cannot_be_are_refused),
         cmocka_unit_test(events_are_records_that_tensorboard_reads),
         cmocka_unit_test(progress_is_one_line_that_fits),

@@ -456,6 +456,7 @@ typedef struct hone_plot_series {
     const double *x, *y;
     bool faint; /* thin and pale, in the colour of the next series: raw values beneath their smoothed line */
     bool points; /* a dot for each, and no line between: answers over targets */
+    bool guide; /* thin and grey: what the others are to be seen against, as the diagonal of chance */
 } hone_plot_series;
 /* Draws n series over one pair of axes, 900 x 540 pixels, as .svg or .png by the path's end, with PLplot
    (loaded when first called). Texts are UTF-8 and may be NULL. The file appears whole or not at all. Errors
@@ -467,6 +468,13 @@ HONE_API hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char
    counts while cells have room for them. names[classes], UTF-8; NULL: numbers. */
 HONE_API hone_status hone_plot_confusion(hone_ctx *ctx, const char *path, const char *title, const hone_confusion *confusion,
                                          const char *const *names);
+/* The same for a history: one quantity over the epochs, "loss", "accuracy" or a metric's name, in training and of what was held out;
+   NULL: all there are on one pair of axes, named as by hone_epoch_value. INVALID when the history has no such numbers. */
+HONE_API hone_status hone_plot_history(hone_ctx *ctx, const char *path, const char *title, const hone_history *history, const char *quantity);
+/* The same for a metric roc_auc that has been told scores: the curve of hone_metric_curve for each class, its area in the legend, and
+   the diagonal of chance. Of two classes that of class 1. names[classes], UTF-8; NULL: numbers. Classes that the targets lack, or
+   have alone, have no curve. STATE for other metrics; INVALID for more than 20 classes, or when no class has a curve. */
+HONE_API hone_status hone_plot_roc(hone_ctx *ctx, const char *path, const char *title, hone_metric *metric, const char *const *names);
 
 /* ---- TensorBoard ------------------------------------------------------------------------------------- */
 

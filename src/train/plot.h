@@ -11,6 +11,15 @@ typedef void (*hone__draw_fn)(const hone__page *page, const void *arg);
    don't stick (but MEMORY). draw is not looked at where Hone was built without PLplot. */
 hone_status hone__plot(hone_ctx *ctx, const char *path, size_t scratch, hone__draw_fn draw, const void *arg);
 
+/* What a picture of lines shows. */
+typedef struct hone__lines {
+    const char *title, *x_label, *y_label;
+    size_t n;
+    const hone_plot_series *series;
+    bool legend_below; /* in the corner below on the right, not above the plot */
+} hone__lines;
+hone_status hone__plot_lines(hone_ctx *ctx, const char *path, const hone__lines *lines);
+
 #if HONE_HAVE_PLPLOT
 
 #include "base/library.h"

@@ -4,13 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What a picture shows. */
-typedef struct lines {
-    const char *title, *x_label, *y_label;
-    size_t n;
-    const hone_plot_series *series;
-} lines;
-
 #if HONE_HAVE_PLPLOT
 
 /* ---- the layout, pixels, y upwards ---- */
@@ -130,11 +123,12 @@ static void draw_axis(picture *p, const axis *a, bool horizontal)
     }
 }
 
-/* The colour of series s: a faint one has that of the next that is not. */
+/* The colour of series s: a faint one has that of the next that is not; a guide has none of theirs. */
 static int colour(const picture *p, size_t s)
 {
     size_t before = 0;
-    for (size_t i = 0; i < s; i++) before += !p->series[i].faint;
+    if (p->series[s].guide) return AXIS;
+    for (size_t i = 0; i < s; i++) before += !p->series[i].faint && !p->series[i].guide;
     return FIRST_SERIES + (int)(before % N_PALETTE) + (p->series[s].faint ? N_PALETTE : 0);
 }
 
@@ -197,7 +191,7 @@ static void draw_series(picture *p, size_t s)
     int n = 0;
     run r = {0};
     p->pl->plcol0(colour(p, s));
-    p->pl->plwidth(series->faint ? 1 : 2);
+    p->pl->plwidth(series->faint || series->guide ? 1 : 2);
     for (size_t i = 0; i < series->count; i++) {
         if (!(fabs(series->x[i]) < FAR && fabs(series->y[i]) < FAR)) continue;
         double x = pixel(&p->x, series->x[i]), y = pixel(&p->y, series->y[i]), column = floor(x);
@@ -217,6 +211,28 @@ static void draw_series(picture *p, size_t s)
     if (seen == 1) draw_dot(p, p->px[0], p->py[0], 3.5);
 }
 
+/* The line and the name of series s, which ends at x; where the line begins. */
+static double draw_entry(picture *p, size_t s, double x, double y)
+{
+    const char *name = p->series[s].name;
+    double left = x - hone__text_width(name);
+    p->pl->plcol0(INK);
+    hone__page_text(p->page, x, y, false, 1, name);
+    p->pl->plcol0(colour(p, s));
+    p->pl->plwidth(p->series[s].faint || p->series[s].guide ? 1.5 : 2.5);
+    hone__page_line(p->page, left - 30, y, left - 8, y);
+    return left - 30;
+}
+
+/* In the corner below on the right, which curves of rates leave free: one beneath the other, the last one lowest. */
+static void draw_legend_below(picture *p)
+{
+    enum { LINE = 18 };
+    double y = BOTTOM + 16;
+    for (size_t s = p->n; s-- > 0;)
+        if (p->series[s].name && p->series[s].name[0]) draw_entry(p, s, HONE__PAGE_WIDTH - RIGHT - 14, y), y += LINE;
+}
+
 /* To the right above the plot, where no curve is; from the right, as the title begins at the left. */
 static void draw_legend(picture *p)
 {
@@ -224,21 +240,14 @@ static void draw_legend(picture *p)
     for (size_t s = p->n; s-- > 0;) {
         const char *name = p->series[s].name;
         if (!name || !name[0]) continue;
-        double right = x;
-        x -= hone__text_width(name);
-        if (x < LEFT + 40) break;
-        p->pl->plcol0(INK);
-        hone__page_text(p->page, right, y, false, 1, name);
-        p->pl->plcol0(colour(p, s));
-        p->pl->plwidth(p->series[s].faint ? 1.5 : 2.5);
-        hone__page_line(p->page, x - 30, y, x - 8, y);
-        x -= 48;
+        if (x - hone__text_width(name) < LEFT + 40) break;
+        x = draw_entry(p, s, x, y) - 18;
     }
 }
 
 static void draw(const hone__page *page, const void *arg)
 {
-    const lines *l = arg;
+    const hone__lines *l = arg;
     const plplot *pl = &page->pl;
     picture *p = &(picture){
         .page = page, .pl = pl, .n = l->n, .series = l->series, .px = page->scratch, .py = page->scratch + POINTS};
@@ -258,7 +267,10 @@ static void draw(const hone__page *page, const void *arg)
     hone__page_line(page, LEFT, BOTTOM, HONE__PAGE_WIDTH - RIGHT, BOTTOM);
     hone__page_line(page, LEFT, BOTTOM, LEFT, HONE__PAGE_HEIGHT - TOP);
     for (size_t s = 0; s < p->n; s++) draw_series(p, s);
-    draw_legend(p);
+    if (l->legend_below)
+        draw_legend_below(p);
+    else
+        draw_legend(p);
     pl->plcol0(INK);
     pl->plschr(3.5, 1);
     hone__page_text(page, (LEFT + HONE__PAGE_WIDTH - RIGHT) / 2.0, 22, false, 0.5, l->x_label);
@@ -273,8 +285,13 @@ enum { POINTS = 1 };
 
 #endif
 
+hone_status hone__plot_lines(hone_ctx *ctx, const char *path, const hone__lines *lines)
+{
+    return hone__plot(ctx, path, 2 * POINTS, draw, lines);
+}
+
 hone_status hone_plot_lines(hone_ctx *ctx, const char *path, const char *title, const char *x_label,
                             const char *y_label, size_t n, const hone_plot_series *series)
 {
-    return hone__plot(ctx, path, 2 * POINTS, draw, &(lines){title, x_label, y_label, n, series});
+    return hone__plot_lines(ctx, path, &(hone__lines){.title = title, .x_label = x_label, .y_label = y_label, .n = n, .series = series});
 }
