@@ -131,7 +131,8 @@ static void put_result(FILE *to, const task_report *r)
         fprintf(to, "<span class=\"value\">%s<b>%.4g</b></span>\n", hone_metric_name(r->score->metrics[i]),
                 task_score_value(r->score, i));
     fputs("</p>\n", to);
-    if (r->t->classes) fputs("<p>Precision, recall and F1 are means over all classes.</p>\n", to);
+    if (r->t->classes)
+        fprintf(to, "<p>Precision, recall%s are means over all classes.</p>\n", r->score->roc ? ", F1 and the area under the ROC curve" : " and F1");
 }
 
 static void put_data(FILE *to, const task_report *r)
@@ -239,6 +240,31 @@ static void put_classes(FILE *to, const task_report *r)
     free(path);
 }
 
+/* How scores order the rows: of two classes the second one's, of several each against the rest. */
+static void put_rates(FILE *to, const task_report *r)
+{
+    const task *t = r->t;
+    if (!r->score->roc) return;
+    fputs("<h2>ROC curve</h2>\n<p>Which share of a class is found (true positives) when so large a share of the other rows is taken for it "
+          "(false positives): a point for each probability from which on a row would count as the class. ", to);
+    if (t->classes == 2) fputs("The class is ", to), put_cell(to, "b", t->names[1]), fputs(". ", to);
+    fputs("The area is 1 where every row of the class has a higher probability than all others, 0.5 by chance.</p>\n", to);
+    char *path = cli_join(r->folder, "roc.svg");
+    if (hone_plot_roc(t->ctx, path, t->target ? t->target : t->kind->plural, r->score->roc, (const char *const *)t->names) == HONE_OK)
+        put_picture(to, path, "ROC curve");
+    else
+        cli_note(t->args, "no picture roc.svg: %s", hone_error(t->ctx));
+    free(path);
+    fputs("<table class=\"n\"><tr><th>class</th><th>area</th></tr>\n", to);
+    for (int64_t k = t->classes == 2; k < t->classes; k++) {
+        double area = task_score_area(r->score, k);
+        fputs("<tr>", to);
+        put_cell(to, "td", t->names[k]);
+        isnan(area) ? fputs("<td>none: the rows are all of it or none</td></tr>\n", to) : fprintf(to, "<td>%.4f</td></tr>\n", area);
+    }
+    fputs("</table>\n", to);
+}
+
 static void put_quantities(FILE *to, const task_report *r)
 {
     const task_score *s = r->score;
@@ -280,7 +306,7 @@ bool task_write_report(const task_report *r)
         put_network(to, r);
         put_learning(to, r);
         if (r->t->classes)
-            put_classes(to, r);
+            put_classes(to, r), put_rates(to, r);
         else
             put_quantities(to, r);
         fputs("</body></html>\n", to);

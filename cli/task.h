@@ -119,8 +119,9 @@ void task_use_text(task *t, const char *column); /* task_text.c */
 typedef struct task_score {
     const task *t;
     int64_t rows;
-    hone_metric *metrics[4];
+    hone_metric *metrics[5];
     size_t n_metrics;
+    hone_metric *roc; /* the one of metrics that has curves; NULL: quantities, or more classes than a picture has lines for */
     hone_confusion *confusion; /* classes */
     double *targets, *answers; /* [rows] quantities */
 } task_score;
@@ -128,6 +129,8 @@ typedef struct task_score {
 bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score);
 /* Metric i; of classes, but for the accuracy, the mean over all classes, also over those that these rows do not have. */
 double task_score_value(const task_score *score, size_t i);
+/* The area under the ROC curve of a class against the rest; NaN: these rows are all or none of it. */
+double task_score_area(const task_score *score, int64_t class);
 /* The metrics on stdout, as a table and a report by classes, or with --json as an object. */
 bool task_score_print(const task_score *score);
 void task_score_free(task_score *score);

@@ -1,10 +1,12 @@
 /* How good a task's answers are. */
 #include "task.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-static const char *const of_classes[] = {"accuracy", "precision", "recall", "f1", NULL};
-enum { ACCURACY, PRECISION, RECALL, F1 }; /* their numbers */
+static const char *const of_classes[] = {"accuracy", "precision", "recall", "f1", "roc_auc", NULL};
+enum { ACCURACY, PRECISION, RECALL, F1, ROC_AUC }; /* their numbers */
+enum { MOST_CURVES = 20 };                         /* of hone_plot_roc, which keeps all scores */
 static const char *const of_quantities[] = {"mae", "rmse", "r2", NULL};
 
 typedef struct measuring {
@@ -39,8 +41,11 @@ bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score)
         score->targets = cli_alloc((size_t)score->rows * sizeof *score->targets);
         score->answers = cli_alloc((size_t)score->rows * sizeof *score->answers);
     }
-    for (const char *const *name = t->classes ? of_classes : of_quantities; *name; name++)
+    for (const char *const *name = t->classes ? of_classes : of_quantities; *name; name++) {
+        if (t->classes > MOST_CURVES && score->n_metrics == ROC_AUC) break;
         if (!(score->metrics[score->n_metrics++] = hone_metric_new(t->ctx, *name, .average = HONE_AVERAGE_MACRO))) return task_failed(t);
+    }
+    if (t->classes && score->n_metrics > ROC_AUC) score->roc = score->metrics[ROC_AUC];
     return task_answer(t, score->rows, rows, add, &(measuring){t, rows, score});
 }
 
@@ -62,8 +67,30 @@ static double macro(const hone_confusion *confusion, size_t metric)
     return sum / (double)n;
 }
 
+double task_score_area(const task_score *s, int64_t class)
+{
+    size_t n;
+    double *x, *y, area = 0;
+    if (!s->roc || hone_metric_curve(s->roc, class, &n, &x, &y) != HONE_OK) return NAN;
+    for (size_t i = 1; i < n; i++) area += (x[i] - x[i - 1]) * (y[i] + y[i - 1]) / 2;
+    hone_free_curve(s->t->ctx, x, y);
+    return area;
+}
+
+/* The mean over the classes that have a curve: scikit-learn's macro one where all have. NaN: none has. */
+static double mean_area(const task_score *s)
+{
+    double sum = 0, n = 0;
+    for (int64_t k = 0; k < s->t->classes; k++) {
+        double area = task_score_area(s, k);
+        if (!isnan(area)) sum += area, n++;
+    }
+    return n > 0 ? sum / n : NAN;
+}
+
 double task_score_value(const task_score *s, size_t i)
 {
+    if (s->roc && i == ROC_AUC) return mean_area(s);
     return s->confusion && i != ACCURACY ? macro(s->confusion, i) : hone_metric_result(s->metrics[i]);
 }
 

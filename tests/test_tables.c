@@ -108,13 +108,17 @@ static void test_the_report_is_whole_and_safe(void **state)
     assert_non_null(strstr(html, "</html>"));
     static const char *const there[] = {"&lt;script&gt;alert(1)&lt;/script&gt;", "&lt;b&gt;&quot;x&quot; &amp; y", "b &amp; c", "<h2>Result",
                                         "<h2>Data", "<h2>Network", "<h2>Learning", "<h2>Right and wrong", "hone train --data",
-                                        "dense 64 relu", "parameters, ", "macro avg", "Epochs as numbers"};
+                                        "dense 64 relu", "parameters, ", "macro avg", "Epochs as numbers",
+                                        "<h2>ROC curve", "The class is <b>b &amp; c</b>", "<tr><td>b &amp; c</td><td>"};
     for (size_t i = 0; i < sizeof there / sizeof *there; i++)
         if (!strstr(html, there[i])) fail_msg("report.html lacks %s", there[i]);
     static const char *const not_there[] = {"<script", "<b>\"", "src=\"http", "src=\"loss", "<link", "@import", "url("};
     for (size_t i = 0; i < sizeof not_there / sizeof *not_there; i++)
         if (strstr(html, not_there[i])) fail_msg("report.html has %s", not_there[i]);
-    if (access(place("evil/loss.svg"), R_OK) == 0) assert_non_null(strstr(html, "src=\"data:image/svg+xml,"));
+    if (access(place("evil/loss.svg"), R_OK) == 0) {
+        assert_non_null(strstr(html, "src=\"data:image/svg+xml,"));
+        assert_non_null(strstr(html, "<img alt=\"ROC curve\" src=\"data:image/svg+xml,"));
+    }
     free(html);
 }
 
@@ -125,6 +129,20 @@ static void test_eval_measures_other_data(void **state)
     check(r, 0, NULL);
     json_lines(r.out, keep);
     assert_true(number("rows") == 150 && number("accuracy") > 0.92 && number("f1") > 0.92);
+    assert_true(number("roc_auc") > 0.98 && number("roc_auc") <= 1);
+    release(r);
+    /* without some class, its curve and its share of the mean are not there */
+    write_all(place("rest.csv"), "sepal_length,sepal_width,petal_length,petal_width,species\n5.1,3.5,1.4,0.2,setosa\n"
+                                 "6.4,3.2,4.5,1.5,versicolor\n4.9,3,1.4,0.2,setosa\n");
+    r = HONE_RUN(NULL, "eval", "--model", place("iris"), "--data", place("rest.csv"), "--json", "--quiet");
+    check(r, 0, NULL);
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 3 && number("roc_auc") == 1);
+    release(r);
+    write_all(place("rest.csv"), "sepal_length,sepal_width,petal_length,petal_width,species\n5.1,3.5,1.4,0.2,setosa\n");
+    r = HONE_RUN(NULL, "eval", "--model", place("iris"), "--data", place("rest.csv"), "--json", "--quiet");
+    check(r, 0, NULL);
+    assert_non_null(strstr(r.out, "\"roc_auc\":null"));
     release(r);
     r = HONE_RUN(NULL, "eval", "--model", place("homes"), "--data", place("homes.csv"));
     check(r, 0, "6 rows have no price");
