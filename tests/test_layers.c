@@ -334,6 +334,43 @@ static void test_layers_that_merge_say_what_does_not_fit(void **state)
     hone_graph_release(g);
 }
 
+/* Sizes and scales, for each axis or one for all, say the same; what is not said is refused. Values themselves are in test_ops. */
+static void test_resizing_takes_sizes_or_scales(void **state)
+{
+    (void)state;
+    hone_safetensors *file = open_golden();
+    check_squares(file, "upsampled.linear1", hone_resize_layer(ctx, .size = HONE_SHAPE(15), .mode = HONE_RESIZE_LINEAR));
+    check_squares(file, "upsampled.linear2", hone_resize_layer(ctx, .scale = {2, 3}, .mode = HONE_RESIZE_LINEAR));
+    check_squares(file, "upsampled.nearest3", hone_resize_layer(ctx, .size = HONE_SHAPE(4, 3, 12)));
+    check_squares(file, "pooled.avg2", hone_resize_layer(ctx, .size = HONE_SHAPE(3, 4), .mode = HONE_RESIZE_AREA));
+    hone_safetensors_close(file);
+    hone_graph *g = hone_graph_new(ctx);
+    hone_node *x = hone_input(g, "x", HONE_F32, HONE_SHAPE(1, 2, 4, 5));
+    assert_true(hone_shape_equal(hone_node_shape(hone_resize(x, .size = HONE_SHAPE(7))), HONE_SHAPE(1, 2, 7, 7)));
+    assert_true(hone_shape_equal(hone_node_shape(hone_resize(x, .scale = {1.7})), HONE_SHAPE(1, 2, 6, 8)));
+    assert_true(hone_shape_equal(hone_node_shape(hone_resize(x, .scale = {0.5, 3})), HONE_SHAPE(1, 2, 2, 15)));
+    const struct {
+        hone_resize_opts opts;
+        const char *part;
+    } wrong[] = {{{.mode = HONE_RESIZE_LINEAR}, "either the sizes or the scales"},
+                 {{.size = HONE_SHAPE(3), .scale = {2}}, "either the sizes or the scales"},
+                 {{.size = HONE_SHAPE(3, 3, 3)}, "sizes [3, 3, 3] for 2 spatial axes"},
+                 {{.scale = {0.2}}, "[1, 2, 4, 5] times 0.2: each spatial axis must have 1 to 2^24"},
+                 {{.scale = {-1}}, "times -1"},
+                 {{.scale = {INFINITY}}, "times inf"},
+                 {{.scale = {NAN}}, "times nan"},
+                 {{.size = HONE_SHAPE(3), .align_corners = true}, "align_corners is for linear and cubic"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        assert_null(hone_resize_opt(x, &wrong[i].opts));
+        if (!strstr(hone_error(ctx), wrong[i].part)) fail_msg("%zu: '%s' lacks '%s'", i, hone_error(ctx), wrong[i].part);
+        hone_clear_error(ctx);
+    }
+    assert_null(hone_resize_layer(ctx, .mode = HONE_RESIZE_CUBIC));
+    assert_non_null(strstr(hone_error(ctx), "either the sizes or the scales"));
+    hone_clear_error(ctx);
+    hone_graph_release(g);
+}
+
 static void test_upsampling_and_adaptive_pooling_are_pytorchs(void **state)
 {
     (void)state;
@@ -550,7 +587,7 @@ int main(void)
                                        TEST(test_merging_gated_and_sloped_layers_are_pytorchs),
                                        TEST(test_layers_that_merge_say_what_does_not_fit),
                                        TEST(test_adaptive_pooling_of_all_ranks_is_pytorchs),
-                                       TEST(test_upsampling_and_adaptive_pooling_are_pytorchs),
+                                       TEST(test_upsampling_and_adaptive_pooling_are_pytorchs), TEST(test_resizing_takes_sizes_or_scales),
                                        TEST(test_activations_and_their_slopes_are_pytorchs), TEST(test_refusals_say_what_does_not_fit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

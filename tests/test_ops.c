@@ -502,6 +502,7 @@ static const struct {
     {"conv_weight_grad", "runs in those of conv"},
     {"max_pool_grad", "runs in those of max_pool"},
     {"average_pool_grad", "runs in those of average_pool"},
+    {"resize_grad", "runs in those of resize"},
     {"channel_norm_grad", "runs in those of channel_norm"},
     {"channel_norm_given_grad", "runs in those of channel_norm"},
     {"channel_norm_relu", "in layers.golden.safetensors, behind what makes mean and variance, which here are inputs"},

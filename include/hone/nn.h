@@ -275,12 +275,14 @@ HONE_API hone_layer *hone_average_pool3d_opt(hone_ctx *ctx, int64_t kernel, cons
 HONE_API hone_layer *hone_global_max_pool(hone_ctx *ctx);
 HONE_API hone_layer *hone_global_average_pool(hone_ctx *ctx);
 
-/* x [N, C, in...] with 1 to 3 spatial axes, each `factor` times as long: factors for each axis, or one for all. A position has the
-   value of the nearest one, or, linear, of those on both sides by their distance (bilinear, trilinear; PyTorch's align_corners
-   False). Computed in the function's compute dtype. */
+/* x [N, C, in...] with 1 to 3 spatial axes, each `factor` times as long: factors for each axis, or one for all. hone_resize with
+   HONE_RESIZE_NEAREST or, linear, HONE_RESIZE_LINEAR. */
 HONE_API hone_layer *hone_upsampling(hone_ctx *ctx, hone_shape factors, bool linear);
+/* hone_resize of x [N, C, in...] -> [N, C, out...]: to sizes, or by scales. INVALID: neither of the two, or both. */
+HONE_API hone_layer *hone_resize_layer_opt(hone_ctx *ctx, const hone_resize_opts *opts);
+#define hone_resize_layer(...) HONE_OPTS1(hone_resize_layer_opt, hone_resize_opts, __VA_ARGS__, .struct_size = sizeof(hone_resize_opts))
 /* [N, C, in...] with 1 to 3 spatial axes -> [N, C, sizes...] (one size: for all axes): position o is the mean, or the largest, of
-   [o in / out, (o + 1) in / out), rounded outwards, as in PyTorch. */
+   [o in / out, (o + 1) in / out), rounded outwards, as in PyTorch (the mean is hone_resize's HONE_RESIZE_AREA). */
 HONE_API hone_layer *hone_adaptive_average_pool(hone_ctx *ctx, hone_shape sizes);
 HONE_API hone_layer *hone_adaptive_max_pool(hone_ctx *ctx, hone_shape sizes);
 

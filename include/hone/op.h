@@ -127,6 +127,26 @@ HONE_API hone_node *hone_average_pool_opt(hone_node *x, hone_shape kernel, const
 #define hone_average_pool(...)                                                                               \
     HONE_OPTS2(hone_average_pool_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
 
+/* How a resized position is made of those around the place it comes from, as in PyTorch's interpolate. */
+typedef enum hone_resize_mode {
+    HONE_RESIZE_NEAREST, /* that of number floor(o in / out) */
+    HONE_RESIZE_LINEAR,  /* those on both sides, by their distance: bilinear, trilinear */
+    HONE_RESIZE_CUBIC,   /* 2 spatial axes: the four nearest by Keys' kernel with a = -0.75, those past the border as the last one */
+    HONE_RESIZE_AREA     /* the mean of [o in / out, (o + 1) in / out), rounded outwards: adaptive average pooling */
+} hone_resize_mode;
+typedef struct hone_resize_opts {
+    size_t struct_size;
+    hone_shape size;       /* of the result, for each spatial axis, or one for all; or */
+    double scale[3];       /* as many times as long, rounded down; entries left 0 take the first one's value */
+    hone_resize_mode mode; /* default HONE_RESIZE_NEAREST */
+    bool align_corners;    /* linear and cubic: the first and last positions stay what they were; else the borders of all do */
+} hone_resize_opts;
+/* x [N, C, in...] with 1 to 3 spatial axes -> [N, C, out...]: output o comes from (o + 1/2) in / out - 1/2, where a scale that was rounded
+   stands for out / in, and with align_corners from o (in - 1) / (out - 1). Fewer positions are picked, not averaged (no antialiasing)
+   but with HONE_RESIZE_AREA. It and its gradient may be differentiated again. INVALID: neither size nor scale, or both. */
+HONE_API hone_node *hone_resize_opt(hone_node *x, const hone_resize_opts *opts);
+#define hone_resize(...) HONE_OPTS1(hone_resize_opt, hone_resize_opts, __VA_ARGS__, .struct_size = sizeof(hone_resize_opts))
+
 /* [N, ...] -> [N, product of the others] */
 HONE_API hone_node *hone_flat(hone_node *x);
 

@@ -172,6 +172,17 @@ def average_pool(x, a):
     return y / function(padded(torch.ones_like(x[0]), a, 0), a["kernel"], stride) if a["exclude_padding"] else y
 
 
+def resize(x, a):
+    """In the order of hone_resize_mode (include/hone/op.h)."""
+    axes, sizes = x[0].ndim - 2, a["spatial"]
+    mode = ("nearest", ("linear", "bilinear", "trilinear")[axes - 1], "bicubic", "area")[a["mode"]]
+    scale = [a[f"scale{i}"] or to / of for i, (to, of) in enumerate(zip(sizes, x[0].shape[2:]))]
+    how = {"scale_factor": scale} if any(a[f"scale{i}"] for i in range(axes)) else {"size": sizes}
+    if not x[0].numel():  # PyTorch refuses it
+        return x[0].new_empty(*x[0].shape[:2], *sizes)
+    return F.interpolate(x[0], mode=mode, align_corners=a["align_corners"] if a["mode"] in (1, 2) else None, **how)
+
+
 def rope(x, a):
     """rotate_half of Hugging Face's transformers, or complex numbers for pairs that lie side by side."""
     d = a["rotary"] or x[0].shape[-1]
@@ -290,6 +301,7 @@ OPS = {
     "conv": conv,
     "max_pool": max_pool,
     "average_pool": average_pool,
+    "resize": resize,
     "softmax": lambda x, a: x[0].softmax(-1),
     "log_softmax": lambda x, a: x[0].log_softmax(-1),
     "layer_norm": layer_norm,

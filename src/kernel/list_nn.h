@@ -155,6 +155,24 @@ typedef struct hone__pool {
     hone_dtype dxt;
 } hone__pool;
 
+/* A linear map along each of three spatial axes, channels last (kernel/ref/resize.c): resizing, and its transpose. Position o of an axis is
+   the sum of weight[i] x[at[i]] for i in [first[o], first[o + 1]), in that order. */
+typedef struct hone__resize_axis {
+    int64_t from, to;
+    int32_t *first, *at;
+    double *weight;
+} hone__resize_axis;
+typedef struct hone__resizing {
+    hone__resize_axis axis[3]; /* of fewer the last ones are used, and the others have length 1 and weight 1 */
+    int64_t c, chunk;          /* channels; how many a task takes */
+    const void *x;             /* (n, from..., c) */
+    hone_dtype xt;
+    void *y; /* (n, to..., c) */
+    hone_dtype yt;
+} hone__resizing;
+/* Tasks of one of the n. */
+static inline int64_t hone__resize_pieces(const hone__resizing *r) { return r->chunk ? (r->c + r->chunk - 1) / r->chunk : 0; }
+
 /* By how much x - shift of exp_block may exceed 0: sums of so large powers don't overflow. */
 #define HONE__EXP_ROOM 20
 
@@ -218,6 +236,8 @@ typedef struct hone__pool {
     K(void, pool, (const hone__pool *p, int64_t begin, int64_t end))                                          \
     K(void, pool_grad, (const hone__pool *p, int64_t begin, int64_t end))                                     \
     /* the same where windows do not overlap */                                                               \
-    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))
+    K(void, pool_scatter, (const hone__pool *p, int64_t begin, int64_t end))                                  \
+    /* tasks [begin, end): a chunk of the channels of a row, n * to[0] * to[1] rows; scratch: reals (from[2], chunk) */ \
+    K(void, resize, (const hone__resizing *r, int64_t begin, int64_t end, void *scratch))
 
 #endif

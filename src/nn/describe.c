@@ -38,11 +38,13 @@ static const char *const initializers[] = {"default",       "zeros",      "ones"
 static const char *const fans[] = {"in", "out", "average"};
 static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
 static const char *const paddings[] = {"valid", "same"};
+static const char *const resize_modes[] = {"nearest", "linear", "cubic", "area"};
 _Static_assert(HONE_HARD_SHRINK + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
 _Static_assert(HONE_INIT_IDENTITY + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
 _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
 _Static_assert(HONE_SAME + 1 == HONE_ARRAY_LEN(paddings), "a name for each padding");
+_Static_assert(HONE_RESIZE_AREA + 1 == HONE_ARRAY_LEN(resize_modes), "a name for each mode");
 
 const char *const *hone__field_values(hone__field_type type, int *count)
 {
@@ -52,6 +54,7 @@ const char *const *hone__field_values(hone__field_type type, int *count)
     case HONE__FIELD_FAN: return *count = HONE_ARRAY_LEN(fans), fans;
     case HONE__FIELD_DISTRIBUTION: return *count = HONE_ARRAY_LEN(distributions), distributions;
     case HONE__FIELD_PADDING: return *count = HONE_ARRAY_LEN(paddings), paddings;
+    case HONE__FIELD_RESIZE_MODE: return *count = HONE_ARRAY_LEN(resize_modes), resize_modes;
     default: return *count = 0, NULL;
     }
 }

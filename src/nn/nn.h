@@ -156,7 +156,8 @@ typedef enum hone__field_type {
     HONE__FIELD_INITIALIZER,
     HONE__FIELD_FAN,
     HONE__FIELD_DISTRIBUTION,
-    HONE__FIELD_PADDING
+    HONE__FIELD_PADDING,
+    HONE__FIELD_RESIZE_MODE
 } hone__field_type;
 /* An option in a layer's struct. A list ends with name NULL. */
 typedef struct hone__field {

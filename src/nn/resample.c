@@ -1,8 +1,6 @@
-/* Upsampling and adaptive pooling: each spatial axis by itself. Upsampling and means are a linear map, whose matrix [out, in]
-   depends on the sizes alone; a maximum is one over gathered positions. */
+/* Upsampling, resizing and adaptive pooling. All but the maximum are one op; a maximum is one over gathered positions, each axis by
+   itself. */
 #include "nn/nn.h"
-
-#include <math.h>
 
 typedef struct resample {
     hone_layer base;
@@ -13,39 +11,6 @@ typedef struct resample {
 /* What output o pools: [begin, end) of the input, as PyTorch has it. */
 static int64_t pool_begin(int64_t o, int64_t out, int64_t in) { return o * in / out; }
 static int64_t pool_end(int64_t o, int64_t out, int64_t in) { return ((o + 1) * in + out - 1) / out; }
-
-/* Row o of a matrix: which inputs make output o, as PyTorch has it (align_corners false). */
-typedef void (*row_fn)(float *row, int64_t o, int64_t out, int64_t in);
-static void nearest_row(float *row, int64_t o, int64_t out, int64_t in) { row[o * in / out] = 1; }
-static void linear_row(float *row, int64_t o, int64_t out, int64_t in)
-{
-    double at = fmax(((double)o + 0.5) * (double)in / (double)out - 0.5, 0), share = at - floor(at);
-    int64_t first = (int64_t)at, second = HONE_MIN(first + 1, in - 1);
-    row[first] += (float)(1 - share);
-    row[second] += (float)share;
-}
-static void mean_row(float *row, int64_t o, int64_t out, int64_t in)
-{
-    int64_t begin = pool_begin(o, out, in), end = pool_end(o, out, in);
-    for (int64_t i = begin; i < end; i++) row[i] = 1 / (float)(end - begin);
-}
-
-/* Along axis d by the matrix of such rows. */
-static hone_node *by_matrix(hone_node *x, int d, int64_t out, row_fn fill_row)
-{
-    hone_graph *graph = x->call->graph;
-    int64_t in = x->shape.dim[d];
-    hone_tensor *t = hone_tensor_new(graph->ctx, HONE_F32, HONE_SHAPE(out, in));
-    if (!t) return NULL;
-    float *values = hone_tensor_data(t);
-    memset(values, 0, (size_t)(out * in) * sizeof *values);
-    for (int64_t o = 0; o < out; o++) fill_row(values + o * in, o, out, in);
-    hone_axes swap = {.count = x->shape.rank};
-    for (int a = 0; a < swap.count; a++) swap.axis[a] = a == d ? swap.count - 1 : a == swap.count - 1 ? d : a;
-    hone_node *y = hone_linear(hone_transpose(x, swap), hone_constant(graph, t), NULL);
-    hone_tensor_free(t);
-    return hone_transpose(y, swap);
-}
 
 /* The largest along axis d: all outputs look at as many positions, some at the last one more than once. */
 static hone_node *largest(hone_node *x, int d, int64_t out)
@@ -64,43 +29,52 @@ static hone_node *largest(hone_node *x, int d, int64_t out)
     return hone_max(y, HONE_AXES(d + 1), false);
 }
 
-static hone_node *pool_or_upsample(hone_layer *self, hone_graph *graph, hone_node *x, bool pool, row_fn row)
+/* The sizes given for each axis of x, or one for all; of rank 0: refused. */
+static hone_shape sizes_for(const hone_layer *self, const hone_graph *graph, const hone_node *x)
 {
     const resample *r = (const resample *)(const void *)self;
-    enum { LARGEST = 1 << 24 };
     int rank = x->shape.rank;
-    if (rank < 3 || rank > 5 || (r->sizes.rank > 1 && r->sizes.rank != rank - 2)) {
+    hone_shape sizes = r->sizes;
+    if (rank < 3 || rank > 5 || (sizes.rank > 1 && sizes.rank != rank - 2)) {
         hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': the input must be [N, channels, spatial...] with a size for each axis, not %s",
                    self->type, graph->scope, HONE__SHAPE_STR(x->shape));
-        return NULL;
+        return HONE_SCALAR;
     }
-    for (int d = 2; d < rank && x; d++) {
-        int64_t given = r->sizes.dim[r->sizes.rank > 1 ? d - 2 : 0], size = x->shape.dim[d];
-        if (size < 1 || size > LARGEST || (!pool && given > LARGEST / size)) {
-            hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': %lld positions, size %lld: at least 1, at most 2^24 of them", self->type,
-                       graph->scope, (long long)size, (long long)given);
-            return NULL;
-        }
-        int64_t out = pool ? given : given * size;
-        if (out != size) x = row ? by_matrix(x, d, out, row) : largest(x, d, out);
-    }
-    return x;
+    for (int a = sizes.rank; a < rank - 2; a++) sizes.dim[sizes.rank++] = sizes.dim[0];
+    return sizes;
 }
 
 static hone_node *upsampling_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     (void)n;
-    return pool_or_upsample(self, graph, in[0], false, ((resample *)(void *)self)->linear ? linear_row : nearest_row);
+    hone_shape factors = sizes_for(self, graph, in[0]);
+    hone_resize_opts opts = {.struct_size = sizeof opts,
+                             .mode = ((const resample *)(const void *)self)->linear ? HONE_RESIZE_LINEAR : HONE_RESIZE_NEAREST};
+    for (int a = 0; a < factors.rank; a++) opts.scale[a] = (double)factors.dim[a];
+    return factors.rank ? hone_resize_opt(in[0], &opts) : NULL;
 }
 static hone_node *adaptive_average_pool_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     (void)n;
-    return pool_or_upsample(self, graph, in[0], true, mean_row);
+    hone_shape sizes = sizes_for(self, graph, in[0]);
+    return sizes.rank ? hone_resize(in[0], .size = sizes, .mode = HONE_RESIZE_AREA) : NULL;
 }
 static hone_node *adaptive_max_pool_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
     (void)n;
-    return pool_or_upsample(self, graph, in[0], true, NULL);
+    enum { LARGEST = 1 << 24 };
+    hone_shape sizes = sizes_for(self, graph, in[0]);
+    hone_node *x = sizes.rank ? in[0] : NULL;
+    for (int a = 0; a < sizes.rank && x; a++) {
+        int64_t size = x->shape.dim[2 + a];
+        if (size < 1 || size > LARGEST) {
+            hone__fail(graph->ctx, HONE_SHAPE, "%s '%s': %lld positions: at least 1, at most 2^24 of them", self->type, graph->scope,
+                       (long long)size);
+            return NULL;
+        }
+        if (sizes.dim[a] != size) x = largest(x, 2 + a, sizes.dim[a]);
+    }
+    return x;
 }
 
 static hone_layer *new_resample(hone_ctx *ctx, const char *type, hone_layer_fn forward, hone_shape sizes, bool linear)
@@ -144,3 +118,39 @@ static const hone__field pool_fields[] = {HONE__FIELD(resample, "sizes", sizes, 
 KIND(upsampling, upsampling_fields);
 KIND(adaptive_average_pool, pool_fields);
 KIND(adaptive_max_pool, pool_fields);
+
+/* ---- to sizes or by scales that are no whole numbers, in each of the op's modes ---- */
+
+typedef struct resize {
+    hone_layer base;
+    hone_resize_opts opts;
+} resize;
+
+static hone_node *resize_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
+{
+    (void)graph, (void)n;
+    return hone_resize_opt(in[0], &((const resize *)(const void *)self)->opts);
+}
+
+hone_layer *hone_resize_layer_opt(hone_ctx *ctx, const hone_resize_opts *opts)
+{
+    if (!hone__ok(ctx)) return NULL;
+    if (!opts || (opts->size.rank > 0) == (opts->scale[0] != 0)) {
+        hone__fail(ctx, HONE_INVALID, "resize: either the sizes or the scales must be given");
+        return NULL;
+    }
+    resize *r = (resize *)(void *)hone_layer_new(ctx, sizeof *r, "resize", resize_forward);
+    if (!r) return NULL;
+    r->opts = *opts;
+    return &r->base;
+}
+
+static hone_layer *resize_again(hone_ctx *ctx, const hone_layer *like)
+{
+    return hone_resize_layer_opt(ctx, &((const resize *)(const void *)like)->opts);
+}
+static const hone__field resize_fields[] = {HONE__FIELD(resize, "size", opts.size, SHAPE),      HONE__FIELD(resize, "scale", opts.scale[0], F64),
+                                             HONE__FIELD(resize, "scale1", opts.scale[1], F64), HONE__FIELD(resize, "scale2", opts.scale[2], F64),
+                                             HONE__FIELD(resize, "mode", opts.mode, RESIZE_MODE),
+                                             HONE__FIELD(resize, "align_corners", opts.align_corners, BOOL), {0}};
+const hone__layer_kind hone__resize_kind = {"resize", resize_forward, sizeof(resize), resize_fields, resize_again};
