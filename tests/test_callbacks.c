@@ -1,4 +1,4 @@
-/* Callbacks against Keras's documented behaviour; steps by hand, cross-validation, the learning-rate finder. */
+/* Callbacks against Keras's documented behaviour. */
 #include "train_tools.h"
 
 /* ---- when callbacks are called ---- */
@@ -502,158 +502,6 @@ static void test_validation_may_come_from_a_loader(void **state)
     hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(vx), hone_tensor_free(vy);
 }
 
-/* ---- steps by hand, choosing ---- */
-
-static void test_steps_by_hand_are_those_of_fit(void **state)
-{
-    (void)state;
-    float want[64], got[64];
-    double loss, before, accuracy;
-    hone_tensor *x, *y;
-    make_points(ctx, &x, &y);
-    hone_model *a = new_classifier(ctx, NULL), *b = new_classifier(ctx, NULL);
-    assert_hone_ok(ctx, hone_fit(a, x, y, NULL, .epochs = 3, .batch_size = ROWS, .no_shuffle = true));
-    for (int i = 0; i < 3; i++) assert_hone_ok(ctx, hone_train_on_batch(b, x, y, &loss, &accuracy));
-    read_params(a, want);
-    read_params(b, got);
-    assert_memory_equal(want, got, 51 * sizeof *got);
-    assert_true(loss > 0 && accuracy >= 0 && accuracy <= 1);
-    assert_hone_ok(ctx, hone_test_on_batch(b, x, y, &loss, &accuracy));
-    assert_hone_ok(ctx, hone_evaluate(b, x, y, 7, &before, NULL));
-    assert_true(fabs(loss - before) < 1e-6);
-    read_params(b, got);
-    assert_memory_equal(want, got, 51 * sizeof *got);
-    assert_int_equal(hone_train_on_batch(b, x, NULL, &loss, NULL), HONE_SHAPE);
-    assert_true(isnan(loss));
-    hone_model_release(a);
-    hone_model_release(b);
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
-/* A model without training tells which rows it was given: predicts 0, so that the loss is the mean of y^2. */
-static hone_model *zeros(void *user, hone_ctx *owner)
-{
-    ++*(int *)user;
-    hone_model *model = hone_model_of(hone_dense(owner, 1, .no_bias = true, .initializer = HONE_INIT_ZEROS));
-    hone_compile(model, .optimizer = hone_sgd(owner, .learning_rate = HONE_ZERO));
-    return model;
-}
-
-static void test_cross_validation_holds_each_row_out_once(void **state)
-{
-    (void)state;
-    enum { N = 11 };
-    float ones[N], values[N];
-    for (int i = 0; i < N; i++) ones[i] = 1, values[i] = (float)sqrt((double)(1 << i));
-    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), ones), *y = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), values);
-    hone_fold folds[4];
-    int built = 0;
-    /* squares are powers of two: a fold's sum names its rows. Sizes 3, 3, 3, 2. */
-    assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .no_shuffle = true, .user = &built));
-    assert_int_equal(built, 4);
-    static const double in_order[] = {7, 56, 448, 1536};
-    for (int f = 0; f < 4; f++) assert_true(fabs(folds[f].loss * (f < 3 ? 3 : 2) - in_order[f]) < 1e-2);
-    assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .seed = 3, .user = &built));
-    int all = 0, moved = 0;
-    for (int f = 0; f < 4; f++) {
-        int rows = (int)lround(folds[f].loss * (f < 3 ? 3 : 2));
-        assert_int_equal(all & rows, 0);
-        all |= rows;
-        moved |= rows != (int)in_order[f];
-    }
-    assert_int_equal(all, (1 << N) - 1);
-    assert_true(moved && isnan(folds[0].accuracy));
-    /* the same rows as hone_k_fold's */
-    int64_t rows[N], n_train;
-    for (int f = 0; f < 4; f++) {
-        int64_t held = 0;
-        assert_hone_ok(ctx, hone_k_fold(ctx, N, 4, f, NULL, 3, rows, &n_train));
-        for (int64_t i = n_train; i < N; i++) held |= INT64_C(1) << rows[i];
-        assert_int_equal(held, lround(folds[f].loss * (f < 3 ? 3 : 2)));
-    }
-    assert_int_equal(hone_cross_validate(ctx, zeros, x, y, folds, .k = 12, .user = &built), HONE_INVALID);
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
-static void test_stratified_cross_validation_has_all_classes_in_each_fold(void **state)
-{
-    (void)state;
-    enum { N = 12 };
-    float ones[N], values[N]; /* four rows of class 1 at the end: unstratified and in order, one fold would have them all */
-    for (int i = 0; i < N; i++) ones[i] = 1, values[i] = i >= 8;
-    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(N, 1), ones), *y = hone_tensor_from_f32(ctx, HONE_SHAPE(N), values);
-    hone_fold folds[4];
-    int built = 0;
-    for (int no_shuffle = 0; no_shuffle < 2; no_shuffle++) {
-        assert_hone_ok(ctx, hone_cross_validate(ctx, zeros, x, y, folds, .k = 4, .stratify = true, .no_shuffle = no_shuffle, .user = &built));
-        for (int f = 0; f < 4; f++) assert_true(fabs(folds[f].loss - 1.0 / 3) < 1e-6); /* one of three rows */
-    }
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
-static void test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains(void **state)
-{
-    (void)state;
-    float want[64], got[64];
-    hone_tensor *x, *y;
-    make_points(ctx, &x, &y);
-    hone_model *model = new_classifier(ctx, hone_sgd(ctx, .learning_rate = 1e-5, .momentum = 0.9)), *twin;
-    hone_rate_finder *f = hone_find_learning_rate(model, x, y, .least = 1e-5, .most = 100, .steps = 80, .batch_size = 30);
-    if (!f) fail_msg("%s", hone_error(ctx));
-    assert_true(f->n > 10 && f->n <= 80);
-    for (size_t i = 1; i < f->n; i++) assert_true(fabs(f->learning_rates[i] / f->learning_rates[i - 1] - pow(1e7, 1.0 / 79)) < 1e-9);
-    print_message("suggested %g after %zu steps\n", f->suggestion, f->n);
-    assert_true(f->suggestion > 1e-3 && f->suggestion < 10);
-    assert_true(hone_optimizer_learning_rate(hone_model_optimizer(model)) == 1e-5 && !hone_optimizer_steps(hone_model_optimizer(model)));
-    /* as if it had never been */
-    twin = new_classifier(ctx, hone_sgd(ctx, .learning_rate = 1e-5, .momentum = 0.9));
-    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 2));
-    assert_hone_ok(ctx, hone_fit(twin, x, y, NULL, .epochs = 2));
-    read_params(model, got);
-    read_params(twin, want);
-    assert_memory_equal(want, got, 51 * sizeof *got);
-    hone_model_release(model);
-    hone_model_release(twin);
-    /* the suggestion is a rate to train with */
-    double loss, before;
-    model = new_classifier(ctx, hone_sgd(ctx, .learning_rate = f->suggestion, .momentum = 0.9));
-    assert_hone_ok(ctx, hone_test_on_batch(model, x, y, &before, NULL));
-    assert_hone_ok(ctx, hone_fit(model, x, y, NULL, .epochs = 10, .batch_size = 30));
-    assert_hone_ok(ctx, hone_test_on_batch(model, x, y, &loss, NULL));
-    assert_true(loss < before / 2);
-    hone_rate_finder_free(f);
-    assert_null(hone_find_learning_rate(model, x, y, .steps = 2));
-    assert_null(hone_find_learning_rate(model, x, y, .least = 2));
-    hone_model_release(model);
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
-/* L-BFGS has its pairs of vectors again, or none if it had none. */
-static void test_the_rate_finder_gives_lbfgs_its_history_back(void **state)
-{
-    (void)state;
-    float want[64], got[64];
-    hone_tensor *x, *y;
-    make_points(ctx, &x, &y);
-    for (int before = 0; before < 2; before++) {
-        hone_model *models[2];
-        for (int m = 0; m < 2; m++) {
-            models[m] = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 8, .activation = HONE_TANH), hone_dense(ctx, 3)));
-            assert_hone_ok(ctx, hone_compile(models[m], .optimizer = hone_lbfgs(ctx, .max_iterations = 3, .history = 4), .loss = HONE_SPARSE_CATEGORICAL_CROSSENTROPY_LOGITS));
-            if (before) assert_hone_ok(ctx, hone_fit(models[m], x, y, NULL, .epochs = 2, .batch_size = ROWS));
-            hone_rate_finder *f = m ? hone_find_learning_rate(models[m], x, y, .least = 1e-3, .most = 3, .steps = 12, .batch_size = 30) : NULL;
-            if (m && !f) fail_msg("%s", hone_error(ctx));
-            hone_rate_finder_free(f);
-            assert_int_equal(hone_optimizer_steps(hone_model_optimizer(models[m])), 2 * before);
-            assert_hone_ok(ctx, hone_fit(models[m], x, y, NULL, .epochs = 2, .batch_size = ROWS));
-            read_params(models[m], m ? got : want);
-        }
-        assert_memory_equal(want, got, 51 * sizeof *got);
-        hone_model_release(models[0]), hone_model_release(models[1]);
-    }
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -668,11 +516,6 @@ int main(void)
         TEST(test_weights_count_in_weighted_metrics),
         TEST(test_metrics_of_one_name_are_refused),
         TEST(test_validation_may_come_from_a_loader),
-        TEST(test_steps_by_hand_are_those_of_fit),
-        TEST(test_cross_validation_holds_each_row_out_once),
-        TEST(test_stratified_cross_validation_has_all_classes_in_each_fold),
-        TEST(test_the_rate_finder_changes_nothing_and_suggests_a_rate_that_trains),
-        TEST(test_the_rate_finder_gives_lbfgs_its_history_back),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

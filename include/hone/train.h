@@ -217,14 +217,37 @@ HONE_API hone_tensor *hone_predict_frame(hone_model *model, const hone_frame *fr
    weights. For weights that were averaged (hone_ema_swap), as torch.optim.swa_utils.update_bn. STATE for a model that has no
    parameters yet; INVALID; on error they are as before. */
 HONE_API hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size);
+/* The same for models of several inputs; SHAPE for other numbers of rows. */
+HONE_API hone_status hone_update_batch_norm_many(hone_model *model, hone_tensors x, int batch_size);
 
+typedef struct hone_batch_opts {
+    size_t struct_size;
+    const hone_tensor *sample_weights; /* real [rows]: factors of the examples' losses, as hone_fit's; default 1 each */
+    const double *class_weights;       /* [n_class_weights]: hone_fit's; INVALID for hone_test_on_batch */
+    size_t n_class_weights;
+    double *metrics;  /* [n_metrics] receives what hone_model_metric_name names; NaN on error */
+    size_t n_metrics; /* 0 (default), or how many metrics there are */
+} hone_batch_opts;
 /* One optimizer step on x [rows, ...], y [rows, ...] as one batch; *loss (may be NULL) and *accuracy (may be NULL) are those
    before it. What hone_fit does for a batch, for loops of one's own: Keras's train_on_batch. Errors as of hone_fit. */
-HONE_API hone_status hone_train_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
-                                         double *accuracy);
-/* hone_evaluate on one batch. */
-HONE_API hone_status hone_test_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
-                                        double *accuracy);
+HONE_API hone_status hone_train_on_batch_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
+                                             double *accuracy, const hone_batch_opts *opts);
+#define hone_train_on_batch(...)                                                                             \
+    HONE_OPTS5(hone_train_on_batch_opt, hone_batch_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_opts))
+/* hone_evaluate_weighted on one batch. */
+HONE_API hone_status hone_test_on_batch_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss,
+                                            double *accuracy, const hone_batch_opts *opts);
+#define hone_test_on_batch(...)                                                                              \
+    HONE_OPTS5(hone_test_on_batch_opt, hone_batch_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_opts))
+/* Both for models of several inputs or outputs (of these *accuracy is NaN: .metrics has each one's), as hone_fit_many. */
+HONE_API hone_status hone_train_on_batch_many_opt(hone_model *model, hone_tensors x, hone_tensors y, double *loss, double *accuracy,
+                                                  const hone_batch_opts *opts);
+#define hone_train_on_batch_many(...)                                                                        \
+    HONE_OPTS5(hone_train_on_batch_many_opt, hone_batch_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_opts))
+HONE_API hone_status hone_test_on_batch_many_opt(hone_model *model, hone_tensors x, hone_tensors y, double *loss, double *accuracy,
+                                                 const hone_batch_opts *opts);
+#define hone_test_on_batch_many(...)                                                                         \
+    HONE_OPTS5(hone_test_on_batch_many_opt, hone_batch_opts, __VA_ARGS__, .struct_size = sizeof(hone_batch_opts))
 /* The optimizer that hone_compile gave the model; NULL before. Belongs to the model. */
 HONE_API hone_optimizer *hone_model_optimizer(hone_model *model);
 
@@ -338,23 +361,32 @@ HONE_API hone_callback *hone_layer_monitor_opt(hone_ctx *ctx, const hone_layer_m
 typedef hone_model *(*hone_build_fn)(void *user, hone_ctx *ctx);
 /* What one fold was worth. */
 typedef struct hone_fold {
-    double loss, accuracy; /* of the rows held out; accuracy NaN where the loss has none */
+    double loss, accuracy; /* of the rows held out; accuracy NaN where the loss has none, or there are several outputs */
 } hone_fold;
 typedef struct hone_cross_validate_opts {
     size_t struct_size;
     int k;                    /* folds; default 5 */
     uint64_t seed;            /* of the rows' order */
     bool no_shuffle;          /* folds are consecutive rows */
-    bool stratify;            /* y [rows] are class numbers, of which every fold has the share that all rows have */
-    const hone_fit_opts *fit; /* how each is trained; default as hone_fit's */
+    bool stratify;            /* y [rows] (the first one) are class numbers, of which every fold has the share that all rows have */
+    const hone_fit_opts *fit; /* how each is trained; default as hone_fit's. sample_weights are those of all rows: they go with them */
     void *user;               /* build's */
+    double *metrics;          /* [k, n_metrics] receives what hone_model_metric_name names, of the rows held out */
+    size_t n_metrics;         /* 0 (default), or how many metrics the models have */
 } hone_cross_validate_opts;
 /* k-fold cross-validation: rows are cut into the k parts of hone_k_fold; for each, a model from build is trained on the others
-   and evaluated on it. folds[k] receives what each was worth. INVALID for k below 2 or more than there are rows. */
+   and evaluated on it. folds[k] receives what each was worth. INVALID for k below 2 or more than there are rows, SHAPE for other
+   numbers of rows. */
 HONE_API hone_status hone_cross_validate_opt(hone_ctx *ctx, hone_build_fn build, const hone_tensor *x, const hone_tensor *y,
                                              hone_fold *folds, const hone_cross_validate_opts *opts);
 #define hone_cross_validate(...)                                                                             \
     HONE_OPTS5(hone_cross_validate_opt, hone_cross_validate_opts, __VA_ARGS__,                               \
+               .struct_size = sizeof(hone_cross_validate_opts))
+/* The same for models of several inputs or outputs, as hone_fit_many. */
+HONE_API hone_status hone_cross_validate_many_opt(hone_ctx *ctx, hone_build_fn build, hone_tensors x, hone_tensors y, hone_fold *folds,
+                                                  const hone_cross_validate_opts *opts);
+#define hone_cross_validate_many(...)                                                                        \
+    HONE_OPTS5(hone_cross_validate_many_opt, hone_cross_validate_opts, __VA_ARGS__,                          \
                .struct_size = sizeof(hone_cross_validate_opts))
 
 typedef struct hone_rate_finder_opts {
@@ -381,6 +413,11 @@ HONE_API hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const 
                                                        const hone_rate_finder_opts *opts);
 #define hone_find_learning_rate(...)                                                                         \
     HONE_OPTS3(hone_find_learning_rate_opt, hone_rate_finder_opts, __VA_ARGS__, .struct_size = sizeof(hone_rate_finder_opts))
+/* The same for models of several inputs or outputs, as hone_fit_many. */
+HONE_API hone_rate_finder *hone_find_learning_rate_many_opt(hone_model *model, hone_tensors x, hone_tensors y,
+                                                            const hone_rate_finder_opts *opts);
+#define hone_find_learning_rate_many(...)                                                                    \
+    HONE_OPTS3(hone_find_learning_rate_many_opt, hone_rate_finder_opts, __VA_ARGS__, .struct_size = sizeof(hone_rate_finder_opts))
 HONE_API void hone_rate_finder_free(hone_rate_finder *finder); /* NULL is allowed */
 
 /* ---- saving and loading -------------------------------------------------------------------------------- */

@@ -1,79 +1,104 @@
-/* Steps by hand, and what chooses: cross-validation, the learning-rate finder. */
+/* What chooses: cross-validation, the learning-rate finder. */
 #include "train/train.h"
 #include "data/data.h"
 
 #include <math.h>
 
-/* ---- single batches: a fit, or an evaluation, of one ---- */
+/* ---- rows of several tensors ---- */
 
-hone_optimizer *hone_model_optimizer(hone_model *model)
+/* Copies of some rows. */
+typedef struct taken {
+    hone_tensor *x[HONE__MOST_INPUTS], *y[HONE__MOST_OUTPUTS], *weights;
+    size_t n_x, n_y;
+} taken;
+
+static void free_taken(taken *t)
 {
-    hone__compiled *c = model ? model->train : NULL;
-    return c ? c->optimizer : NULL;
+    for (size_t i = 0; i < t->n_x; i++) hone_tensor_free(t->x[i]);
+    for (size_t i = 0; i < t->n_y; i++) hone_tensor_free(t->y[i]);
+    hone_tensor_free(t->weights);
+    *t = (taken){0};
 }
 
-/* Rows that make one batch; what is wrong with x is for others to say. */
-static int one_batch(const hone_tensor *x)
-{
-    return x && x->shape.rank ? (int)HONE_MIN(HONE_MAX(x->shape.dim[0], (int64_t)1), (int64_t)INT32_MAX) : 1;
-}
+static hone_tensors list(hone_tensor *const *tensors, size_t n) { return (hone_tensors){(const hone_tensor *const *)tensors, n}; }
 
-hone_status hone_train_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss, double *accuracy)
+/* Rows order[0..count), of the weights too unless they are NULL; free_taken, also after an error, which sticks to the tensor's context. */
+static hone_status take(hone_tensors x, hone_tensors y, const hone_tensor *weights, int64_t count, const int64_t *order, taken *to)
 {
-    hone_history *history = NULL;
-    hone_status status = hone_fit(model, x, y, &history, .batch_size = one_batch(x), .no_shuffle = true);
-    bool made = status == HONE_OK && history->n_epochs;
-    if (loss) *loss = made ? history->epochs[0].loss : NAN;
-    if (accuracy) *accuracy = made ? history->epochs[0].accuracy : NAN;
-    hone_history_free(history);
-    return status;
-}
-
-hone_status hone_test_on_batch(hone_model *model, const hone_tensor *x, const hone_tensor *y, double *loss, double *accuracy)
-{
-    return hone_evaluate(model, x, y, one_batch(x), loss, accuracy);
+    *to = (taken){.n_x = x.n, .n_y = y.n};
+    for (size_t i = 0; i < x.n; i++)
+        if (!(to->x[i] = hone_take(x.tensor[i], count, order))) return hone_ctx_status(x.tensor[i]->ctx);
+    for (size_t i = 0; i < y.n; i++)
+        if (!(to->y[i] = hone_take(y.tensor[i], count, order))) return hone_ctx_status(y.tensor[i]->ctx);
+    if (weights && !(to->weights = hone_take(weights, count, order))) return hone_ctx_status(weights->ctx);
+    return HONE_OK;
 }
 
 /* ---- cross-validation ---- */
 
-static hone_status run_fold(hone_ctx *ctx, hone_build_fn build, void *user, hone_tensor *const part[4], const hone_fit_opts *fit,
-                            hone_fold *fold)
+static hone_status run_fold(hone_ctx *ctx, hone_build_fn build, const taken *train, const taken *apart, const hone_cross_validate_opts *o,
+                            int f, hone_fold *fold)
 {
-    hone_model *model = build(user, ctx);
+    hone_model *model = build(o->user, ctx);
     if (!model)
         return hone__ok(ctx) ? hone__fail_run(ctx, HONE_INVALID, "cross_validate: the builder gave no model") : ctx->status;
-    hone_status status = hone_fit_opt(model, part[0], part[1], NULL, fit);
-    int batch = fit && fit->batch_size > 0 ? fit->batch_size : 32;
-    if (status == HONE_OK) status = hone_evaluate(model, part[2], part[3], batch, &fold->loss, &fold->accuracy);
+    hone_fit_opts fit = o->fit ? *o->fit : (hone_fit_opts){0};
+    fit.sample_weights = train->weights;
+    hone_status status = hone_fit_many_opt(model, list(train->x, train->n_x), list(train->y, train->n_y), NULL, &fit);
+    int batch = fit.batch_size > 0 ? fit.batch_size : 32;
+    if (status == HONE_OK)
+        status = hone__evaluate(model, list(apart->x, apart->n_x), list(apart->y, apart->n_y), apart->weights, batch, &fold->loss,
+                                &fold->accuracy, o->n_metrics, o->n_metrics ? o->metrics + (size_t)f * o->n_metrics : NULL);
     hone_model_release(model);
+    return status;
+}
+
+/* How many rows there are into *rows. */
+static hone_status check_folds(hone_ctx *ctx, hone_tensors x, hone_tensors y, const hone_tensor *weights, int k, int64_t *rows)
+{
+    if (x.n < 1 || x.n > HONE__MOST_INPUTS || y.n < 1 || y.n > HONE__MOST_OUTPUTS)
+        return hone__fail_run(ctx, HONE_INVALID, "cross_validate: 1 to %d inputs and 1 to %d targets, not %zu and %zu", HONE__MOST_INPUTS,
+                              HONE__MOST_OUTPUTS, x.n, y.n);
+    *rows = x.tensor[0] && x.tensor[0]->shape.rank ? x.tensor[0]->shape.dim[0] : -1;
+    hone_status status = hone__check_rows(ctx, "x", x, *rows);
+    if (status == HONE_OK) status = hone__check_rows(ctx, "y", y, *rows);
+    if (status == HONE_OK && weights) status = hone__check_rows(ctx, "sample_weights", (hone_tensors){&weights, 1}, *rows);
+    if (status == HONE_OK && (k < 2 || k > *rows))
+        status = hone__fail_run(ctx, HONE_INVALID, "cross_validate: k must be from 2 to the number of rows, not %d of %lld rows", k, (long long)*rows);
+    return status;
+}
+
+hone_status hone_cross_validate_many_opt(hone_ctx *ctx, hone_build_fn build, hone_tensors x, hone_tensors y, hone_fold *folds,
+                                         const hone_cross_validate_opts *opts)
+{
+    static const hone_cross_validate_opts none = {0};
+    if (!opts) opts = &none;
+    if (!hone__ok(ctx)) return ctx->status;
+    const int k = opts->k ? opts->k : 5;
+    const hone_tensor *weights = opts->fit ? opts->fit->sample_weights : NULL;
+    int64_t rows, n; /* n to train on, then those held out */
+    hone_status status = check_folds(ctx, x, y, weights, k, &rows);
+    if (status != HONE_OK) return status;
+    int64_t *order = hone__alloc(ctx, (size_t)rows * sizeof *order);
+    if (!order) return ctx->status;
+    for (int f = 0; f < k && status == HONE_OK; f++) {
+        status = hone__k_fold(ctx, rows, k, f, opts->stratify ? y.tensor[0] : NULL, !opts->no_shuffle, opts->seed, order, &n);
+        if (status != HONE_OK) break;
+        taken train, apart = {0};
+        status = take(x, y, weights, n, order, &train);
+        if (status == HONE_OK) status = take(x, y, weights, rows - n, order + n, &apart);
+        if (status == HONE_OK) status = run_fold(ctx, build, &train, &apart, opts, f, &folds[f]);
+        free_taken(&train);
+        free_taken(&apart);
+    }
+    hone__free(ctx, order);
     return status;
 }
 
 hone_status hone_cross_validate_opt(hone_ctx *ctx, hone_build_fn build, const hone_tensor *x, const hone_tensor *y, hone_fold *folds,
                                     const hone_cross_validate_opts *opts)
 {
-    static const hone_cross_validate_opts none = {0};
-    if (!opts) opts = &none;
-    if (!hone__ok(ctx)) return ctx->status;
-    int64_t rows = x && y && x->shape.rank && y->shape.rank && x->shape.dim[0] == y->shape.dim[0] ? x->shape.dim[0] : 0;
-    int k = opts->k ? opts->k : 5;
-    if (k < 2 || k > rows)
-        return hone__fail_run(ctx, HONE_INVALID, "cross_validate: x and y need as many rows each, k must be from 2 to their number, "
-                                                 "not %d of %lld rows", k, (long long)rows);
-    int64_t *order = hone__alloc(ctx, (size_t)rows * sizeof *order), n; /* n to train on, then those held out */
-    if (!order) return ctx->status;
-    hone_status status = HONE_OK;
-    for (int f = 0; f < k && status == HONE_OK; f++) {
-        status = hone__k_fold(ctx, rows, k, f, opts->stratify ? y : NULL, !opts->no_shuffle, opts->seed, order, &n);
-        if (status != HONE_OK) break;
-        hone_tensor *part[4] = {hone_take(x, n, order), hone_take(y, n, order), hone_take(x, rows - n, order + n),
-                                hone_take(y, rows - n, order + n)};
-        status = part[0] && part[1] && part[2] && part[3] ? run_fold(ctx, build, opts->user, part, opts->fit, &folds[f])
-                                                          : ctx->status;
-        for (int i = 0; i < 4; i++) hone_tensor_free(part[i]);
-    }
-    hone__free(ctx, order);
-    return status;
+    return hone_cross_validate_many_opt(ctx, build, (hone_tensors){&x, 1}, (hone_tensors){&y, 1}, folds, opts);
 }
 
 /* ---- the learning-rate finder ---- */
@@ -100,7 +125,7 @@ static double steepest(const hone_rate_finder *f)
 }
 
 typedef struct sweep {
-    const hone_tensor *x, *y;
+    hone_tensors x, y;
     int64_t *order, rows, batch;
     int64_t epochs, at; /* rows are taken in a new order each time they are used up */
 } sweep;
@@ -113,10 +138,10 @@ static hone_status train_next(hone_model *model, sweep *s, double *loss)
         s->at = 0;
     }
     int64_t count = HONE_MIN(s->batch, s->rows - s->at);
-    hone_tensor *x = hone_take(s->x, count, s->order + s->at), *y = hone_take(s->y, count, s->order + s->at);
-    hone_status status = x && y ? hone_train_on_batch(model, x, y, loss, NULL) : model->ctx->status;
-    hone_tensor_free(x);
-    hone_tensor_free(y);
+    taken t;
+    hone_status status = take(s->x, s->y, NULL, count, s->order + s->at, &t);
+    if (status == HONE_OK) status = hone_train_on_batch_many(model, list(t.x, t.n_x), list(t.y, t.n_y), loss, NULL);
+    free_taken(&t);
     s->at += count;
     return status;
 }
@@ -141,8 +166,7 @@ static hone_status sweep_rates(hone_model *model, sweep *s, const hone_rate_find
     return HONE_OK;
 }
 
-hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y,
-                                              const hone_rate_finder_opts *opts)
+hone_rate_finder *hone_find_learning_rate_many_opt(hone_model *model, hone_tensors x, hone_tensors y, const hone_rate_finder_opts *opts)
 {
     static const hone_rate_finder_opts none = {0};
     if (!opts) opts = &none;
@@ -156,9 +180,9 @@ hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tens
         return NULL;
     }
     /* checks the data, and makes the parameters that the snapshot is to have */
-    if (hone_evaluate(model, x, y, opts->batch_size ? opts->batch_size : 32, NULL, NULL) != HONE_OK) return NULL;
+    if (hone_evaluate_many(model, x, y, NULL, opts->batch_size ? opts->batch_size : 32, NULL, 0, NULL) != HONE_OK) return NULL;
     hone_rate_finder *f = hone__calloc(ctx, 1, sizeof *f);
-    sweep s = {.x = x, .y = y, .rows = x->shape.dim[0], .batch = opts->batch_size ? opts->batch_size : 32};
+    sweep s = {.x = x, .y = y, .rows = x.tensor[0]->shape.dim[0], .batch = opts->batch_size ? opts->batch_size : 32};
     s.order = hone__alloc(ctx, (size_t)s.rows * sizeof *s.order);
     hone__snapshot *before = hone__snapshot_take(model, true);
     if (f) {
@@ -174,4 +198,10 @@ hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tens
     if (status == HONE_OK) return f->suggestion = steepest(f), f;
     hone_rate_finder_free(f);
     return NULL;
+}
+
+hone_rate_finder *hone_find_learning_rate_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y,
+                                              const hone_rate_finder_opts *opts)
+{
+    return hone_find_learning_rate_many_opt(model, (hone_tensors){&x, 1}, (hone_tensors){&y, 1}, opts);
 }

@@ -174,12 +174,11 @@ static hone_status evaluate(hone_model *model, const examples *data, const int64
     return status == HONE_OK ? told : status;
 }
 
-/* sample_weights may be NULL; n is 0, or how many metrics there are. */
-static hone_status evaluate_all(hone_model *model, const examples *given, const hone_tensor *sample_weights, int batch_size, double *loss,
-                                double *accuracy, size_t n, double *values)
+hone_status hone__evaluate(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights, int batch_size,
+                           double *loss, double *accuracy, size_t n, double *values)
 {
     measured result = {NAN, NAN, n ? values : NULL};
-    examples data = *given;
+    examples data = {.x = x, .y = y};
     hone_status status = need_compiled(model, &data);
     const hone__compiled *c = model->train;
     float *weights = NULL;
@@ -205,13 +204,13 @@ static hone_status evaluate_all(hone_model *model, const examples *given, const 
 hone_status hone_evaluate_weighted(hone_model *model, const hone_tensor *x, const hone_tensor *y, const hone_tensor *sample_weights,
                                    int batch_size, double *loss, double *accuracy, size_t n, double *values)
 {
-    return evaluate_all(model, &(examples){.x = one(&x), .y = one(&y)}, sample_weights, batch_size, loss, accuracy, n, values);
+    return hone__evaluate(model, one(&x), one(&y), sample_weights, batch_size, loss, accuracy, n, values);
 }
 
 hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights, int batch_size,
                                double *loss, size_t n, double *values)
 {
-    return evaluate_all(model, &(examples){.x = x, .y = y}, sample_weights, batch_size, loss, NULL, n, values);
+    return hone__evaluate(model, x, y, sample_weights, batch_size, loss, NULL, n, values);
 }
 
 hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, double *loss,

@@ -75,6 +75,9 @@ hone_function *hone__predict_function(hone_model *model, int n_inputs);
 hone_status hone__check_counts(const hone_model *model, size_t n_inputs, size_t n_outputs);
 /* SHAPE (does not stick) unless each tensor has `rows` rows. */
 hone_status hone__check_rows(hone_ctx *ctx, const char *what, hone_tensors tensors, int64_t rows);
+/* hone_evaluate_many that tells the accuracy too; n is 0, or how many metrics there are. */
+hone_status hone__evaluate(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights, int batch_size,
+                           double *loss, double *accuracy, size_t n, double *values);
 /* The rows order[0..count) of x: borrowed where they follow each other, else a copy. NULL: sticky. */
 hone_tensor *hone__rows_of(const hone_tensor *x, int64_t count, const int64_t *order);
 /* 0, 1, ... [n]; hone__free. NULL: memory (sticky). */

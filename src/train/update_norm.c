@@ -42,41 +42,53 @@ static void set_momentum(hone_model *model, statistics *s, bool all)
     model->generation++; /* what was recorded has the other momentum */
 }
 
-static hone_status add_batch(hone_model *model, statistics *s, hone_function *forward, const hone_tensor *x, int64_t at, int64_t count,
+/* Rows order[0..count). */
+static hone_status add_batch(hone_model *model, statistics *s, hone_function *forward, hone_tensors x, const int64_t *order, int64_t count,
                              uint64_t step)
 {
-    hone_shape shape = x->shape;
-    shape.dim[0] = count;
-    hone_tensor *batch = hone_tensor_borrow(model->ctx, x->dtype, shape, (char *)x->data + x->bytes / (size_t)x->shape.dim[0] * (size_t)at);
-    hone_status status = batch ? hone_function_call(forward, &batch, .mode = HONE_TRAIN, .step = step) : model->ctx->status;
+    hone_tensor *batch[HONE__MOST_INPUTS];
+    for (size_t i = 0; i < x.n; i++) batch[i] = hone__rows_of(x.tensor[i], count, order);
+    hone_status status = hone__ok(model->ctx) ? hone_function_call(forward, batch, .mode = HONE_TRAIN, .step = step) : model->ctx->status;
     for (size_t i = 0; i < s->n && status == HONE_OK; i++)
         for (int64_t e = 0; e < hone_shape_count(s->params[i]->v.shape); e++)
             s->sums[i][e] += (double)((const float *)s->params[i]->v.data)[e];
-    hone_tensor_free(batch);
+    for (size_t i = 0; i < x.n; i++) hone_tensor_free(batch[i]);
     return status;
 }
 
-hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size)
+static hone_status check(hone_model *model, hone_tensors x, int batch_size)
 {
     hone_ctx *ctx = model->ctx;
     if (!hone__ok(ctx)) return ctx->status;
-    if (!x || x->shape.rank < 1 || x->shape.dim[0] < 1 || batch_size < 1 || hone__is_blocks(x->dtype))
+    hone_status status = hone__check_counts(model, x.n, (size_t)hone_model_output_count(model));
+    if (status != HONE_OK) return status;
+    const hone_tensor *first = x.tensor[0];
+    if (!first || first->shape.rank < 1 || first->shape.dim[0] < 1 || batch_size < 1)
         return hone__fail_run(ctx, HONE_INVALID, "update_batch_norm: x needs rows, batch_size must be at least 1");
     if (!model->n_params) return hone__fail_run(ctx, HONE_STATE, "update_batch_norm: the model has no parameters yet");
-    if (hone__check_counts(model, 1, (size_t)hone_model_output_count(model)) != HONE_OK) return HONE_INVALID;
-    hone_function *forward = hone__predict_function(model, 1);
-    hone__snapshot *before = forward ? hone__snapshot_take(model, false) : NULL;
+    return hone__check_rows(ctx, "x", x, first->shape.dim[0]);
+}
+
+hone_status hone_update_batch_norm_many(hone_model *model, hone_tensors x, int batch_size)
+{
+    hone_ctx *ctx = model->ctx;
+    hone_status status = check(model, x, batch_size);
+    if (status != HONE_OK) return status;
+    const int64_t rows = x.tensor[0]->shape.dim[0];
+    hone_function *forward = hone__predict_function(model, (int)x.n);
+    int64_t *order = forward ? hone__row_numbers(ctx, rows) : NULL;
+    hone__snapshot *before = order ? hone__snapshot_take(model, false) : NULL;
     statistics s = {0};
     if (!before || !find_statistics(model, &s)) {
         hone__snapshot_free(before);
+        hone__free(ctx, order);
         free_statistics(ctx, &s);
         return ctx->status;
     }
-    hone_status status = HONE_OK;
     set_momentum(model, &s, true);
     uint64_t batches = 0;
-    for (int64_t at = 0; at < x->shape.dim[0] && status == HONE_OK && s.n; at += batch_size)
-        status = add_batch(model, &s, forward, x, at, HONE_MIN((int64_t)batch_size, x->shape.dim[0] - at), batches++);
+    for (int64_t at = 0; at < rows && status == HONE_OK && s.n; at += batch_size)
+        status = add_batch(model, &s, forward, x, order + at, HONE_MIN((int64_t)batch_size, rows - at), batches++);
     set_momentum(model, &s, false);
     for (size_t i = 0; i < s.n && status == HONE_OK; i++) {
         for (int64_t e = 0; e < hone_shape_count(s.params[i]->v.shape); e++)
@@ -85,6 +97,12 @@ hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int 
     }
     if (status != HONE_OK) hone__snapshot_restore(before);
     hone__snapshot_free(before);
+    hone__free(ctx, order);
     free_statistics(ctx, &s);
     return status;
+}
+
+hone_status hone_update_batch_norm(hone_model *model, const hone_tensor *x, int batch_size)
+{
+    return hone_update_batch_norm_many(model, (hone_tensors){&x, 1}, batch_size);
 }
