@@ -9,7 +9,7 @@
 
 typedef struct train_args {
     common_args common;
-    const char *data, *target, *output_dir, *arch;
+    const char *data, *validation, *test, *target, *output_dir, *arch;
     task_wishes wishes;
     int64_t epochs, batch_size, patience, save_epochs;
     double learning_rate, test_share;
@@ -35,7 +35,7 @@ static const hone_loss losses[] = {HONE_MSE /* not given */, HONE_MSE, HONE_MAE,
 typedef struct training {
     const train_args *args;
     hone_ctx *ctx;
-    task *task;
+    task *task, *valid, *test; /* valid, test: of --validation and --test; NULL: their rows are some of task's */
     int64_t *rows, n_train, n_known; /* rows to learn from, to stop by [n_train, n_known), to test on */
     hone_tensor *x, *y, *x_valid, *y_valid; /* x, y: NULL when the task reads its rows as they are needed */
     hone_dataset *own;
@@ -63,21 +63,51 @@ static double learning_rate(const training *t)
 
 /* ---- parts of the data ---- */
 
-/* Classes are shared out evenly. */
+enum { WATCHED = 15 }; /* percent of the rows that are known while learning say when to stop */
+
+static double test_share(const training *t) { return t->args->test_share > 0 ? t->args->test_share : 0.2; }
+
+/* Files of their own, with what is to be learnt in them. */
+static bool open_others(training *t)
+{
+    const train_args *args = t->args;
+    if (args->validation && !(t->valid = task_beside(t->task, args->validation))) return false;
+    if (args->test && !(t->test = task_beside(t->task, args->test))) return false;
+    return true;
+}
+
+/* Classes are shared out evenly. Rows that another file has are not held out of these. */
 static bool split(training *t)
 {
     const task *of = t->task;
+    const double held = test_share(t), share = t->test ? WATCHED / 100.0 : held;
     hone_tensor *by = of->classes ? hone_tensor_from_i32(t->ctx, HONE_SHAPE(of->rows), of->labels) : NULL;
     t->rows = cli_alloc((size_t)of->rows * sizeof *t->rows);
-    hone_status status = hone_split_rows(t->ctx, of->rows, t->args->test_share, by, t->args->common.seed, t->rows, &t->n_known);
+    hone_status status = hone_split_rows(t->ctx, of->rows, share, by, t->args->common.seed, t->rows, &t->n_known);
     hone_tensor_free(by);
     if (status != HONE_OK) return failed(t);
-    int64_t watched = t->n_known * 15 / 100;
-    t->n_train = t->n_known - (watched ? watched : 1);
-    if (t->n_train >= 1 && t->n_known < of->rows) return true;
-    cli_fail(&t->args->common, "--test-share %g of %lld %s leaves none to %s", t->args->test_share, (long long)of->rows, of->kind->plural,
-             t->n_train < 1 ? "learn from" : "test on");
+    if (t->test) {
+        t->n_train = t->valid ? of->rows : t->n_known;
+        t->n_known = of->rows;
+    } else {
+        int64_t watched = t->n_known * WATCHED / 100;
+        t->n_train = t->valid ? t->n_known : t->n_known - (watched ? watched : 1);
+    }
+    if (t->n_train >= 1 && (t->test || t->n_known < of->rows) && (t->valid || t->n_train < t->n_known)) return true;
+    cli_fail(&t->args->common, "--test-share %g of %lld %s leaves none to %s", held, (long long)of->rows, of->kind->plural,
+             t->n_train < 1 ? "learn from" : t->n_known < of->rows || t->test ? "stop by" : "test on");
     return false;
+}
+
+static int64_t n_tested(const training *t) { return t->test ? t->test->rows : t->task->rows - t->n_known; }
+static int64_t n_watched(const training *t) { return t->valid ? t->valid->rows : t->n_known - t->n_train; }
+
+/* Rows from 0 on, the caller's. */
+static int64_t *count_up(int64_t n)
+{
+    int64_t *rows = cli_alloc((size_t)n * sizeof *rows);
+    for (int64_t i = 0; i < n; i++) rows[i] = i;
+    return rows;
 }
 
 /* Quantities are learnt at mean 0 and deviation 1, and answered as they are. */
@@ -96,11 +126,11 @@ static void measure_targets(training *t)
     t->deviation = task_deviation(n, t->mean, squares / n);
 }
 
-static bool take(training *t, const int64_t *rows, int64_t n, hone_tensor **x, hone_tensor **y)
+static bool take(training *t, task *of, const int64_t *rows, int64_t n, hone_tensor **x, hone_tensor **y)
 {
-    *x = task_take(t->task, n, rows);
+    *x = task_take(of, n, rows);
     if (!*x) return false;
-    *y = task_targets(t->task, n, rows);
+    *y = task_targets(of, n, rows);
     if (*y && !t->task->classes) scale(t, *y);
     return *y || failed(t);
 }
@@ -109,13 +139,24 @@ static bool take(training *t, const int64_t *rows, int64_t n, hone_tensor **x, h
 static bool check_rest(const training *t)
 {
     enum { SOME = 1024 };
-    for (int64_t at = t->n_known; at < t->task->rows; at += SOME) {
-        int64_t left = t->task->rows - at;
-        hone_tensor *x = task_take(t->task, left < SOME ? left : SOME, t->rows + at);
-        if (!x) return false;
+    int64_t *own = t->test ? count_up(t->test->rows) : NULL;
+    bool ok = true;
+    for (int64_t at = 0; ok && at < n_tested(t); at += SOME) {
+        int64_t left = n_tested(t) - at;
+        hone_tensor *x = task_take(t->test ? t->test : t->task, left < SOME ? left : SOME, (own ? own : t->rows + t->n_known) + at);
+        ok = x != NULL;
         hone_tensor_free(x);
     }
-    return true;
+    free(own);
+    return ok;
+}
+
+static bool take_watched(training *t)
+{
+    int64_t *own = t->valid ? count_up(t->valid->rows) : NULL;
+    bool ok = take(t, t->valid ? t->valid : t->task, own ? own : t->rows + t->n_train, n_watched(t), &t->x_valid, &t->y_valid);
+    free(own);
+    return ok;
 }
 
 static bool prepare(training *t)
@@ -123,9 +164,11 @@ static bool prepare(training *t)
     task *of = t->task;
     if (!of->kind->learn(of, t->n_train, t->rows)) return false;
     if (!of->classes) measure_targets(t);
-    if (!take(t, t->rows + t->n_train, t->n_known - t->n_train, &t->x_valid, &t->y_valid) || !check_rest(t)) return false;
+    if (t->valid) task_share(t->valid);
+    if (t->test) task_share(t->test);
+    if (!take_watched(t) || !check_rest(t)) return false;
     if (!of->kind->dataset) {
-        if (!take(t, t->rows, t->n_train, &t->x, &t->y)) return false;
+        if (!take(t, of, t->rows, t->n_train, &t->x, &t->y)) return false;
         if (!(t->own = hone_dataset_from_tensors(t->x, t->y))) return failed(t);
     }
     t->loader = hone_loader_new(t->own ? t->own : of->kind->dataset(of), .batch_size = (int)batch_size(t), .threads = t->own ? 1 : 2,
@@ -398,11 +441,14 @@ static bool finish(training *t)
 {
     const char *folder = t->args->output_dir;
     task_score score;
-    bool ok = task_measure(t->task, t->task->rows - t->n_known, t->rows + t->n_known, &score) && task_score_print(&score);
+    if (t->test) task_share(t->test); /* there is a model now */
+    bool ok = t->test ? task_measure(t->test, 0, NULL, &score) : task_measure(t->task, n_tested(t), t->rows + t->n_known, &score);
+    ok = ok && task_score_print(&score);
     cli_on_interrupt(INTERRUPTS_IGNORE, NULL); /* the folder is written whole */
     if (ok) {
         const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
-                                    .learnt = t->n_train, .watched = t->n_known - t->n_train, .tested = score.rows,
+                                    .validation = t->args->validation, .test = t->args->test,
+                                    .learnt = t->n_train, .watched = n_watched(t), .tested = score.rows,
                                     .epochs = t->epochs, .n_epochs = t->n_epochs, .best_epoch = t->best_epoch, .stopped = t->stopped, .seconds = t->seconds, .score = &score};
         ok = task_save(t->task, folder) && task_write_report(&report);
     }
@@ -450,12 +496,13 @@ static int run(void *memory)
     train_args *args = memory;
     training t = {.args = args};
     if (!check_arch(args)) return EXIT_USAGE;
+    if (args->test && args->test_share > 0) return cli_usage(&args->common, "--test and --test-share exclude each other");
     bool made;
     if (!make_folder(args, &made)) return EXIT_FAILED;
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
     t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array()};
-    int status = t.task && check_target(&t) && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
+    int status = t.task && check_target(&t) && open_others(&t) && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
     if (!close_metrics(&t)) status = EXIT_FAILED;
     if (made && status != EXIT_DONE) rmdir(args->output_dir); /* which only does it to an empty one */
     task_checkpoints_free(&t.checkpoints);
@@ -464,6 +511,7 @@ static int run(void *memory)
     hone_loader_free(t.loader);
     hone_dataset_free(t.own);
     hone_tensor_free(t.x), hone_tensor_free(t.y), hone_tensor_free(t.x_valid), hone_tensor_free(t.y_valid);
+    task_free(t.valid), task_free(t.test); /* which have what is task's */
     task_free(t.task);
     hone_ctx_release(t.ctx);
     free(t.layers);
@@ -476,6 +524,10 @@ static const option options[] = {
      .help = "a table (.csv, .tsv with the columns' names in the first line; .jsonl), a folder with a folder of .png and .jpg pictures, "
              "or of .wav sounds, for each class; an .npz file of arrays x [rows, ...] and y [rows], or x_train and y_train; or IDX files as MNIST's, \"...images-idx3...\" with "
              "\"...labels-idx1...\" beside it"},
+    {.name = "validation", .kind = OPTION_STRING, .offset = offsetof(train_args, validation), .value = "DATA",
+     .shown = "15 % of DATA", .help = "rows that say when to stop, in a file or folder of their own, as DATA in kind, columns and classes"},
+    {.name = "test", .kind = OPTION_STRING, .offset = offsetof(train_args, test), .value = "DATA",
+     .shown = "--test-share of DATA", .help = "the same of rows that are measured at the end"},
     {.name = "target", .kind = OPTION_STRING, .offset = offsetof(train_args, target), .value = "COLUMN",
      .help = "the column to predict: text and few whole numbers are classes, other numbers a quantity. Folders and IDX "
              "files need none; of an .npz file the array: when not given y or y_train, and y_test where `hone eval` finds it. Whole "
@@ -513,7 +565,7 @@ static const option options[] = {
     {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
      .help = "goes on from the checkpoint in --output-dir to the bits of a training that was never stopped; --epochs and --patience may "
              "be others than they were"},
-    {.name = "test-share", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, test_share), .value = "X", .initial = "0.2",
+    {.name = "test-share", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, test_share), .value = "X", .shown = "0.2",
      .max = 0.9, .help = "of the rows is held out and measured at the end; 15 % of the others say when to stop"},
 };
 const command cmd_train = {

@@ -142,6 +142,8 @@ static void put_data(FILE *to, const task_report *r)
     put_cell(to, "b", r->data);
     fprintf(to, ": %lld %s; %lld to learn from, %lld to say when to stop, %lld held out for the result. ", (long long)t->rows,
             t->kind->plural, (long long)r->learnt, (long long)r->watched, (long long)r->tested);
+    if (r->validation) put_cell(to, "b", r->validation), fputs(" says when to stop. ", to);
+    if (r->test) put_cell(to, "b", r->test), fputs(" is measured. ", to);
     if (t->target) {
         fputs("To be predicted: ", to);
         put_cell(to, "b", t->target);

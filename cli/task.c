@@ -11,7 +11,11 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds, CHUNK = 1024 };
 
 bool task_failed(const task *t)
 {
-    cli_fail_ctx(t->args, t->ctx);
+    const char *error = hone_error(t->ctx);
+    if (t->from && t->path && !strstr(error, t->path))
+        cli_fail(t->args, "%s: %s", t->path, error); /* which of the files it is in */
+    else
+        cli_fail(t->args, "%s", error);
     return false;
 }
 
@@ -130,7 +134,7 @@ void task_free(task *t)
     free(t->values);
     json_decref(t->facts);
     hone_frame_free(t->frame);
-    hone_model_release(t->model);
+    if (!t->from) hone_model_release(t->model);
     free(t);
 }
 
@@ -161,15 +165,41 @@ static bool write_json(const task *t, const char *folder, const json_t *o)
     return ok;
 }
 
-/* Columns that hold text: they are read as such also where all of it looks like numbers. */
+/* Does column c hold text? It is read as such also where all of it looks like numbers. */
+static bool is_text_column(const task *t, const hone_column *c) { return c->codes && strcmp(c->name, t->target) != 0; }
+
 static json_t *text_columns(const task *t)
 {
     json_t *names = json_array();
     for (size_t i = 0; i < t->frame->n_columns; i++) {
         const hone_column *c = &t->frame->columns[i];
-        if (c->codes && strcmp(c->name, t->target) != 0) json_array_append_new(names, cli_json_text(c->name, strlen(c->name)));
+        if (is_text_column(t, c)) json_array_append_new(names, cli_json_text(c->name, strlen(c->name)));
     }
     return names;
+}
+
+/* ---- rows of another file ---- */
+
+void task_share(task *beside)
+{
+    beside->model = beside->from->model;
+    beside->kind->lend(beside->from, beside);
+}
+
+task *task_beside(const task *t, const char *path)
+{
+    task *b = cli_alloc(t->kind->size);
+    b->kind = t->kind, b->args = t->args, b->ctx = t->ctx, b->from = t, b->path = path;
+    b->target = t->target ? cli_copy(t->target) : NULL;
+    b->names = cli_alloc((size_t)t->classes * sizeof *b->names);
+    for (; b->classes < t->classes; b->classes++) b->names[b->classes] = cli_copy(t->names[b->classes]);
+    b->texts = cli_alloc((t->frame ? t->frame->n_columns : 0) * sizeof *b->texts);
+    for (size_t i = 0; t->frame && i < t->frame->n_columns; i++)
+        if (is_text_column(t, &t->frame->columns[i])) b->texts[b->n_texts++] = cli_copy(t->frame->columns[i].name);
+    task_share(b);
+    if (t->kind->read(b, path, true)) return b;
+    task_free(b);
+    return NULL;
 }
 
 bool task_save(task *t, const char *folder)
@@ -282,8 +312,8 @@ hone_tensor *task_take(task *t, int64_t n, const int64_t *rows)
     const float *values = hone_tensor_data(x);
     while (i < count && isfinite(values[i])) i++;
     if (i == count) return x;
-    cli_fail(t->args, "row %lld has a number that is infinite, or far too large beside those that were learnt from",
-             (long long)rows[i / (count / n)]);
+    cli_fail(t->args, "%s%srow %lld has a number that is infinite, or far too large beside those that were learnt from",
+             t->from ? t->path : "", t->from ? ": " : "", (long long)rows[i / (count / n)]);
     hone_tensor_free(x);
     return NULL;
 }

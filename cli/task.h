@@ -37,18 +37,21 @@ typedef struct task_kind {
     const char *(*name_of)(const task *t, int64_t row); /* a picture's or sound's file; NULL: rows have numbers alone */
     bool (*save)(const task *t, const char *folder, json_t *into);
     bool (*load)(task *t, const char *folder, const json_t *from);
+    void (*lend)(const task *t, task *to); /* what is known of the data by now, for rows of another file; `to` does not own it */
     void (*free)(task *t); /* what is its own; may be NULL */
 } task_kind;
 extern const task_kind task_table, task_images, task_text, task_arrays, task_sounds;
 
 struct task {
     const task_kind *kind;
+    const task *from; /* whose network and knowledge it has; NULL: its own */
     const common_args *args;
     hone_ctx *ctx;
     hone_model *model;
     char *target;    /* the column, or the array; NULL: pictures and sounds, whose folder is their class */
     int64_t classes; /* 0: the target is a quantity */
     char **names;    /* [classes] */
+    const char *path; /* of the data at hand, where that can be told; not owned */
     int64_t rows;    /* of the data at hand */
     int32_t *labels; /* [rows] classes; NULL: they are not known */
     double *values;  /* [rows] quantities; the same */
@@ -68,6 +71,10 @@ bool task_is_named(const char *path, const char *const *endings);
 task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
 /* The folder that train wrote, model and all. */
 task *task_open(const common_args *args, hone_ctx *ctx, const char *folder);
+/* The rows of another file or folder, with targets, in a task of their own: as those of t in kind, columns and classes. It may be asked
+   for x once t has learnt how (task_share), and for answers once t has a model. */
+task *task_beside(const task *t, const char *path);
+void task_share(task *beside); /* what t has learnt since */
 bool task_exists(const char *folder); /* is it such a folder? */
 bool task_save(task *t, const char *folder);
 void task_free(task *t);
@@ -161,6 +168,7 @@ void task_checkpoints_free(task_checkpoints *c);
 typedef struct task_report {
     task *t;
     const char *data, *folder, *arch, *summary;
+    const char *validation, *test; /* files or folders of rows to stop by and of those held out; NULL: shares of data */
     int64_t learnt, watched, tested; /* rows: to learn from, to stop by, held out */
     const hone_epoch *epochs; /* [n_epochs] */
     size_t n_epochs;

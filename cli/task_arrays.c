@@ -183,6 +183,7 @@ static bool check_finite(const arrays_task *own, const char *path)
 static bool open_arrays(arrays_task *own, const char *path, bool learning, bool targets)
 {
     task *t = &own->base;
+    t->path = path;
     if (is_npz(path) ? !open_npz(own, path, learning, targets) : !open_idx(own, path, targets)) return false;
     hone_shape x = hone_tensor_shape(own->x), y = own->y ? hone_tensor_shape(own->y) : HONE_SHAPE(0);
     t->rows = x.rank ? x.dim[0] : 0;
@@ -210,7 +211,7 @@ static bool read_values(arrays_task *own)
     for (int64_t i = 0; i < t->rows; i++) {
         t->values[i] = hone_tensor_get(own->y, i);
         if (fabs(t->values[i]) <= (double)FLT_MAX) continue;
-        return cli_fail(t->args, "y is %g in row %lld: no target can be that", t->values[i], (long long)i), false;
+        return cli_fail(t->args, "%s: y is %g in row %lld: no target can be that", t->path, t->values[i], (long long)i), false;
     }
     return true;
 }
@@ -232,7 +233,7 @@ static bool read_labels(task *t)
         if (found)
             t->labels[i] = found->label;
         else
-            ok = (cli_fail(t->args, "y is %g in row %lld, which is none of the %lld classes that were learnt", t->values[i], (long long)i,
+            ok = (cli_fail(t->args, "%s: y is %g in row %lld, which is none of the %lld classes that were learnt", t->path, t->values[i], (long long)i,
                            (long long)t->classes), false);
     }
     free(classes);
@@ -463,15 +464,23 @@ static bool load(task *t, const char *folder, const json_t *from)
     return ok;
 }
 
+static void lend(const task *t, task *to)
+{
+    const arrays_task *from = arrays_of(t);
+    arrays_task *own = arrays_of(to);
+    own->layout = from->layout, own->shape = from->shape, own->groups = from->groups;
+    own->mean = from->mean, own->deviation = from->deviation;
+}
+
 static void free_own(task *t)
 {
     arrays_task *own = arrays_of(t);
     if (!own->npz) hone_tensor_free(own->x), hone_tensor_free(own->y);
     hone_npz_free(own->npz);
-    free(own->mean), free(own->deviation);
+    if (!t->from) free(own->mean), free(own->deviation);
 }
 
 const task_kind task_arrays = {
     .name = "arrays", .plural = "rows", .size = sizeof(arrays_task), .epochs = 50, .patience = 8, .batch_size = 64, .learning_rate = 0.001,
-    .learn = learn, .propose = propose, .take = take, .read = read_arrays, .save = save, .load = load, .free = free_own,
+    .learn = learn, .propose = propose, .take = take, .read = read_arrays, .save = save, .load = load, .lend = lend, .free = free_own,
 };

@@ -209,6 +209,7 @@ bool task_read_frame(task *t, const char *path, bool targets)
     static const char *const others[] = {".npz", ".npy", ".wav", ".png", ".jpg", ".jpeg", ".gz", NULL};
     if (task_is_named(path, others) || task_is_arrays(path))
         return cli_fail(t->args, "%s: a table is expected, as in training: .csv, .tsv or .jsonl", path), false;
+    t->path = path;
     if (!(t->frame = read_file(t->args, t->ctx, path, t->n_texts, t->texts))) return false;
     if (targets && !drop_missing(t->args, t->ctx, t->frame, path, t->target)) return false;
     t->rows = t->frame->rows;
@@ -231,7 +232,7 @@ task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *pat
     }
     const task_kind *kind = text ? &task_text : &task_table;
     task *t = cli_alloc(kind->size);
-    t->kind = kind, t->args = args, t->ctx = ctx, t->frame = frame, t->rows = frame->rows;
+    t->kind = kind, t->args = args, t->ctx = ctx, t->frame = frame, t->rows = frame->rows, t->path = path;
     t->target = cli_copy(target);
     if (text) task_use_text(t, text->name);
     if (task_choose_target(t, wishes->learn) && task_read_targets(t)) return t;

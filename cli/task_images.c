@@ -259,10 +259,19 @@ static bool load(task *t, const char *folder, const json_t *from)
     return ok;
 }
 
+static void lend(const task *t, task *to)
+{
+    const image_task *from = images_of(t);
+    image_task *own = images_of(to);
+    own->channels = from->channels, own->height = from->height, own->width = from->width;
+    memcpy(own->mean, from->mean, sizeof own->mean);
+    memcpy(own->deviation, from->deviation, sizeof own->deviation);
+}
+
 static void free_own(task *t) { hone_dataset_free(images_of(t)->set); }
 
 const task_kind task_images = {
     .name = "images", .plural = "pictures", .size = sizeof(image_task), .epochs = 30, .patience = 5, .batch_size = 64, .learning_rate = 0.001,
     .learn = learn, .propose = propose, .take = take, .dataset = dataset, .read = read_images, .name_of = name_of, .save = save,
-    .load = load, .free = free_own,
+    .load = load, .lend = lend, .free = free_own,
 };

@@ -325,9 +325,16 @@ static bool load(task *t, const char *folder, const json_t *from)
     return true;
 }
 
+static void lend(const task *t, task *to)
+{
+    const sound_task *from = sounds_of(t);
+    sound_task *own = sounds_of(to);
+    own->rate = from->rate, own->samples = from->samples, own->mean = from->mean, own->deviation = from->deviation;
+}
+
 static void free_own(task *t) { free_list(sounds_of(t)->files, sounds_of(t)->files ? (size_t)t->rows : 0); }
 
 const task_kind task_sounds = {
     .name = "sounds", .plural = "sounds", .size = sizeof(sound_task), .epochs = 40, .patience = 8, .batch_size = 32, .learning_rate = 0.001,
-    .learn = learn, .propose = propose, .take = take, .read = read_sounds, .name_of = name_of, .save = save, .load = load, .free = free_own,
+    .learn = learn, .propose = propose, .take = take, .read = read_sounds, .name_of = name_of, .save = save, .load = load, .lend = lend, .free = free_own,
 };

@@ -142,9 +142,14 @@ static bool load(task *t, const char *folder, const json_t *from)
     return cli_fail(t->args, "%s/model.safetensors: has no pipeline, which brings a table to numbers", folder), false;
 }
 
-static void free_own(task *t) { hone_pipeline_free(table_of(t)->pipeline); }
+static void lend(const task *t, task *to) { table_of(to)->pipeline = table_of(t)->pipeline; }
+
+static void free_own(task *t)
+{
+    if (!t->from) hone_pipeline_free(table_of(t)->pipeline);
+}
 
 const task_kind task_table = {
     .name = "table", .plural = "rows", .size = sizeof(table_task), .epochs = 200, .patience = 20, .batch_size = 32, .learning_rate = 0.002,
-    .learn = learn, .propose = propose, .take = take, .read = task_read_frame, .save = save, .load = load, .free = free_own,
+    .learn = learn, .propose = propose, .take = take, .read = task_read_frame, .save = save, .load = load, .lend = lend, .free = free_own,
 };

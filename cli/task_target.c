@@ -109,7 +109,8 @@ static bool read_classes(task *t, const hone_column *column)
     for (int64_t i = 0; i < t->rows; i++) {
         char text[32];
         if ((t->labels[i] = class_of(t, column, i, text)) >= 0) continue;
-        cli_fail(t->args, "'%s' is '%s' in a row, which is none of the %lld classes that were learnt", t->target, text, (long long)t->classes);
+        cli_fail(t->args, "%s: '%s' is '%s' in a row, which is none of the %lld classes that were learnt", t->path, t->target, text,
+                 (long long)t->classes);
         return false;
     }
     return true;
@@ -118,14 +119,14 @@ static bool read_classes(task *t, const hone_column *column)
 static bool read_quantities(task *t, const hone_column *column)
 {
     if (column->categories) {
-        cli_fail(t->args, "'%s' is a quantity for this model, and text here: '%.60s'", t->target, column->categories[0]);
+        cli_fail(t->args, "%s: '%s' is a quantity for this model, and text here: '%.60s'", t->path, t->target, column->categories[0]);
         return false;
     }
     t->values = cli_alloc((size_t)t->rows * sizeof *t->values);
     for (int64_t i = 0; i < t->rows; i++) {
         t->values[i] = column->numbers[i];
         if (fabs(t->values[i]) <= (double)FLT_MAX) continue;
-        cli_fail(t->args, "'%s' is %g in a row: no quantity can be that large", t->target, t->values[i]);
+        cli_fail(t->args, "%s: '%s' is %g in a row: no quantity can be that large", t->path, t->target, t->values[i]);
         return false;
     }
     return true;

@@ -98,13 +98,20 @@ static bool load(task *t, const char *folder, const json_t *from)
     return text_of(t)->vocabulary || task_failed(t);
 }
 
+static void lend(const task *t, task *to)
+{
+    text_of(to)->column = text_of(t)->column;
+    text_of(to)->vocabulary = text_of(t)->vocabulary;
+}
+
 static void free_own(task *t)
 {
+    if (t->from) return;
     free(text_of(t)->column);
     hone_vocabulary_free(text_of(t)->vocabulary);
 }
 
 const task_kind task_text = {
     .name = "text", .plural = "texts", .size = sizeof(text_task), .epochs = 20, .patience = 3, .batch_size = 64, .learning_rate = 0.001,
-    .learn = learn, .propose = propose, .take = take, .read = read_texts, .save = save, .load = load, .free = free_own,
+    .learn = learn, .propose = propose, .take = take, .read = read_texts, .save = save, .load = load, .lend = lend, .free = free_own,
 };

@@ -159,6 +159,78 @@ static void test_eval_measures_other_data(void **state)
             "--quiet");
 }
 
+/* Lines of iris.csv in another order: `first`, and each `step`-th behind it, with its head. */
+static void write_irises(const char *name, int first, int step, const char *more)
+{
+    char *all = read_all(IRIS), *at = all;
+    FILE *file = fopen(place(name), "w");
+    assert_non_null(file);
+    for (int line = 0; *at; line++) {
+        int n = (int)strcspn(at, "\n");
+        if (!line || (line - 1 >= first && (line - 1 - first) % step == 0)) fprintf(file, "%.*s\n", n, at);
+        at += n + (at[n] == '\n');
+    }
+    fputs(more, file);
+    fclose(file);
+    free(all);
+}
+
+static void test_rows_to_stop_by_and_to_measure_come_from_other_files(void **state)
+{
+    (void)state;
+    write_irises("learn.csv", 0, 2, "");
+    write_irises("stop.csv", 1, 4, "");
+    write_irises("final.csv", 3, 4, "");
+    result r = HONE_RUN(NULL, "train", "--data", place("learn.csv"), "--validation", place("stop.csv"), "--test", place("final.csv"), "--target",
+                        "species", "--output-dir", place("parted-iris"), "--epochs", "60", "--json");
+    check(r, 0, "stop.csv: 38 rows, 5 columns");
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 37 && number("accuracy") > 0.9);
+    char out[400];
+    snprintf(out, sizeof out, "%s", r.out);
+    release(r);
+    char *html = read_all(place("parted-iris/report.html"));
+    assert_non_null(strstr(html, ": 75 rows; 75 to learn from, 38 to say when to stop, 37 held out for the result."));
+    assert_non_null(strstr(html, "/stop.csv</b> says when to stop. <b>"));
+    free(html);
+    /* what is told of the test is what eval says of it */
+    r = HONE_RUN(NULL, "eval", "--model", place("parted-iris"), "--data", place("final.csv"), "--json", "--quiet");
+    check(r, 0, NULL);
+    assert_string_equal(r.out, out);
+    release(r);
+    /* one of them alone: the other is a share */
+    r = HONE_RUN(NULL, "train", "--data", IRIS, "--validation", place("stop.csv"), "--target", "species", "--output-dir", place("parted-iris"),
+                 "--epochs", "1", "--json");
+    check(r, 0, "stop.csv: 38 rows");
+    json_lines(r.out, keep);
+    assert_true(number("rows") == 30);
+    release(r);
+    html = read_all(place("parted-iris/report.html"));
+    assert_non_null(strstr(html, ": 150 rows; 120 to learn from, 38 to say when to stop, 30 held out"));
+    free(html);
+    r = HONE_RUN(NULL, "train", "--data", place("learn.csv"), "--test", place("final.csv"), "--target", "species", "--output-dir",
+                 place("parted-iris"), "--epochs", "1", "--quiet");
+    check(r, 0, NULL);
+    release(r);
+    html = read_all(place("parted-iris/report.html"));
+    assert_non_null(strstr(html, ": 75 rows; 64 to learn from, 11 to say when to stop, 37 held out"));
+    free(html);
+#define OTHER(option, file) \
+    "train", "--data", place("learn.csv"), option, place(file), "--target", "species", "--output-dir", place("none"), "--quiet"
+    write_irises("rose.csv", 0, 9, "1,2,3,4,rose\n");
+    REFUSES(1, "rose.csv: 'species' is 'rose' in a row, which is none of the 3 classes", OTHER("--validation", "rose.csv"));
+    REFUSES(1, "rose.csv: 'species' is 'rose' in a row", OTHER("--test", "rose.csv"));
+    write_all(place("narrow.csv"), "sepal_length,sepal_width,petal_length,species\n1,2,3,setosa\n");
+    REFUSES(1, "narrow.csv: column 'petal_width' is missing", OTHER("--validation", "narrow.csv"));
+    write_all(place("narrow.csv"), "sepal_length,sepal_width,petal_length,petal_width\n1,2,3,4\n");
+    REFUSES(1, "narrow.csv has no column 'species'", OTHER("--test", "narrow.csv"));
+    write_all(place("narrow.csv"), "sepal_length,sepal_width,petal_length,petal_width,species\n1,2,3,broad,setosa\n");
+    REFUSES(1, "narrow.csv: ", OTHER("--test", "narrow.csv"));
+    REFUSES(1, "nowhere.csv: ", OTHER("--validation", "nowhere.csv"));
+    REFUSES(1, "a table is expected, as in training", OTHER("--validation", "picture.png"));
+    REFUSES(2, "--test and --test-share exclude each other", OTHER("--test", "final.csv"), "--test-share", "0.2");
+}
+
 static void test_networks_are_written_by_hand(void **state)
 {
     (void)state;
@@ -645,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_quantities_are_answered_in_their_own_unit),
         cmocka_unit_test(test_an_epoch_is_told_and_dtype_is_obeyed), cmocka_unit_test(test_the_report_is_whole_and_safe),
         cmocka_unit_test(test_eval_measures_other_data),
+        cmocka_unit_test(test_rows_to_stop_by_and_to_measure_come_from_other_files),
         cmocka_unit_test(test_networks_are_written_by_hand),
         cmocka_unit_test(test_decimal_commas_are_told), cmocka_unit_test(test_wrong_usage_is_told),
         cmocka_unit_test(test_targets_that_cannot_be_learnt_are_refused),

@@ -120,6 +120,13 @@ static void test_pictures_are_learnt_and_told(void **unused)
 
     make_pictures("more", 10, 1);
     answers_well("eye", "more", 30);
+    r = HONE_RUN(NULL, "train", "--data", place("shapes"), "--validation", place("more"), "--output-dir", place("none"), "--epochs", "1");
+    check(r, 0, "120 pictures of 3 classes");
+    release(r);
+    rename(place("more/tall"), place("more/high"));
+    REFUSES(1, "more: 'high' is none of the classes that were learnt", "train", "--data", place("shapes"), "--test", place("more"), "--output-dir",
+            place("none"), "--quiet");
+    rename(place("more/high"), place("more/tall"));
     names_files("eye", "more/flat", 10, "flat", "more/flat/009.png");
     names_file("eye", "more/tall/000.png", "row,file,prediction,probability_cross,probability_flat,probability_tall\n0,", "000.png,tall,");
 }
@@ -301,6 +308,11 @@ static void test_sounds_are_learnt_and_told(void **unused)
     REFUSES(1, "--image-size is for pictures", "train", "--data", place("sounds"), "--image-size", "32", "--output-dir", place("none"));
     REFUSES(1, "--augment is for pictures", "train", "--data", place("sounds"), "--augment", "flip", "--output-dir", place("none"));
     REFUSES(1, "--target is for tables and texts", "train", "--data", place("sounds"), "--target", "x", "--output-dir", place("none"));
+    r = HONE_RUN(NULL, "train", "--data", place("sounds"), "--test", place("sounds-more"), "--output-dir", place("none"), "--epochs", "1", "--json");
+    check(r, 0, "72 sounds of 3 classes");
+    json_lines(r.out, keep);
+    assert_int_equal((int)number("rows"), 18);
+    release(r);
     rename(place("sounds-more/low"), place("sounds-more/deep"));
     REFUSES(1, "'deep' is none of the classes that were learnt", "eval", "--model", place("ear"), "--data", place("sounds-more"));
     write_sound(place("sounds-more/deep/000.wav"), 16000, 300);
@@ -456,6 +468,14 @@ static void test_npz_arrays_are_learnt_and_told(void **unused)
     assert_non_null(strstr(r.err, "x is sequences [80, 6, 2], y a class"));
     assert_non_null(strstr(r.out, "-2")); /* the classes are the numbers */
     release(r);
+    r = HONE_RUN(NULL, "train", "--data", SERIES, "--validation", SERIES, "--test", SERIES, "--output-dir", place("none"), "--arch", "flatten",
+                 "--epochs", "1", "--json");
+    check(r, 0, "network: flatten, dense 1");
+    json_lines(r.out, keep);
+    assert_int_equal((int)number("rows"), 80);
+    release(r);
+    REFUSES(1, "plain.npz has no array 'x'", "train", "--data", SERIES, "--validation", HONE_TEST_DATA "/data/plain.npz", "--output-dir",
+            place("none"), "--quiet");
     REFUSES(1, "has no array 'kin'; there are: x, y, kind, pair", "train", "--data", SERIES, "--target", "kin", "--output-dir", place("none"));
     REFUSES(1, "y must have one number for each of the 80 rows of x, not 160", "train", "--data", SERIES, "--target", "pair", "--output-dir",
             place("none"));
@@ -570,6 +590,12 @@ static void test_texts_are_learnt_and_told(void **unused)
     check(r, 0, "60 rows, 2 columns; 0 rows have no label");
     json_lines(r.out, keep);
     assert_true(number("rows") == 60 && number("accuracy") > 0.9);
+    release(r);
+    r = HONE_RUN(NULL, "train", "--data", place("reviews.tsv"), "--validation", place("more.jsonl"), "--test", place("more.jsonl"), "--target", "label",
+                 "--output-dir", place("none"), "--epochs", "1", "--json");
+    check(r, 0, "more.jsonl: 60 rows, 2 columns");
+    json_lines(r.out, keep);
+    assert_int_equal((int)number("rows"), 60);
     release(r);
     write_all(place("one.csv"), "review\na superb story and music\n\"dull, DULL film\"\n");
     r = HONE_RUN(NULL, "predict", "--model", place("critic"), "--data", place("one.csv"));
