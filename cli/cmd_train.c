@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,12 +33,18 @@ static const char optimizer_choices[] =
 /* Of quantities, as --loss has them. */
 static const hone_loss losses[] = {HONE_MSE /* not given */, HONE_MSE, HONE_MAE, HONE_HUBER, HONE_LOG_COSH};
 
+/* How a file is, as far as can be seen without reading it. */
+typedef struct file_state {
+    int64_t size, seconds, nanoseconds; /* and when it was written */
+} file_state;
+
 typedef struct training {
     const train_args *args;
     hone_ctx *ctx;
     task *task, *valid, *test; /* valid, test: of --validation and --test; NULL: their rows are some of task's */
     int64_t *rows, n_train, n_known; /* rows to learn from, to stop by [n_train, n_known), to test on */
     hone_tensor *x, *y, *x_valid, *y_valid; /* x, y: NULL when the task reads its rows as they are needed */
+    file_state *files; /* [rows] then */
     hone_dataset *own;
     hone_loader *loader;
     double mean, deviation; /* of a quantity in training */
@@ -214,6 +221,8 @@ static bool make_model(training *t)
     return true;
 }
 
+/* ---- what training it is, for --resume ---- */
+
 /* FNV-1a of 64 bits, a word at a time. */
 static uint64_t mix(uint64_t hash, const void *data, size_t size)
 {
@@ -226,6 +235,30 @@ static uint64_t mix(uint64_t hash, const void *data, size_t size)
 }
 
 static uint64_t mix_tensor(uint64_t hash, hone_tensor *x) { return x ? mix(hash, hone_tensor_data(x), hone_tensor_bytes(x)) : hash; }
+
+static file_state state_of(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) return (file_state){.size = -1};
+    return (file_state){.size = (int64_t)info.st_size, .seconds = info.st_mtim.tv_sec, .nanoseconds = info.st_mtim.tv_nsec};
+}
+
+/* Rows that are read as they are needed stand in files: how those are now, to see later whether they are what was learnt from. */
+static void note_files(training *t)
+{
+    if (t->x) return;
+    t->files = cli_alloc((size_t)t->task->rows * sizeof *t->files);
+    for (int64_t i = 0; i < t->task->rows; i++) t->files[i] = state_of(t->task->kind->name_of(t->task, i));
+}
+
+static bool have_changed(const training *t)
+{
+    for (int64_t i = 0; t->files && i < t->task->rows; i++) {
+        file_state now = state_of(t->task->kind->name_of(t->task, i)), then = t->files[i];
+        if (now.size != then.size || now.seconds != then.seconds || now.nanoseconds != then.nanoseconds) return true;
+    }
+    return false;
+}
 
 /* A file's name and bytes: also where a copy of the folder is learnt from, training goes on. */
 static bool mix_file(const training *t, const char *path, uint64_t *hash)
@@ -243,7 +276,7 @@ static bool mix_file(const training *t, const char *path, uint64_t *hash)
     return ok;
 }
 
-/* Of all that is learnt from and watched; rows that are read as they are needed stand in files. */
+/* Of all that is learnt from and watched. */
 static bool hash_data(const training *t, uint64_t *hash)
 {
     const task *of = t->task;
@@ -256,25 +289,55 @@ static bool hash_data(const training *t, uint64_t *hash)
     return true;
 }
 
-/* What decides on every bit of what is learnt, but for the number of epochs and the patience. */
-static bool describe(training *t)
+static void put_text(json_t *to, const char *name, const char *format, ...)
+{
+    char text[400];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    json_object_set_new(to, name, cli_json_text(text, strlen(text)));
+}
+
+/* Options that decide on bits of what is learnt; they come before the data, which some of them change. */
+static json_t *describe_options(const training *t)
 {
     const train_args *args = t->args;
-    static const char *const dtypes[] = {"auto", "f32", "bf16"};
-    char data[80], batch[32], rate[40], seed[32];
+    const task_wishes *wishes = &args->wishes;
+    json_t *o = json_object();
+    put_text(o, "--target", "%s", t->task->target ? t->task->target : "none");
+    put_text(o, "--learn", "%s", t->task->classes ? "classes" : "quantity");
+    put_text(o, "--text", "%s", wishes->text ? wishes->text : "not given");
+    put_text(o, "--image-size", wishes->image_size ? "%lld" : "not given", (long long)wishes->image_size);
+    put_text(o, "--augment", "%s", (const char *[]){"shift", "shift", "flip", "none"}[wishes->augment]);
+    put_text(o, "--validation", "%s", args->validation ? "given" : "not given");
+    put_text(o, "--test", "%s", args->test ? "given" : "not given");
+    put_text(o, "--test-share", "%.17g", t->test ? 0 : test_share(t));
+    put_text(o, "--seed", "%llu", (unsigned long long)args->common.seed);
+    put_text(o, "--batch-size", "%lld", (long long)batch_size(t));
+    put_text(o, "--optimizer", "%s", optimizers[args->optimizer]);
+    put_text(o, "--learning-rate", "%.17g", learning_rate(t));
+    put_text(o, "--loss", "%s", hone_loss_name(losses[args->loss]));
+    put_text(o, "--class-weights", "%s", args->class_weights == WEIGHTS_BALANCED ? "balanced" : "none");
+    put_text(o, "--dtype", "%s", (const char *[]){"auto", "f32", "bf16"}[args->common.dtype - 1]);
+    return o;
+}
+
+/* What decides on every bit of what is learnt, but for the number of epochs and the patience. To know the data all of it is read
+   again: only who writes a checkpoint or goes on from one asks. */
+static json_t *describe(void *user)
+{
+    const training *t = user;
+    const char *arch = t->args->arch ? t->args->arch : t->arch;
     uint64_t hash;
-    if (!hash_data(t, &hash)) return false;
-    snprintf(data, sizeof data, "%lld %s (%016llx)", (long long)t->task->rows, t->task->kind->plural, (unsigned long long)hash);
-    snprintf(batch, sizeof batch, "%lld", (long long)batch_size(t));
-    snprintf(rate, sizeof rate, "%.17g", learning_rate(t));
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)args->common.seed);
-    const char *augment = (const char *[]){"shift", "shift", "flip", "none"}[args->wishes.augment];
-    t->checkpoints.training = json_pack("{s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "the data", data, "the network",
-                                        cli_json_text(t->layers, strlen(t->layers)), "--batch-size", batch, "--learning-rate", rate, "--seed",
-                                        seed, "--dtype", dtypes[args->common.dtype - 1], "--augment", augment, "--optimizer", optimizers[args->optimizer],
-                                        "--loss", hone_loss_name(losses[args->loss]), "--class-weights",
-                                        args->class_weights == WEIGHTS_BALANCED ? "balanced" : "none");
-    return true;
+    if (!hash_data(t, &hash)) return NULL;
+    json_t *o = describe_options(t);
+    if (have_changed(t))
+        put_text(o, "the data", "%lld %s (changed while they were learnt from)", (long long)t->task->rows, t->task->kind->plural);
+    else
+        put_text(o, "the data", "%lld %s (%016llx)", (long long)t->task->rows, t->task->kind->plural, (unsigned long long)hash);
+    json_object_set_new(o, "--arch", cli_json_text(arch, strlen(arch)));
+    return o;
 }
 
 /* Are there epochs to go on with, and room for their checkpoints? */
@@ -298,7 +361,8 @@ static bool build(training *t)
     snprintf(t->layers, size, "%s%s", t->first, arch);
     cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
              of->classes ? " softmax" : "");
-    if (!describe(t) || !(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
+    note_files(t);
+    if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
     return t->summary || failed(t);
 }
@@ -366,15 +430,39 @@ static bool on_epoch(void *user, hone_model *model, size_t epoch, const hone_epo
     return true;
 }
 
-/* After Ctrl-C no step is begun, and the epoch is closed as usual: what it has learnt counts. */
-static hone_status end_when_interrupted(void *user, hone_fit_state *state)
+/* Has Ctrl-C ended the training, and not something else before? Tells it once. */
+static bool is_interrupted(training *t, const hone_fit_state *state)
+{
+    if (!cli_interrupted() || (state->stop && !t->stopped)) return false;
+    if (!t->stopped)
+        cli_note(&t->args->common, "stopped in epoch %d; what has been learnt is being measured and saved (Ctrl-C again: not saved)",
+                 state->epoch + 1);
+    return t->stopped = true;
+}
+
+/* No step is begun then, and the epoch is closed as usual: what it has learnt counts. A short one is made whole, for its checkpoint. */
+static hone_status end_in_epoch(void *user, hone_fit_state *state)
 {
     training *t = user;
-    if (!cli_interrupted() || state->stop) return HONE_OK;
-    cli_note(&t->args->common, "stopped in epoch %d; what has been learnt is being measured and saved (Ctrl-C again: not saved)",
-             state->epoch + 1);
-    t->stopped = state->stop = true;
+    if (is_interrupted(t, state) && !task_epochs_are_short(&t->checkpoints)) state->stop = t->checkpoints.cut = true;
     return HONE_OK;
+}
+
+static hone_status end_after_epoch(void *user, hone_fit_state *state)
+{
+    training *t = user;
+    if (is_interrupted(t, state)) state->stop = true;
+    return HONE_OK;
+}
+
+static void tell_how_to_go_on(const training *t)
+{
+    const common_args *args = &t->args->common;
+    if (t->checkpoints.written)
+        cli_note(args, "--resume goes on after epoch %lld, of which %s/checkpoint-%lld is", (long long)t->checkpoints.written,
+                 t->args->output_dir, (long long)t->checkpoints.written);
+    else
+        cli_note(args, "there is no checkpoint for --resume: %s", t->n_epochs > 1 ? "none could be written" : "the first epoch was not whole");
 }
 
 static void print(void *user, const char *text) { (void)user, fputs(text, stderr); }
@@ -410,7 +498,8 @@ static bool train(training *t)
                                               .restore_best_weights = true);
     t->checkpoints.stop = stop;
     hone_callback checkpoints = task_checkpoint_callback(&t->checkpoints);
-    hone_callback watch = {.user = t, .step_end = end_when_interrupted, .epoch_end = end_when_interrupted};
+    /* before the checkpoints: what it stops after is saved */
+    hone_callback watch = {.user = t, .step_end = end_in_epoch, .epoch_end = end_after_epoch};
     hone_callback *events = hone_tensorboard(t->ctx, args->output_dir, 0);
     cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
     double *weights = class_weights(t);
@@ -420,13 +509,14 @@ static bool train(training *t)
                                                           .validation_x = t->x_valid, .validation_y = t->y_valid, .on_epoch = on_epoch,
                                                           .on_epoch_user = t, .progress = !args->common.quiet, .print = print,
                                                           .class_weights = weights, .n_class_weights = weights ? (size_t)t->task->classes : 0,
-                                                          HONE_CALLBACKS(stop, &checkpoints, events, &watch))
+                                                          HONE_CALLBACKS(stop, &watch, &checkpoints, events))
                                         : hone_ctx_status(t->ctx);
     if (status == HONE_OK) {
         char spent[32];
         t->best_epoch = hone_early_stopping_best_epoch(stop) + 1;
         take_epochs(t);
         cli_note(&args->common, "%zu epochs in %s, the best one was number %d", t->n_epochs, cli_duration(t->seconds, spent), t->best_epoch);
+        if (t->stopped) tell_how_to_go_on(t);
     }
     free(weights);
     hone_callback_free(stop);
@@ -501,7 +591,8 @@ static int run(void *memory)
     if (!make_folder(args, &made)) return EXIT_FAILED;
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
-    t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array()};
+    t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array(),
+                                          .describe = describe, .user = &t};
     int status = t.task && check_target(&t) && open_others(&t) && split(&t) && prepare(&t) && build(&t) && train(&t) && finish(&t) ? EXIT_DONE : EXIT_FAILED;
     if (!close_metrics(&t)) status = EXIT_FAILED;
     if (made && status != EXIT_DONE) rmdir(args->output_dir); /* which only does it to an empty one */
@@ -515,6 +606,7 @@ static int run(void *memory)
     task_free(t.task);
     hone_ctx_release(t.ctx);
     free(t.layers);
+    free(t.files);
     free(t.rows);
     return status;
 }
@@ -561,7 +653,8 @@ static const option options[] = {
     {.name = "class-weights", .kind = OPTION_CHOICE, .offset = offsetof(train_args, class_weights), .value = "none|balanced",
      .initial = "none", .help = "balanced: rows of rare classes count for more while learning, so that every class weighs the same"},
     {.name = "save-epochs", .kind = OPTION_INT, .offset = offsetof(train_args, save_epochs), .value = "N",
-     .shown = "when half a minute has passed", .min = 1, .max = 1000000, .help = "epochs from one checkpoint-N to the next; the newest is kept"},
+     .shown = "when half a minute has passed", .min = 1, .max = 1000000, .help = "epochs from one checkpoint-N to the next; the newest is kept. "
+     "Ctrl-C leaves one, too"},
     {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
      .help = "goes on from the checkpoint in --output-dir to the bits of a training that was never stopped; --epochs and --patience may "
              "be others than they were"},

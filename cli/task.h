@@ -149,7 +149,11 @@ typedef struct task_checkpoints {
     const char *folder; /* in which checkpoint-N/ are */
     int64_t every;      /* epochs from one to the next; 0: when half a minute has passed */
     hone_callback *stop; /* its early stopping, which stands before the checkpoints' own in the list of callbacks */
-    json_t *training;    /* {name: text}: of what a training that goes on must have the same */
+    json_t *training;    /* {name: text}: of what a training that goes on must have the same; NULL: not yet asked for */
+    json_t *(*describe)(void *user); /* makes it, when the first checkpoint or --resume needs it; NULL: it has been said why not */
+    void *user;                      /* of describe */
+    bool cut;                        /* Ctrl-C ended this epoch before it was whole */
+    int64_t written;                 /* N of the newest checkpoint of this training; 0: there is none */
     json_t *epochs;      /* [{"epoch", "loss", "accuracy", "eval_loss", "eval_accuracy", "learning_rate", "seconds"}] that were made */
     float *best;         /* the parameters of the best */
     double saved;        /* when the last one was written */
@@ -160,6 +164,8 @@ bool task_resume(task_checkpoints *c);
    said. When checkpoints are written is not known with every = 0: they go around it. */
 bool task_checkpoints_fit(const task_checkpoints *c, int64_t epochs);
 hone_callback task_checkpoint_callback(task_checkpoints *c);
+/* Are its epochs so short that Ctrl-C waits for the end of one, which a checkpoint then has? Longer ones have one after the first. */
+bool task_epochs_are_short(const task_checkpoints *c);
 hone_epoch task_epoch(const json_t *epoch); /* one of `epochs` */
 void task_checkpoints_free(task_checkpoints *c);
 

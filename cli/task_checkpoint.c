@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 static const double EVERY_SECONDS = 30; /* unless --save-epochs says otherwise */
+static const double SHORT_SECONDS = 1;  /* an epoch, which Ctrl-C waits for */
 
 /* ---- folders ---- */
 
@@ -167,8 +168,16 @@ static bool save_best(const task_checkpoints *c, const char *folder)
     return ok;
 }
 
-static bool fill(const task_checkpoints *c, const char *folder)
+/* What it takes to know is done once, and only by who needs it. */
+static bool know_training(task_checkpoints *c)
 {
+    if (!c->training) c->training = c->describe(c->user);
+    return c->training != NULL;
+}
+
+static bool fill(task_checkpoints *c, const char *folder)
+{
+    if (!know_training(c)) return false;
     json_t *o = json_pack("{s:s, s:i, s:s, s:O, s:O}", "format", "hone-training", "version", 1, "compute",
                           hone_dtype_name(hone_model_compute(c->t->model)), "training", c->training, "epochs", c->epochs);
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
@@ -196,20 +205,35 @@ static void save(task_checkpoints *c)
             remove_folder(half);
         } else {
             remove_others(c, n);
+            c->written = n;
         }
         c->saved = cli_now();
     }
     free(path), free(half);
 }
 
+static double seconds_of_last(const task_checkpoints *c)
+{
+    size_t n = json_array_size(c->epochs);
+    return n ? json_number_value(json_object_get(json_array_get(c->epochs, n - 1), "seconds")) : INFINITY;
+}
+
+bool task_epochs_are_short(const task_checkpoints *c) { return seconds_of_last(c) < SHORT_SECONDS; }
+
+static bool is_due(const task_checkpoints *c, int64_t epoch)
+{
+    if (cli_interrupted() || (!c->written && !task_epochs_are_short(c))) return true;
+    return c->every ? epoch % c->every == 0 : cli_now() - c->saved >= EVERY_SECONDS;
+}
+
 static hone_status on_epoch_end(void *user, hone_fit_state *state)
 {
     task_checkpoints *c = user;
-    if (cli_interrupted()) return HONE_OK; /* the epoch may not have been whole */
+    if (c->cut) return HONE_OK;
     if (!c->best) c->best = new_parameters(state->model);
     if (hone_early_stopping_best_epoch(c->stop) == state->epoch && !move_parameters(state->model, c->best, false))
         return hone_ctx_status(c->t->ctx);
-    if (c->every ? (state->epoch + 1) % c->every == 0 : cli_now() - c->saved >= EVERY_SECONDS) save(c);
+    if (is_due(c, state->epoch + 1)) save(c);
     return HONE_OK;
 }
 
@@ -317,6 +341,7 @@ bool task_resume(task_checkpoints *c)
     size_t n;
     long long *numbers = list(c, checkpoint, &n);
     json_t *found = NULL;
+    if (n && !know_training(c)) return free(first), free(numbers), false;
     for (size_t i = 0; i < n && !found; i++) {
         free(path);
         path = path_of(c, checkpoint, numbers[i]);
@@ -332,6 +357,7 @@ bool task_resume(task_checkpoints *c)
     if (ok) {
         json_decref(c->epochs);
         c->epochs = json_incref(json_object_get(found, "epochs"));
+        c->written = (int64_t)json_array_size(c->epochs);
         cli_note(c->t->args, "%s: training goes on after epoch %zu", path, json_array_size(c->epochs));
     }
     json_decref(found);

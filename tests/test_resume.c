@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 
 #define IRIS HONE_SOURCE_DIR "/examples/data/iris.csv"
 #define LEARN(to, epochs, ...)                                                                                              \
@@ -177,6 +178,33 @@ static void test_other_pictures_are_other_data(void **unused)
     runs(LOOK("copy", "2", "--resume"), NULL);
 }
 
+/* The checkpoint is written when training has begun, and its data must be those that were there then. */
+static void test_pictures_that_change_in_training_are_told(void **unused)
+{
+    (void)unused;
+    make_pictures("moving");
+    result r = LOOK("moving", "1", "--save-epochs", "1");
+    if (strstr(r.err, "libpng")) {
+        release(r);
+        skip();
+    }
+    runs(r, NULL);
+    pid_t child = start(NULL, (char *const *)(const char *const[]){"hone", "train", "--data", place("moving"), "--output-dir", place("moved"), "--arch",
+                                                                   "flatten, dense 4", "--epochs", "1000000", "--patience", "1000000", NULL});
+    for (bool begun = false; !begun; nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL)) {
+        if (waitpid(child, &(int){0}, WNOHANG) == child) fail_msg("it ended by itself: %s", read_all(stream("err")));
+        char *text = access(place("moved/metrics.jsonl"), R_OK) ? calloc(1, 1) : read_all(place("moved/metrics.jsonl"));
+        begun = strchr(text, '\n') != NULL;
+        free(text);
+    }
+    write_picture(place("moving/a/03.png"), 1, 3);
+    kill(child, SIGINT);
+    runs(finish(child), "--resume goes on after epoch ");
+    r = HONE_RUN(NULL, "train", "--data", place("moving"), "--output-dir", place("moved"), "--arch", "flatten, dense 4", "--resume", "--quiet");
+    check(r, 1, "the data was 24 pictures (changed while they were learnt from), now 24 pictures (");
+    release(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_epochs_that_are_made_are_not_asked_for_again),
         cmocka_unit_test(test_another_kind_of_cpu_does_not_go_on),
         cmocka_unit_test(test_other_pictures_are_other_data),
+        cmocka_unit_test(test_pictures_that_change_in_training_are_told),
     };
     return cmocka_run_group_tests(tests, make_folder, scratch_remove);
 }

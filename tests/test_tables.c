@@ -539,7 +539,7 @@ static void test_a_second_interrupt_leaves_no_half_of_a_file(void **state)
     size_t files = 0;
     for (struct dirent *entry; (entry = readdir(folder));) {
         if (strstr(entry->d_name, ".tmp")) fail_msg("%s was left", entry->d_name);
-        files += entry->d_name[0] != '.';
+        files += entry->d_name[0] != '.' && strncmp(entry->d_name, "checkpoint-", 11) != 0; /* which is whole, or under another name */
     }
     closedir(folder);
     assert_true(r.status == 0 ? files >= 4 : files == 1);
@@ -650,6 +650,31 @@ static void test_training_that_goes_on_is_as_if_it_had_never_stopped(void **stat
     free(report);
 }
 
+/* As if it had not been stopped; and where not even one epoch was whole, that is told. */
+static void test_interrupted_training_goes_on(void **state)
+{
+    (void)state;
+    write_rows("kept-on.csv", ',', fine);
+#define LEARN_KEPT_ON(to, ...) "train", "--data", place("kept-on.csv"), "--target", "y", "--output-dir", place(to), "--patience", "1000000", __VA_ARGS__
+    pid_t child = start(NULL, (char *const *)(const char *const[]){"hone", LEARN_KEPT_ON("kept-on", "--epochs", "1000000"), NULL});
+    wait_for_line(child, place("kept-on/metrics.jsonl"));
+    kill(child, SIGINT);
+    result r = finish(child);
+    check(r, 0, "--resume goes on after epoch ");
+    release(r);
+    int made = checkpoint_of("kept-on");
+    assert_true(made > 0);
+    char epochs[32];
+    snprintf(epochs, sizeof epochs, "%d", made + 3);
+    r = HONE_RUN(NULL, LEARN_KEPT_ON("kept-on", "--epochs", epochs, "--resume"));
+    check(r, 0, "training goes on after epoch ");
+    release(r);
+    r = HONE_RUN(NULL, LEARN_KEPT_ON("unstopped", "--epochs", epochs, "--quiet"));
+    check(r, 0, NULL);
+    release(r);
+    assert_same_trainings("kept-on", "unstopped");
+}
+
 static void test_killed_training_goes_on(void **state)
 {
     (void)state;
@@ -685,9 +710,17 @@ static void test_what_cannot_go_on_is_refused(void **state)
 #define GO_ON(to, ...) "train", "--data", IRIS, "--target", "species", "--output-dir", place(to), "--resume", "--quiet", __VA_ARGS__
     REFUSES(1, "--resume: there is no checkpoint in ", GO_ON("empty", "--epochs", "2"));
     REFUSES(1, "checkpoint-2 is of another training: --learning-rate was 0.02", GO_ON("kept", "--epochs", "3"));
-    REFUSES(1, "the network was dense 64 relu", GO_ON("kept", "--learning-rate", "0.02", "--arch", "8"));
+    REFUSES(1, "checkpoint-2 is of another training: --arch was dense 64 relu", GO_ON("kept", "--learning-rate", "0.02", "--arch", "8"));
     REFUSES(1, "--batch-size was 32, now 16", GO_ON("kept", "--learning-rate", "0.02", "--batch-size", "16"));
-    REFUSES(1, "the data was 150 rows (", GO_ON("kept", "--learning-rate", "0.02", "--test-share", "0.3"));
+    static const char *const others[][3] = {
+        {"--test-share", "0.3", "--test-share was 0.2"},   {"--seed", "7", "--seed was 0, now 7"}, {"--optimizer", "sgd", "--optimizer was adamw, now sgd"},
+        {"--validation", IRIS, "--validation was not given"}, {"--test", IRIS, "--test was not given, now given"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        REFUSES(1, others[i][2], GO_ON("kept", "--learning-rate", "0.02", others[i][0], others[i][1]));
+    REFUSES(1, "--target was species, now sepal_width", "train", "--data", IRIS, "--target", "sepal_width", "--output-dir", place("kept"),
+            "--resume", "--quiet", "--learning-rate", "0.02");
+    REFUSES(1, "the data was 150 rows (", "train", "--data", place("learn.csv"), "--target", "species", "--output-dir", place("kept"), "--resume",
+            "--quiet", "--learning-rate", "0.02");
     REFUSES(2, "--save-epochs", GO_ON("kept", "--save-epochs", "0"));
     char *model = read_all(place("kept/checkpoint-2/training.json"));
     write_all(place("kept/checkpoint-2/training.json"), "{}");
@@ -728,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_a_second_interrupt_leaves_no_half_of_a_file),
         cmocka_unit_test(test_balanced_classes_weigh_the_same),
         cmocka_unit_test(test_training_that_goes_on_is_as_if_it_had_never_stopped),
+        cmocka_unit_test(test_interrupted_training_goes_on),
         cmocka_unit_test(test_killed_training_goes_on),
         cmocka_unit_test(test_what_cannot_go_on_is_refused),
     };
