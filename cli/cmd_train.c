@@ -24,6 +24,12 @@ static const char *const optimizers[] = {NULL,
 #include "hone/optimizer.def"
 #undef HONE_OPTIMIZER
 };
+/* Learning rates over Adam's. */
+static const double rates[] = {1,
+#define HONE_OPTIMIZER(name, rate, ...) rate,
+#include "hone/optimizer.def"
+#undef HONE_OPTIMIZER
+};
 /* "|adamw|adamw8bit|..." */
 static const char optimizer_choices[] =
 #define HONE_OPTIMIZER(name, ...) "|" #name
@@ -65,7 +71,7 @@ static int64_t batch_size(const training *t) { return t->args->batch_size ? t->a
 static int64_t epochs(const training *t) { return t->args->epochs ? t->args->epochs : t->task->kind->epochs; }
 static double learning_rate(const training *t)
 {
-    return t->args->learning_rate > 0 ? t->args->learning_rate : t->task->kind->learning_rate;
+    return t->args->learning_rate > 0 ? t->args->learning_rate : rates[t->args->optimizer] * t->task->kind->learning_rate;
 }
 
 /* ---- parts of the data ---- */
@@ -361,6 +367,8 @@ static bool build(training *t)
     snprintf(t->layers, size, "%s%s", t->first, arch);
     cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
              of->classes ? " softmax" : "");
+    cli_note(&t->args->common, "optimizer: %s, learning rate %g, %lld %s a step", optimizers[t->args->optimizer], learning_rate(t),
+             (long long)batch_size(t), of->kind->plural);
     note_files(t);
     if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
@@ -645,7 +653,9 @@ static const option options[] = {
     {.name = "batch-size", .kind = OPTION_INT, .offset = offsetof(train_args, batch_size), .value = "N",
      .shown = "32 for tables and sounds, else 64", .min = 1, .max = 1000000, .help = "rows a step"},
     {.name = "learning-rate", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, learning_rate), .value = "X",
-     .shown = "0.002 for tables, else 0.001", .max = 10, .help = "of the optimizer"},
+     .shown = "0.002 for tables, else 0.001, with Adam's kin", .max = 10,
+     .help = "of the optimizer. Times 20 with sgd, 500 with adadelta, 10 with adagrad and muon, 5 with adafactor, 2 with adamax and lamb, "
+             "a quarter with lion"},
     {.name = "optimizer", .kind = OPTION_CHOICE, .offset = offsetof(train_args, optimizer), .value = optimizer_choices + 1,
      .initial = "adamw", .help = "what makes the steps"},
     {.name = "loss", .kind = OPTION_CHOICE, .offset = offsetof(train_args, loss), .value = "mse|mae|huber|log_cosh", .shown = "mse",

@@ -575,6 +575,16 @@ static void test_balanced_classes_weigh_the_same(void **state)
         release(r);
     }
     if (!(found[1] > found[0] + 0.1)) fail_msg("recall %g balanced, %g not", found[1], found[0]);
+    /* each with a rate of its own, or sgd would be far from done */
+    static const char *const optimizers[][2] = {{"sgd", "optimizer: sgd, learning rate 0.04, 32 rows a step"}, {"lion", "lion, learning rate 0.0005"},
+                                                {"adadelta", "adadelta, learning rate 1,"}, {"adamw8bit", "adamw8bit, learning rate 0.002"}};
+    for (size_t i = 0; i < sizeof optimizers / sizeof *optimizers; i++) {
+        result r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("ruled"), "--optimizer", optimizers[i][0], "--json");
+        check(r, 0, optimizers[i][1]);
+        json_lines(r.out, keep);
+        if (!(number("accuracy") > 0.8)) fail_msg("%s: accuracy %g", optimizers[i][0], number("accuracy"));
+        release(r);
+    }
     REFUSES(2, "--optimizer", "train", "--data", IRIS, "--target", "species", "--output-dir", place("none"), "--optimizer", "adamm");
 }
 

@@ -249,7 +249,7 @@ const hone__rule *hone__rule_find(const char *name)
     return NULL;
 }
 
-#define HONE_OPTIMIZER(name, function, ...)                                                                              \
+#define HONE_OPTIMIZER(name, rate, function, ...)                                                                            \
     static hone_optimizer *make_##name(hone_ctx *ctx, double learning_rate, double weight_decay)                         \
     {                                                                                                                    \
         return function(ctx, .learning_rate = learning_rate, .weight_decay = weight_decay, __VA_ARGS__);                 \
