@@ -138,8 +138,11 @@ static const shape shapes[] = {
     {2, 33, 300, 2, 2, 128, true, false, true}, {1, 130, 40, 6, 1, 64, true, false, false},
     {1, 96, 129, 7, 1, 96, false, false, false}, {2, 64, 200, 4, 2, 64, false, true, true},
     {1, 40, 300, 2, 1, 32, true, true, false},  {1, 20, 50, 2, 1, 256, false, false, false},
-    {1, 33, 33, 2, 1, 48, true, false, false} /* no multiple of 32: the portable kernel */
-};
+    /* no multiples of 32, which packed tiles fill up with zeros */
+    {1, 33, 33, 2, 1, 48, true, false, false},   {1, 150, 150, 4, 2, 80, true, false, true},
+    {2, 40, 200, 4, 2, 40, false, true, true},   {1, 70, 70, 3, 1, 72, true, false, true},
+    {2, 130, 129, 3, 3, 16, true, false, true},  {1, 35, 61, 6, 2, 17, true, false, true},
+    {1, 20, 50, 2, 1, 250, false, false, true},  {1, 9, 30, 2, 1, 3, true, false, true}};
 
 typedef struct problem {
     hone__attention a;
@@ -274,7 +277,10 @@ static void attention_of_one_query(void **state)
     (void)state;
     static const shape one[] = {{1, 1, 1, 9, 3, 64, true, false, false},    {2, 1, 300, 9, 3, 64, false, false, true},
                                 {3, 1, 255, 8, 2, 128, false, true, false}, {1, 1, 700, 7, 7, 32, false, false, false},
-                                {2, 1, 17, 14, 2, 96, false, true, true},   {1, 1, 65, 5, 1, 80, false, false, false}};
+                                {2, 1, 17, 14, 2, 96, false, true, true},   {1, 1, 65, 5, 1, 80, false, false, false},
+                                {2, 1, 300, 6, 2, 80, false, true, true},   {1, 1, 131, 8, 2, 40, true, false, true},
+                                {1, 1, 70, 3, 3, 72, true, false, true},    {2, 1, 65, 4, 1, 16, true, false, true},
+                                {1, 1, 90, 3, 1, 49, false, false, true},   {1, 1, 33, 2, 1, 3, true, false, true}};
     for (size_t s = 0; s < HONE_ARRAY_LEN(one); s++) {
         problem p = pose(&one[s]);
         for (int i = 0; i < 2; i++) {

@@ -410,6 +410,7 @@ static const hone__sample grad_samples[] = {
             X(1, 5, 4, 3),
             {.shape = {3, {1, 4, 5}}, .fill = HONE__FILL_UNIFORM, .low = 2, .high = 3},
             X(1, 5, 4, 3)},
+     .rounds_within = true, /* weights, for their products */
      ATTENTION(0, true)},
     {.name = "blocks",
      .n_in = 6,
@@ -419,6 +420,7 @@ static const hone__sample grad_samples[] = {
             X(1, 150, 4, 20),
             {.shape = {3, {1, 4, 150}}, .fill = HONE__FILL_UNIFORM, .low = 5, .high = 6},
             X(1, 150, 4, 20)},
+     .rounds_within = true,
      ATTENTION(0, false),
      .tolerance = 1e-4},
     {.name = "dropout",
@@ -430,7 +432,7 @@ static const hone__sample grad_samples[] = {
             {.shape = {3, {2, 4, 133}}, .fill = HONE__FILL_UNIFORM, .low = 5, .high = 6},
             X(2, 133, 4, 32)},
      .attr = &(struct attention_attr){0, true, 0.3, 7},
-     .rounds_within = true, /* weights, for their products */
+     .rounds_within = true,
      .tolerance = 1e-4},
     {.name = "misfit",
      .n_in = 6,

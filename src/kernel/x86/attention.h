@@ -24,14 +24,15 @@ enum {
 
 static bool fits(const hone__attention *a)
 {
-    return a->q.dtype == HONE_BF16 && a->k.dtype == HONE_BF16 && a->v.dtype == HONE_BF16 && a->d % 32 == 0 && a->d <= 256 &&
-           a->scale > 0;
+    return a->q.dtype == HONE_BF16 && a->k.dtype == HONE_BF16 && a->v.dtype == HONE_BF16 && a->d <= 256 && a->scale > 0;
 }
 
 /* ---- looking at the tensors ---- */
 
 static int64_t group(const hone__attention *a) { return a->h / a->hkv; }
 static int64_t up32(int64_t n) { return (n + 31) & ~(int64_t)31; }
+/* Values of a head as everything packed has them: zeros behind those that are there, so that products see no odd sizes. */
+static int64_t depth(const hone__attention *a) { return up32(a->d); }
 static int64_t block_times(const hone__attention *a)
 {
     int64_t times = HONE_MAX(8, HONE_MIN(ROWS / group(a), 128));
@@ -137,12 +138,12 @@ static bool sees_all(const sight *s, int64_t j0, int64_t width) { return s->all_
 
 /* ---- moving ---- */
 
-/* 32 values as bf16. */
-static inline __m512i load32(const hone__attention_side *x, int64_t at)
+/* The first n of 32 values as bf16, zeros behind them; nothing beyond is read. */
+static inline __m512i load32(const hone__attention_side *x, int64_t at, int64_t n)
 {
-    if (x->dtype == HONE_BF16) return _mm512_loadu_si512((const uint16_t *)x->data + at);
+    if (x->dtype == HONE_BF16) return _mm512_maskz_loadu_epi16(first32(n), (const uint16_t *)x->data + at);
     const float *f = (const float *)x->data + at;
-    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(f + 16), _mm512_loadu_ps(f));
+    return (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(first_lanes(n - 16), f + 16), _mm512_maskz_loadu_ps(first_lanes(n), f));
 }
 
 /* Two f32 vectors become pairs of bf16, one of each; what stays of `low` and, behind, of `high`, the rest is 0. */
@@ -156,13 +157,13 @@ static inline __m512i pairs(__mmask32 stays, __m512 low, __m512 high)
 /* Rows, transposed, in pairs of values: (slices, d / 2, SLICE); zeros past the last row. */
 static void pack_turned(const band *w, const hone__attention_side *x, uint32_t *to)
 {
-    int64_t d = w->a->d;
+    int64_t d = depth(w->a);
     for (int64_t r = 0; r < up32(w->rows); r += 16) {
         int64_t from[16];
         for (int i = 0; i < 16; i++) from[i] = row_offset(w, x, r + i);
         for (int64_t c = 0; c < d; c += 32) {
             __m512i v[16];
-            for (int i = 0; i < 16; i++) v[i] = r + i < w->rows ? load32(x, from[i] + c) : _mm512_setzero_si512();
+            for (int i = 0; i < 16; i++) v[i] = r + i < w->rows ? load32(x, from[i] + c, w->a->d - c) : _mm512_setzero_si512();
             transpose16(v);
             uint32_t *at = to + r / SLICE * (d / 2 * SLICE) + c / 2 * SLICE + r % SLICE;
             for (int i = 0; i < 16; i++) _mm512_storeu_si512(at + i * SLICE, v[i]);
@@ -173,12 +174,12 @@ static void pack_turned(const band *w, const hone__attention_side *x, uint32_t *
 /* Rows in pairs of rows: (rows / 2, d). */
 static void pack_paired(const band *w, const hone__attention_side *x, uint32_t *to)
 {
-    int64_t d = w->a->d;
+    int64_t d = depth(w->a);
     for (int64_t r = 0; r < up32(w->rows); r += 2, to += d) {
         int64_t even = row_offset(w, x, r), odd = row_offset(w, x, r + 1);
         for (int64_t c = 0; c < d; c += 32) {
-            __m512i u = r < w->rows ? load32(x, even + c) : _mm512_setzero_si512();
-            __m512i v = r + 1 < w->rows ? load32(x, odd + c) : _mm512_setzero_si512();
+            __m512i u = r < w->rows ? load32(x, even + c, w->a->d - c) : _mm512_setzero_si512();
+            __m512i v = r + 1 < w->rows ? load32(x, odd + c, w->a->d - c) : _mm512_setzero_si512();
             pair_rows(u, v, &u, &v);
             _mm512_storeu_si512(to + c, u);
             _mm512_storeu_si512(to + c + 16, v);
@@ -189,10 +190,10 @@ static void pack_paired(const band *w, const hone__attention_side *x, uint32_t *
 /* Keys or values [j0, j0 + KEYS) as (KEYS, d), zeros past the last. */
 static void pack_keys(const band *w, const hone__attention_side *x, int64_t j0, uint16_t *to)
 {
-    int64_t d = w->a->d, count = HONE_MIN(w->a->tk - j0, KEYS);
+    int64_t d = depth(w->a), count = HONE_MIN(w->a->tk - j0, KEYS);
     for (int64_t j = 0; j < count; j++) {
-        const uint16_t *from = (const uint16_t *)x->data + offset(x, w->b, j0 + j, w->kv);
-        for (int64_t c = 0; c < d; c += 32) _mm512_storeu_si512(to + j * d + c, _mm512_loadu_si512(from + c));
+        int64_t from = offset(x, w->b, j0 + j, w->kv);
+        for (int64_t c = 0; c < d; c += 32) _mm512_storeu_si512(to + j * d + c, load32(x, from + c, w->a->d - c));
     }
     memset(to + count * d, 0, (size_t)((KEYS - count) * d) * sizeof *to);
 }
@@ -214,12 +215,13 @@ static void turn_keys(int64_t d, const uint16_t *from, uint16_t *to)
         }
 }
 
-static inline void store16(const hone__attention_side *y, int64_t at, __m512 x)
+/* The first n of 16 values. */
+static inline void store16(const hone__attention_side *y, int64_t at, __m512 x, int64_t n)
 {
     if (y->dtype == HONE_BF16)
-        _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)y->data + at), narrow(x));
+        _mm256_mask_storeu_epi16((uint16_t *)y->data + at, first_lanes(n), narrow(x));
     else
-        _mm512_storeu_ps((float *)y->data + at, x);
+        _mm512_mask_storeu_ps((float *)y->data + at, first_lanes(n), x);
 }
 
 /* Rows [r, r + 16) of y from 16 lanes of a slice, (d, SLICE), times scale. */
@@ -231,7 +233,7 @@ static void put_turned(const band *w, const hone__attention_side *y, int64_t r, 
         __m512i v[16];
         for (int i = 0; i < 16; i++) v[i] = _mm512_castps_si512(_mm512_mul_ps(_mm512_loadu_ps(from + (c + i) * SLICE), scale));
         transpose16(v);
-        for (int64_t i = 0; i < count; i++) store16(y, at[i] + c, _mm512_castsi512_ps(v[i]));
+        for (int64_t i = 0; i < count; i++) store16(y, at[i] + c, _mm512_castsi512_ps(v[i]), w->a->d - c);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Attention's backward pass; see attention.h. */
 #include "kernel/x86/attention.h"
 
+/* d: depth(a). */
 typedef struct backward_scratch {
     uint32_t *q, *dout;           /* (slices, d / 2, SLICE): pairs of values */
     uint32_t *q_rows, *dout_rows; /* (rows / 2, d): pairs of rows */
@@ -18,7 +19,7 @@ typedef struct backward_scratch {
 
 static size_t backward_layout(const hone__attention *a, void *base, backward_scratch *f)
 {
-    int64_t rows = up32(a->tq * group(a)), d = a->d;
+    int64_t rows = up32(a->tq * group(a)), d = depth(a);
     uintptr_t at = (uintptr_t)base;
     f->q = take(&at, rows * d * 2);
     f->dout = take(&at, rows * d * 2);
@@ -63,7 +64,7 @@ static void row_sums(const band *w, const backward_scratch *f)
         __m512 sum = _mm512_setzero_ps();
         int64_t out = row_offset(w, &a->out, r), dout = row_offset(w, &a->dout, r);
         for (int64_t c = 0; c < a->d && r < w->rows; c += 32) {
-            __m512i x = load32(&a->out, out + c), y = load32(&a->dout, dout + c);
+            __m512i x = load32(&a->out, out + c, a->d - c), y = load32(&a->dout, dout + c, a->d - c);
             sum = _mm512_fmadd_ps(low_half(x), low_half(y), sum);
             sum = _mm512_fmadd_ps(high_half(x), high_half(y), sum);
         }
@@ -115,7 +116,7 @@ static inline __attribute__((always_inline)) void slope(const band *w, const bac
 static void backward_slice(const band *w, const backward_scratch *f, int64_t r, int64_t column, int64_t j0, int64_t width)
 {
     const hone__attention *a = w->a;
-    int64_t d = a->d;
+    int64_t d = depth(a);
     if (a->dropout > 0) draw(w, r, j0, width, f->keep);
     for (int64_t j = 0; j < width; j += 32) {
         bool all = sees_all(&f->sights[r / SLICE], j0 + j, 32);
@@ -140,7 +141,7 @@ static void clear_columns(uint16_t *x, int64_t column, int64_t from, int64_t to)
 static void backward_band(const band *w, const backward_scratch *f, int64_t r0, int64_t r1, int64_t j0)
 {
     const hone__attention *a = w->a;
-    int64_t d = a->d, width = 0, first = r1, last = r0;
+    int64_t d = depth(a), width = 0, first = r1, last = r0;
     for (int64_t r = r0; r < r1; r += SLICE) {
         int64_t own = width_of(&f->sights[r / SLICE], j0);
         if (!own) continue;
@@ -166,13 +167,13 @@ static void put_keys(const band *w, const hone__attention_side *y, int64_t j0, c
     for (int64_t j = 0; y->data && j < HONE_MIN(w->a->tk - j0, KEYS); j++)
         for (int64_t c = 0; c < w->a->d; c += 16)
             store16(y, offset(y, w->b, j0 + j, w->kv) + c,
-                    _mm512_mul_ps(_mm512_loadu_ps(from + j * w->a->d + c), _mm512_set1_ps(scale)));
+                    _mm512_mul_ps(_mm512_loadu_ps(from + j * depth(w->a) + c), _mm512_set1_ps(scale)), w->a->d - c);
 }
 
 static void backward(const band *w, const backward_scratch *f)
 {
     const hone__attention *a = w->a;
-    int64_t d = a->d, rows = up32(w->rows);
+    int64_t d = depth(a), rows = up32(w->rows);
     pack_turned(w, &a->q, f->q);
     pack_turned(w, &a->dout, f->dout);
     pack_paired(w, &a->q, f->q_rows);

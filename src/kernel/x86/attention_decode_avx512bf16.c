@@ -20,16 +20,23 @@ static inline __m512 scores(const uint16_t *q, const uint16_t *k, int64_t stride
 {
     __m512 dot[16];
     for (int j = 0; j < 16; j++) dot[j] = _mm512_setzero_ps();
-    for (int64_t c = 0; c < d; c += 32) {
+    int64_t c = 0;
+    for (; c + 32 <= d; c += 32) {
         __m512bh x = (__m512bh)_mm512_loadu_si512(q + c);
         for (int j = 0; j < 16; j++)
             if (j < count) dot[j] = _mm512_dpbf16_ps(dot[j], x, (__m512bh)_mm512_loadu_si512(k + j * stride + c));
+    }
+    if (c < d) {
+        __mmask32 rest = first32(d - c);
+        __m512bh x = (__m512bh)_mm512_maskz_loadu_epi16(rest, q + c);
+        for (int j = 0; j < 16; j++)
+            if (j < count) dot[j] = _mm512_dpbf16_ps(dot[j], x, (__m512bh)_mm512_maskz_loadu_epi16(rest, k + j * stride + c));
     }
     return sum_of_each(dot);
 }
 
 /* Scores s[KEYS], of which the first count are meant, become probabilities in bf16 relative to the new maximum. */
-static void softmax_block(const float *s, int64_t count, float scale, uint16_t *p, float *max, float *sum, float *o, int64_t d)
+static void softmax_block(const float *s, int64_t count, float scale, uint16_t *p, float *max, float *sum, float *o, int64_t pitch)
 {
     const __m512 none = _mm512_set1_ps(-INFINITY), factor = _mm512_set1_ps(scale * HONE__LOG2_E);
     __m512 top = none, part = _mm512_setzero_ps(), e[KEYS / 16];
@@ -48,36 +55,43 @@ static void softmax_block(const float *s, int64_t count, float scale, uint16_t *
     if (best != *max) {
         float down = expf(*max - best);
         *sum *= down;
-        for (int64_t c = 0; c < d; c += 16)
+        for (int64_t c = 0; c < pitch; c += 16)
             _mm512_storeu_ps(o + c, _mm512_mul_ps(_mm512_loadu_ps(o + c), _mm512_set1_ps(down)));
         *max = best;
     }
     *sum += _mm512_reduce_add_ps(part);
 }
 
-/* o[heads, d] += p[heads, KEYS] v[count, d] */
-static inline void add_values(const int heads, float *o, const uint16_t *p, const uint16_t *v, int64_t stride, int64_t count,
-                              int64_t d)
+/* o[heads, pitch] += p[heads, KEYS] v[count, pitch], of the columns from c on those that `there` has, 32 or fewer. */
+static inline __attribute__((always_inline)) void add_columns(const int heads, float *o, int64_t pitch, const uint16_t *p,
+                                                              const uint16_t *v, int64_t stride, int64_t count, int64_t c,
+                                                              __mmask32 there)
 {
-    for (int64_t c = 0; c < d; c += 32) {
-        __m512 sum[HEADS][2];
-        for (int i = 0; i < heads; i++)
-            for (int h = 0; h < 2; h++) sum[i][h] = _mm512_loadu_ps(o + i * d + c + 16 * h);
-        for (int64_t j = 0; j < count; j += 2) {
-            __m512i even = _mm512_loadu_si512(v + j * stride + c);
-            __m512i odd = j + 1 < count ? _mm512_loadu_si512(v + (j + 1) * stride + c) : _mm512_setzero_si512();
-            pair_rows(even, odd, &even, &odd);
-            for (int i = 0; i < heads; i++) {
-                int32_t pair;
-                memcpy(&pair, p + i * KEYS + j, 4);
-                __m512bh share = (__m512bh)_mm512_set1_epi32(pair);
-                sum[i][0] = _mm512_dpbf16_ps(sum[i][0], share, (__m512bh)even);
-                sum[i][1] = _mm512_dpbf16_ps(sum[i][1], share, (__m512bh)odd);
-            }
+    const int halves = c + 16 < pitch ? 2 : 1;
+    __m512 sum[HEADS][2];
+    for (int i = 0; i < heads; i++)
+        for (int h = 0; h < 2; h++) sum[i][h] = h < halves ? _mm512_loadu_ps(o + i * pitch + c + 16 * h) : _mm512_setzero_ps();
+    for (int64_t j = 0; j < count; j += 2) {
+        __m512i even = _mm512_maskz_loadu_epi16(there, v + j * stride + c);
+        __m512i odd = j + 1 < count ? _mm512_maskz_loadu_epi16(there, v + (j + 1) * stride + c) : _mm512_setzero_si512();
+        pair_rows(even, odd, &even, &odd);
+        for (int i = 0; i < heads; i++) {
+            int32_t pair;
+            memcpy(&pair, p + i * KEYS + j, 4);
+            __m512bh share = (__m512bh)_mm512_set1_epi32(pair);
+            sum[i][0] = _mm512_dpbf16_ps(sum[i][0], share, (__m512bh)even);
+            sum[i][1] = _mm512_dpbf16_ps(sum[i][1], share, (__m512bh)odd);
         }
-        for (int i = 0; i < heads; i++)
-            for (int h = 0; h < 2; h++) _mm512_storeu_ps(o + i * d + c + 16 * h, sum[i][h]);
     }
+    for (int i = 0; i < heads; i++)
+        for (int h = 0; h < halves; h++) _mm512_storeu_ps(o + i * pitch + c + 16 * h, sum[i][h]);
+}
+static inline void add_values(const int heads, float *o, int64_t pitch, const uint16_t *p, const uint16_t *v, int64_t stride,
+                              int64_t count, int64_t d)
+{
+    int64_t c = 0;
+    for (; c + 32 <= d; c += 32) add_columns(heads, o, pitch, p, v, stride, count, c, 0xFFFFFFFF);
+    if (c < d) add_columns(heads, o, pitch, p, v, stride, count, c, first32(d - c));
 }
 
 /* Keys of one head lie apart from each other, where the hardware fetches nothing ahead. */
@@ -89,16 +103,17 @@ static inline void fetch_rows(const uint16_t *x, int64_t stride, int64_t count, 
 
 void hone__attention_decode_x86_avx512bf16(const hone__attention *a, int64_t task, void *part, void *scratch)
 {
-    if (a->q.dtype != HONE_BF16 || a->k.dtype != HONE_BF16 || a->v.dtype != HONE_BF16 || a->d % 32 || a->scale <= 0) {
+    if (a->q.dtype != HONE_BF16 || a->k.dtype != HONE_BF16 || a->v.dtype != HONE_BF16 || a->scale <= 0) {
         hone__kernels_avx512_f32.attention_decode(a, task, part, scratch);
         return;
     }
     int64_t n = HONE_MAX((a->tk + HONE__DECODE_KEYS - 1) / HONE__DECODE_KEYS, 1), piece = task % n, kv = task / n % a->hkv,
             b = task / n / a->hkv, g = a->h / a->hkv, d = a->d;
-    float *o = part, *max = o + g * d, *sum = max + g;     /* (g, d), (g), (g) */
+    int64_t pitch = (d + 15) / 16 * 16;                    /* as that of kernel/ref/attention.c, which merges the parts */
+    float *o = part, *max = o + g * pitch, *sum = max + g; /* (g, pitch), (g), (g) */
     float *s = scratch;                                    /* (KEYS) */
     uint16_t *p = (uint16_t *)(void *)(s + KEYS);          /* (g, KEYS) */
-    memset(o, 0, (size_t)(g * d) * sizeof *o);
+    memset(o, 0, (size_t)(g * pitch) * sizeof *o);
     for (int64_t i = 0; i < g; i++) max[i] = -INFINITY, sum[i] = 0;
     int64_t low = a->begin ? a->begin[b * a->begin_stride[0]] : 0, high = a->end ? a->end[b * a->end_stride[0]] : a->tk;
     low = HONE_MAX(low, piece * HONE__DECODE_KEYS);
@@ -120,13 +135,13 @@ void hone__attention_decode_x86_avx512bf16(const hone__attention *a, int64_t tas
                     dots = scores(q, k + j * k_stride, k_stride, count - j, d);
                 _mm512_storeu_ps(s + j, dots);
             }
-            softmax_block(s, count, (float)a->scale, p + i * KEYS, &max[i], &sum[i], o + i * d, d);
+            softmax_block(s, count, (float)a->scale, p + i * KEYS, &max[i], &sum[i], o + i * pitch, pitch);
         }
         int64_t i = 0;
-        for (; i + HEADS <= g; i += HEADS) add_values(HEADS, o + i * d, p + i * KEYS, v, v_stride, count, d);
+        for (; i + HEADS <= g; i += HEADS) add_values(HEADS, o + i * pitch, pitch, p + i * KEYS, v, v_stride, count, d);
         if (g - i == 3)
-            add_values(3, o + i * d, p + i * KEYS, v, v_stride, count, d);
+            add_values(3, o + i * pitch, pitch, p + i * KEYS, v, v_stride, count, d);
         else
-            for (; i < g; i++) add_values(1, o + i * d, p + i * KEYS, v, v_stride, count, d);
+            for (; i < g; i++) add_values(1, o + i * pitch, pitch, p + i * KEYS, v, v_stride, count, d);
     }
 }

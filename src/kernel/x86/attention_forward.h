@@ -1,6 +1,7 @@
 /* Attention's forward pass; see attention.h. */
 #include "kernel/x86/attention.h"
 
+/* d: depth(a). */
 typedef struct forward_scratch {
     uint32_t *q; /* (slices, d / 2, SLICE): pairs of values */
     float *out;  /* (slices, d, SLICE) */
@@ -18,7 +19,7 @@ typedef struct forward_scratch {
 
 static size_t forward_layout(const hone__attention *a, void *base, forward_scratch *f)
 {
-    int64_t rows = up32(block_times(a) * group(a)), d = a->d;
+    int64_t rows = up32(block_times(a) * group(a)), d = depth(a);
     uintptr_t at = (uintptr_t)base;
     f->q = take(&at, rows * d * 2);
     f->out = take(&at, rows * d * 4);
@@ -66,7 +67,7 @@ static void mask_scores(float *s, int64_t width, int64_t j0, const int32_t *lo, 
    make the next. */
 static void score(const band *w, const forward_scratch *f, int64_t r, int64_t j0, int64_t width, __m512 top[2])
 {
-    int64_t d = w->a->d;
+    int64_t d = depth(w->a);
     for (int64_t j = 0; j < width; j += 32) {
         float *s = f->s + j * SLICE;
         product(32, SLICE, d, f->k + j * d, d, f->q + r * (d / 2), SLICE, s, SLICE, false);
@@ -104,7 +105,7 @@ static void forward_block(const band *w, const forward_scratch *f, int64_t r, in
     const hone__attention *a = w->a;
     const __m512 scale = _mm512_set1_ps((float)a->scale * HONE__LOG2_E), none = _mm512_set1_ps(-INFINITY);
     bool begun = f->begun[r / SLICE];
-    float *out = f->out + r * a->d;
+    float *out = f->out + r * depth(a);
     __m512 before[2], top[2], base[2], part[2];
     for (int h = 0; h < 2; h++) {
         before[h] = top[h] = begun ? _mm512_loadu_ps(f->max + r + 16 * h) : none;
@@ -131,14 +132,14 @@ static void forward_block(const band *w, const forward_scratch *f, int64_t r, in
         _mm512_storeu_ps(f->sum + r + 16 * h, part[h]);
         _mm512_storeu_ps(f->max + r + 16 * h, top[h]);
     }
-    product(a->d, SLICE, width, f->vt, KEYS, f->p, SLICE, out, SLICE, begun);
+    product(depth(a), SLICE, width, f->vt, KEYS, f->p, SLICE, out, SLICE, begun);
     f->begun[r / SLICE] = true;
 }
 
 static void finish_slice(const band *w, int64_t r, bool begun, const float *max, const float *sum, float *out)
 {
     const hone__attention *a = w->a;
-    if (!begun) memset(out, 0, (size_t)(a->d * SLICE) * sizeof *out);
+    if (!begun) memset(out, 0, (size_t)(depth(a) * SLICE) * sizeof *out);
     for (int64_t h = 0; h < SLICE && r + h < w->rows; h += 16) {
         __m512 total = begun ? _mm512_loadu_ps(sum + h) : _mm512_setzero_ps();
         __mmask16 some = _mm512_cmp_ps_mask(total, _mm512_setzero_ps(), _CMP_NEQ_UQ);
@@ -152,7 +153,7 @@ static void finish_slice(const band *w, int64_t r, bool begun, const float *max,
 static void forward(const band *w, const forward_scratch *f)
 {
     const hone__attention *a = w->a;
-    int64_t d = a->d, slices = up32(w->rows) / SLICE, low = a->tk, high = 0;
+    int64_t d = depth(a), slices = up32(w->rows) / SLICE, low = a->tk, high = 0;
     pack_turned(w, &a->q, f->q);
     look(w, f->lo, f->hi, f->sights);
     for (int64_t i = 0; i < slices; i++) {
