@@ -79,76 +79,6 @@ static void test_adafactor_and_muon_follow_pytorch(void **state)
                                         .match_rms_adamw = true, .ns_steps = 3, .adamw_factor = 2), 0.25);
 }
 
-/* The golden problem's loss in f64: in f32 a line search ends where the loss no longer tells two points apart. */
-typedef struct regression {
-    hone_model *model;
-    const float *x, *y; /* [16, 5], [16, 3] */
-} regression;
-static hone_status mean_squared_error(void *user, double *loss)
-{
-    regression *r = user;
-    float w[PARAMS];
-    double gradient[PARAMS] = {0}, sum = 0;
-    read_params(r->model, w);
-    for (int i = 0; i < 48; i++) {
-        int row = i / 3, out = i % 3;
-        double error = (double)w[15 + out] - (double)r->y[i];
-        for (int k = 0; k < 5; k++) error += (double)w[5 * out + k] * (double)r->x[5 * row + k];
-        sum += error * error / 48;
-        for (int k = 0; k < 5; k++) gradient[5 * out + k] += error * (double)r->x[5 * row + k] / 24;
-        gradient[15 + out] += error / 24;
-    }
-    assert_hone_ok(ctx, hone__model_want_gradients(r->model));
-    for (int i = 0; i < PARAMS; i++)
-        r->model->segments->grads[i < 15 ? i : hone_model_find_param(r->model, "0.bias")->offset + i - 15] = (float)gradient[i];
-    *loss = sum;
-    return HONE_OK;
-}
-static void assert_lbfgs_path(const char *name, hone_optimizer *o)
-{
-    regression r = {golden_model(), hone_safetensors_find(golden, "x")->data, hone_safetensors_find(golden, "y")->data};
-    path p = {.name = name, .want = hone_safetensors_find(golden, name)->data};
-    for (size_t step = 0; step < 100; step++) {
-        assert_hone_ok(ctx, hone_optimizer_minimize(o, r.model, mean_squared_error, &r, NULL));
-        compare(&p, r.model, step, NULL);
-    }
-    if (!(p.worst <= 1e-5)) fail_msg("%s: %g away", name, p.worst);
-    hone_optimizer_free(o);
-    hone_model_release(r.model);
-}
-static void test_lbfgs_follows_pytorch(void **state)
-{
-    (void)state;
-    assert_lbfgs_path("lbfgs", hone_lbfgs(ctx, .max_iterations = 2, .history = 3));
-    assert_lbfgs_path("lbfgs_long", hone_lbfgs(ctx, .max_iterations = 4, .learning_rate = 0.1));
-    assert_lbfgs_path("lbfgs_plain", hone_lbfgs(ctx, .max_iterations = 2, .learning_rate = 0.03, .history = 5, .no_line_search = true));
-}
-
-/* One step over the whole batch goes where a hundred of the others do not get. */
-static void test_fit_evaluates_as_often_as_lbfgs_asks(void **state)
-{
-    (void)state;
-    hone_tensor *x = golden_tensor("x"), *y = golden_tensor("y");
-    hone_model *model = golden_model();
-    double loss[2];
-    for (int i = 0; i < 2; i++) {
-        hone_history *h;
-        hone_optimizer *o = i ? hone_lbfgs(ctx) : hone_sgd(ctx, .learning_rate = 0.1);
-        assert_hone_ok(ctx, hone_compile(model, .optimizer = o, .loss = HONE_MSE));
-        assert_hone_ok(ctx, hone_fit(model, x, y, &h, .epochs = i ? 1 : 100, .batch_size = 4, .accumulate = 4));
-        assert_hone_ok(ctx, hone_evaluate(model, x, y, 16, &loss[i], NULL));
-        if (i) assert_true(fabs(h->epochs[0].loss - loss[0]) < 1e-6); /* of the first evaluation */
-        hone_history_free(h);
-    }
-    assert_true(loss[1] < loss[0] - 1e-4);
-    float have[PARAMS];
-    const float *want = (const float *)hone_safetensors_find(golden, "lbfgs_long")->data + 9 * PARAMS;
-    read_params(model, have);
-    for (int i = 0; i < PARAMS; i++) assert_true(fabsf(have[i] - want[i]) < 2e-3f);
-    hone_model_release(model);
-    hone_tensor_free(x), hone_tensor_free(y);
-}
-
 /* Weights of four axes: Adafactor's are stacked matrices, Muon's one matrix. */
 static void test_weights_of_convolutions_follow_too(void **state)
 {
@@ -173,63 +103,6 @@ static void test_weights_of_convolutions_follow_too(void **state)
         hone_optimizer_free(all[i]);
         hone_model_release(model);
     }
-}
-
-/* f(x) = 100 (b - a^2)^2 + (1 - a)^2, with gradients by hand. */
-typedef struct valley {
-    hone_model *model;
-    int evaluations, fail_at;
-} valley;
-static hone_status rosenbrock(void *user, double *loss)
-{
-    valley *v = user;
-    float w[2];
-    if (++v->evaluations == v->fail_at) return HONE_CANCELLED;
-    assert_hone_ok(ctx, hone_param_read(hone_model_param(v->model, 0), 2, w));
-    double a = (double)w[0], b = (double)w[1];
-    assert_hone_ok(ctx, hone__model_want_gradients(v->model));
-    v->model->segments->grads[0] = (float)(-400 * a * (b - a * a) - 2 * (1 - a));
-    v->model->segments->grads[1] = (float)(200 * (b - a * a));
-    *loss = 100 * (b - a * a) * (b - a * a) + (1 - a) * (1 - a);
-    return HONE_OK;
-}
-static void test_minimizing_evaluates_the_loss_again(void **state)
-{
-    (void)state;
-    hone_model *model = hone_model_of(hone_sequential(ctx, hone_dense(ctx, 1, .no_bias = true)));
-    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(1, 2), VALUES(0, 0));
-    hone_tensor_free(hone_predict(model, x, 1));
-    hone_tensor_free(x);
-    float w[2] = {-1.2f, 1};
-    hone_param_write(hone_model_param(model, 0), 2, w);
-    valley v = {.model = model};
-    hone_optimizer *o = hone_lbfgs(ctx, .max_iterations = 100);
-    double loss = 0;
-    assert_hone_ok(ctx, hone_optimizer_minimize(o, model, rosenbrock, &v, &loss));
-    assert_true(fabs(loss - 24.2) < 1e-4); /* the first one */
-    hone_param_read(hone_model_param(model, 0), 2, w);
-    if (!(fabsf(w[0] - 1) < 1e-3f && fabsf(w[1] - 1) < 2e-3f)) fail_msg("ended at %g %g", (double)w[0], (double)w[1]);
-    assert_true(v.evaluations > 20 && v.evaluations <= 125);
-    /* an error within the line search leaves the parameters where they were */
-    float back[2] = {-1.2f, 1};
-    hone_param_write(hone_model_param(model, 0), 2, back);
-    v = (valley){.model = model, .fail_at = 2};
-    assert_int_equal(hone_optimizer_minimize(o, model, rosenbrock, &v, NULL), HONE_CANCELLED);
-    hone_param_read(hone_model_param(model, 0), 2, w);
-    assert_memory_equal(w, back, sizeof w);
-    assert_int_equal(hone_optimizer_step(o, model, NULL), HONE_STATE);
-    assert_non_null(strstr(hone_error(ctx), "hone_optimizer_minimize"));
-    assert_int_equal(hone_optimizer_minimize(o, model, rosenbrock, &v, NULL, .max_grad_norm = 1), HONE_INVALID);
-    hone_optimizer_free(o);
-    /* of others: once, and a step */
-    o = hone_sgd(ctx, .learning_rate = 1e-3);
-    v = (valley){.model = model};
-    assert_hone_ok(ctx, hone_optimizer_minimize(o, model, rosenbrock, &v, NULL));
-    hone_param_read(hone_model_param(model, 0), 2, w);
-    assert_int_equal(v.evaluations, 1);
-    assert_true(fabsf(w[0] - (-1.2f + 0.2156f)) < 1e-4f);
-    hone_optimizer_free(o);
-    hone_model_release(model);
 }
 
 static void test_every_name_makes_its_optimizer(void **state)
@@ -453,10 +326,7 @@ int main(void)
         TEST(test_rules_of_squares_follow_pytorch),
         TEST(test_lion_and_lamb_follow_their_papers),
         TEST(test_adafactor_and_muon_follow_pytorch),
-        TEST(test_lbfgs_follows_pytorch),
-        TEST(test_fit_evaluates_as_often_as_lbfgs_asks),
         TEST(test_weights_of_convolutions_follow_too),
-        TEST(test_minimizing_evaluates_the_loss_again),
         TEST(test_every_name_makes_its_optimizer),
         TEST(test_8_bit_moments_are_the_nearest_of_their_map),
         TEST(test_zero_is_said_in_words),
