@@ -20,6 +20,8 @@ enum {
     WIDE = 2 * PANEL,  /* columns that are written at once */
     CHUNK = 18,        /* squares of B in the first cache */
     CHUNK_F32 = 48,    /* thrice as many in the second one: each is loaded for more products */
+    AHEAD = 2048,      /* bytes of an operand's row that are fetched before they are packed; half of it is slower than nothing */
+    FETCHED = 2,       /* lines of the next panels of B that are fetched beside a square's products */
     STRETCH = 3 << 18, /* bytes of A in the second one, and the most panels that they are */
     MOST_PANELS = HONE__GEMM_SUMS / (PANEL * WIDE * 4)
 };
@@ -105,30 +107,66 @@ INLINE __m512i load(const void *data, hone_dtype type, int64_t at, int64_t n)
     }
 }
 
-/* 32 of the other axis by 32 of k. Where neighbours lie along k, rows come ready for A; else in pairs, ready for B. */
-INLINE void pack_square(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p, int64_t k,
-                        bool pairs)
+INLINE void turn(char *tile)
 {
-    __m512i v[2] = {_mm512_setzero_si512()}, r[16], s;
-    for (int i = 0; i < 32; i++) {
-        char *row = to + i / 16 * 1024 + i % 16 * 64;
-        if (x->along == 1) {
-            _mm512_store_si512(row, i < left ? load(x->data, type, (at + i) * x->other + p, k - p) : _mm512_setzero_si512());
-            continue;
-        }
-        v[i % 2] = p + i < k ? load(x->data, type, (p + i) * x->along + at, left) : _mm512_setzero_si512();
-        if (i % 2) {
-            pair_rows(v[0], v[1], &r[0], &s);
-            _mm512_store_si512(to + i / 2 * 64, r[0]);
-            _mm512_store_si512(to + 1024 + i / 2 * 64, s);
+    __m512i r[16];
+    for (int j = 0; j < 16; j++) r[j] = _mm512_load_si512(tile + j * 64);
+    transpose16(r);
+    for (int j = 0; j < 16; j++) _mm512_store_si512(tile + j * 64, r[j]);
+}
+
+/* 32 elements of plain type that will be read soon: what memory gives in the packing's own order is known beforehand. */
+INLINE void fetch_ahead(const void *data, hone_dtype type, int64_t at, int64_t bytes)
+{
+    if (type != HONE_F32 && type != HONE_BF16) return;
+    const char *p = (const char *)data + at * (type == HONE_F32 ? 4 : 2) + bytes;
+    _mm_prefetch(p, _MM_HINT_T0);
+    if (type == HONE_F32) _mm_prefetch(p + 64, _MM_HINT_T0);
+}
+
+/* 16 rows (columns) whose neighbours lie along k: ready for A; turned tile by tile for B. */
+INLINE void pack_along(char *to, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t k, bool pairs)
+{
+    for (int64_t i = 0; i < 16; i++) {
+        char *row = to + i * 64;
+        int64_t from = (at + i) * x->other;
+        for (int64_t p = 0; p < k; p += 32, row += SQUARE) {
+            fetch_ahead(x->data, type, from + p, AHEAD);
+            _mm512_store_si512(row, i < left ? load(x->data, type, from + p, k - p) : _mm512_setzero_si512());
         }
     }
-    if (pairs != (x->along == 1)) return;
-    for (char *tile = to; tile < to + SQUARE; tile += 1024) {
-        for (int j = 0; j < 16; j++) r[j] = _mm512_load_si512(tile + j * 64);
-        transpose16(r);
-        for (int j = 0; j < 16; j++) _mm512_store_si512(tile + j * 64, r[j]);
-    }
+    for (int64_t p = 0; pairs && p < k; p += 32) turn(to + p / 32 * SQUARE);
+}
+
+/* 32 of k, `count` panels wide, whose neighbours lie along the other axis: in pairs, ready for B; turned for A. */
+INLINE void pack_across(char *to, size_t panel, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t p,
+                        int64_t k, int64_t count, bool pairs)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    for (int64_t i = p; i < p + 32; i += 2)
+        for (int64_t c = 0; c < count; c++) {
+            int64_t from = i * x->along + at + c * PANEL, rest = left - c * PANEL;
+            char *row = to + (size_t)c * panel + (i - p) / 2 * 64;
+            __m512i low, high;
+            fetch_ahead(x->data, type, from + 2 * x->along, 0);
+            fetch_ahead(x->data, type, from + 3 * x->along, 0);
+            pair_rows(i < k ? load(x->data, type, from, rest) : zero, i + 1 < k ? load(x->data, type, from + x->along, rest) : zero,
+                      &low, &high);
+            _mm512_store_si512(row, low);
+            _mm512_store_si512(row + 1024, high);
+        }
+    for (int64_t c = 0; !pairs && c < count; c++) turn(to + (size_t)c * panel), turn(to + (size_t)c * panel + 1024);
+}
+
+/* In the order of memory: whole rows. Square by square, 32 rows would be read at once, which no cache fetches ahead. */
+INLINE void pack_halves(char *to, size_t panel, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t k,
+                        int64_t count, bool pairs)
+{
+    if (x->along == 1)
+        for (int64_t i = 0; i < 2 * count; i++)
+            pack_along(to + (size_t)(i / 2) * panel + i % 2 * 1024, x, type, at + 16 * i, left - 16 * i, k, pairs);
+    else
+        for (int64_t p = 0; p < k; p += 32) pack_across(to + p / 32 * SQUARE, panel, x, type, at, left, p, k, count, pairs);
 }
 
 /* ---- packing three parts ----
@@ -213,45 +251,26 @@ bool hone__gemm_reads_amx(hone_dtype type)
     return type == HONE_F32 || type == HONE_BF16 || type == HONE_Q4_0 || type == HONE_Q4_1 || type == HONE_Q8_0;
 }
 
-/* A of bf16 whose rows are dense: their pieces, row after row. */
-static void copy_rows(char *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t k)
-{
-    for (int64_t i = 0; i < PANEL; i++) {
-        const uint16_t *from = (const uint16_t *)x->data + (at + i) * x->other;
-        char *row = to + i / 16 * 1024 + i % 16 * 64;
-        for (int64_t p = 0; p < k; p += 32, row += SQUARE)
-            _mm512_store_si512(row, i < left ? _mm512_maskz_loadu_epi16(first32(k - p), from + p) : _mm512_setzero_si512());
-    }
-}
-
-INLINE void pack_panels(char *to, size_t panel, const hone__gemm_operand *x, hone_dtype type, int parts, int64_t at, int64_t left,
-                        int64_t k, int64_t count, bool pairs)
+INLINE void pack_thirds(char *to, size_t panel, const hone__gemm_operand *x, hone_dtype type, int64_t at, int64_t left, int64_t k,
+                        int64_t count, bool pairs)
 {
     int64_t squares = (k + 31) / 32, outer = x->along == 1 ? count : squares, inner = x->along == 1 ? squares : count;
     for (int64_t i = 0; i < outer; i++)
         for (int64_t j = 0; j < inner; j++) {
             int64_t c = x->along == 1 ? i : j, s = x->along == 1 ? j : i; /* in the order that memory has */
-            char *square = to + (size_t)c * panel + s * parts * SQUARE;
-            if (parts == 1)
-                pack_square(square, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
-            else
-                pack_parts(square, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
+            pack_parts(to + (size_t)c * panel + s * 3 * SQUARE, x, type, at + c * PANEL, left - c * PANEL, s * 32, k, pairs);
         }
 }
 
 void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int parts, int64_t at, int64_t left, int64_t k,
                          int64_t count, bool pairs)
 {
-    if (parts == 1 && !pairs && x->type == HONE_BF16 && x->along == 1) {
-        for (int64_t c = 0; c < count; c++) copy_rows((char *)to + (size_t)c * panel, x, at + c * PANEL, left - c * PANEL, k);
-        return;
-    }
 #define PACK(type_) \
     case type_: \
         if (parts == 1) \
-            pack_panels(to, panel, x, type_, 1, at, left, k, count, pairs); \
+            pack_halves(to, panel, x, type_, at, left, k, count, pairs); \
         else \
-            pack_panels(to, panel, x, type_, 3, at, left, k, count, pairs); \
+            pack_thirds(to, panel, x, type_, at, left, k, count, pairs); \
         break
     switch (x->type) {
         PACK(HONE_BF16);
@@ -266,8 +285,58 @@ void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, in
 
 /* ---- multiplying ---- */
 
+/* What goes on beside the tiles' work, a little with each square: of the columns before these, complete rows of sums go to C
+   one by one, as a whole panel's would keep the line buffers from the loads of tiles; the panel of B that comes next is
+   fetched, which may lie in another thread's cache. */
+typedef struct meanwhile {
+    const hone__gemm_product *g;
+    const float *sums;       /* [rows, WIDE] */
+    int64_t i, j, columns;   /* where in C they begin; how many columns they have */
+    int64_t row, complete;   /* the first row that is to be written, and the first one that is not complete */
+    const char *next, *end;  /* of B */
+} meanwhile;
+
+/* A row of sums + bias, + C, to C. */
+INLINE void write_row(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns, const float *sums)
+{
+    int64_t at = i * g->c_row + j;
+    if (i >= g->m) return;
+    if (g->stream && columns == WIDE) { /* past the caches */
+        __m512 x[4];
+        for (int q = 0; q < 4; q++) x[q] = _mm512_load_ps(sums + 16 * q);
+        if (g->bias)
+            for (int q = 0; q < 4; q++) x[q] = _mm512_add_ps(x[q], _mm512_loadu_ps(g->bias + j + 16 * q));
+        if (g->half) {
+            _mm512_stream_si512((void *)((uint16_t *)g->c + at), (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+            _mm512_stream_si512((void *)((uint16_t *)g->c + at + 32), (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
+        } else {
+            for (int q = 0; q < 4; q++) _mm512_stream_ps((float *)g->c + at + 16 * q, x[q]);
+        }
+        return;
+    }
+    for (int64_t q = 0; q < columns; q += 16) {
+        __mmask16 mask = first_lanes(columns - q);
+        __m512 x = _mm512_load_ps(sums + q);
+        if (g->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g->bias + j + q));
+        if (g->add) x = _mm512_add_ps(x, load_real(g->c, g->half, at + q, mask));
+        store_real(g->c, g->half, at + q, mask, x);
+    }
+}
+
+INLINE void write_next(meanwhile *w)
+{
+    write_row(w->g, w->i + w->row, w->j, w->columns, w->sums + w->row * WIDE);
+    w->row++;
+}
+
+/* All that is complete below the end-th row. */
+static void write_until(meanwhile *w, int64_t end)
+{
+    while (w->row < HONE_MIN(w->complete, end)) write_next(w);
+}
+
 /* Onto the tiles 0 to 3. */
-INLINE void multiply(const char *a, const char *b, int64_t squares)
+INLINE void multiply(const char *a, const char *b, int64_t squares, meanwhile *w)
 {
     for (int64_t s = 0; s < squares; s++, a += SQUARE, b += SQUARE) {
         _tile_stream_loadd(4, a, 64);
@@ -278,6 +347,8 @@ INLINE void multiply(const char *a, const char *b, int64_t squares)
         _tile_stream_loadd(5, a + 1024, 64);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        if (w && w->row < w->complete) write_next(w);
+        for (int f = 0; f < FETCHED && w && w->next < w->end; f++, w->next += 64) _mm_prefetch(w->next, _MM_HINT_T1);
     }
 }
 
@@ -317,11 +388,11 @@ INLINE void multiply_f32(const char *a, const char *b, int64_t squares)
 /* 32 x 32 sums in rows `row` apart: of `squares` squares, of so many parts, and of what `begin` has, rows `begin_row` apart
    (0: one for all), unless that is NULL. */
 INLINE void multiply_panels(float *sums, int64_t row, const char *a, const char *b, int64_t squares, int parts, const float *begin,
-                            int64_t begin_row)
+                            int64_t begin_row, meanwhile *w)
 {
     begin_square(begin, begin_row, begin != NULL);
     if (parts == 1)
-        multiply(a, b, squares);
+        multiply(a, b, squares, w);
     else
         multiply_f32(a, b, squares);
     store_square(sums, row);
@@ -336,7 +407,7 @@ void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m
     open_full_tiles();
     for (int64_t i = m0 * PANEL; i < m1 * PANEL; i++) {
         char *own = a + (size_t)(i / PANEL - m0) * panel;
-        if (i % PANEL == 0) multiply_panels(sums, WIDE, own, p, squares, 1, NULL, 0);
+        if (i % PANEL == 0) multiply_panels(sums, WIDE, own, p, squares, 1, NULL, 0, NULL);
         const float *sum = sums + i % PANEL * WIDE;
         __m512 low = _mm512_mul_ps(_mm512_load_ps(sum), by), high = _mm512_mul_ps(_mm512_load_ps(sum + 16), by);
         __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
@@ -344,49 +415,6 @@ void hone__gemm_inner_amx(char *a, size_t panel, int64_t k, int64_t m, int64_t m
         if (inner && i < m) _mm512_mask_storeu_epi16((uint16_t *)inner + i * rank, first32(rank), both);
     }
     _tile_release();
-}
-
-/* Whole rows of sums past the caches. */
-static void stream(const hone__gemm_product *g, int64_t i, int64_t j, const float *sums)
-{
-    int64_t rows = HONE_MIN(g->m - i, PANEL);
-    for (int64_t r = 0; r < rows; r++, sums += WIDE) {
-        int64_t at = (i + r) * g->c_row + j;
-        __m512 x[4];
-        for (int q = 0; q < 4; q++) x[q] = _mm512_load_ps(sums + 16 * q);
-        if (g->bias)
-            for (int q = 0; q < 4; q++) x[q] = _mm512_add_ps(x[q], _mm512_loadu_ps(g->bias + j + 16 * q));
-        if (g->half) {
-            _mm512_stream_si512((void *)((uint16_t *)g->c + at), (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
-            _mm512_stream_si512((void *)((uint16_t *)g->c + at + 32), (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
-        } else {
-            for (int q = 0; q < 4; q++) _mm512_stream_ps((float *)g->c + at + 16 * q, x[q]);
-        }
-    }
-}
-
-/* C's rows from i and columns from j on: sums (32 x WIDE) + bias, + C. */
-static void finish(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns, const float *sums)
-{
-    int64_t rows = HONE_MIN(g->m - i, PANEL);
-    columns = HONE_MIN(columns, g->n - j);
-    if (g->take) {
-        g->take(g->arg, i, j, rows, columns, sums, WIDE);
-        return;
-    }
-    if (g->stream && columns == WIDE) {
-        stream(g, i, j, sums);
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++, sums += WIDE)
-        for (int64_t q = 0; q < columns; q += 16) {
-            __mmask16 mask = first_lanes(columns - q);
-            int64_t at = (i + r) * g->c_row + j + q;
-            __m512 x = _mm512_load_ps(sums + q);
-            if (g->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g->bias + j + q));
-            if (g->add) x = _mm512_add_ps(x, load_real(g->c, g->half, at, mask));
-            store_real(g->c, g->half, at, mask, x);
-        }
 }
 
 /* The part of C that will be added to, or written in single lines. */
@@ -403,12 +431,29 @@ static bool stores(const hone__gemm_product *g, int64_t rows, int64_t columns)
     return g->parts > 1 && !g->half && !g->stream && !g->take && !g->add && rows <= g->m && columns <= g->n;
 }
 
+/* A panel of sums, of columns from j on: handed over, written, or left for later. */
+static void finish(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns, const float *sums, meanwhile *w)
+{
+    columns = HONE_MIN(columns, g->n - j);
+    if (g->take) {
+        g->take(g->arg, i, j, HONE_MIN(g->m - i, PANEL), columns, sums, WIDE);
+        return;
+    }
+    if (g->parts > 1) { /* next to panels whose tiles are stored where C lies */
+        for (int64_t r = 0; r < PANEL; r++) write_row(g, i + r, j, columns, sums + r * WIDE);
+        return;
+    }
+    if (i == w->i) w->row = 0, w->j = j, w->columns = columns;
+    w->complete = i - w->i + PANEL;
+}
+
 /* C's panels [m0, m1) by one or two columns of them. */
 static void multiply_columns(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n,
-                             int64_t count, float *sums)
+                             int64_t count, float *sums, meanwhile *w)
 {
     const int64_t size = g->parts * SQUARE, most = g->parts == 1 ? CHUNK : CHUNK_F32;
     int64_t panel = (int64_t)g->panel, squares = panel / size, chunks = (squares + most - 1) / most;
+    if (count == 1) write_until(w, w->complete);
     for (int64_t q = 0; q < count; q++)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t first = squares * c / chunks, some = squares * (c + 1) / chunks - first;
@@ -421,12 +466,13 @@ static void multiply_columns(const hone__gemm_product *g, const char *a, int64_t
                     own = (float *)g->c + m * PANEL * g->c_row + (n + q) * PANEL;
                     if (last) fetch(g, m * PANEL, (n + q) * PANEL, PANEL);
                     multiply_panels(own, g->c_row, panel_a, panel_b, some, g->parts,
-                                    biased ? g->bias + (n + q) * PANEL : c > 0 ? own : NULL, biased ? 0 : g->c_row);
+                                    biased ? g->bias + (n + q) * PANEL : c > 0 ? own : NULL, biased ? 0 : g->c_row, NULL);
                     continue;
                 }
                 if (complete && g->add) fetch(g, m * PANEL, n * PANEL, WIDE);
-                multiply_panels(own, WIDE, panel_a, panel_b, some, g->parts, c > 0 ? own : NULL, WIDE);
-                if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, all);
+                if (q == 0 && c == 0) write_until(w, (m - m0) * PANEL + PANEL - some); 
+                multiply_panels(own, WIDE, panel_a, panel_b, some, g->parts, c > 0 ? own : NULL, WIDE, w);
+                if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, all, w);
             }
         }
 }
@@ -437,11 +483,15 @@ void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t
                              int64_t n1, int64_t start, void *sums)
 {
     int64_t span = (n1 - n0 + 1) & ~1;
+    meanwhile w = {.g = g, .sums = sums, .i = m0 * PANEL};
     open_full_tiles();
     for (int64_t i = n0; i < n1; i += 2) {
         int64_t n = i + start < n1 ? i + start : i + start - span;
-        multiply_columns(g, a, m0, m1, b + (n - n0) * (int64_t)g->panel, n, HONE_MIN(n1 - n, 2), sums);
+        w.next = b + ((n + 2 < n1 ? n + 2 : n0) - n0) * (int64_t)g->panel;
+        w.end = w.next + 2 * g->panel;
+        multiply_columns(g, a, m0, m1, b + (n - n0) * (int64_t)g->panel, n, HONE_MIN(n1 - n, 2), sums, &w);
     }
+    write_until(&w, w.complete);
     _tile_release();
     if (g->stream) _mm_sfence();
 }
