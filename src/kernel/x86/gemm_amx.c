@@ -470,7 +470,7 @@ static void multiply_columns(const hone__gemm_product *g, const char *a, int64_t
                     continue;
                 }
                 if (complete && g->add) fetch(g, m * PANEL, n * PANEL, WIDE);
-                if (q == 0 && c == 0) write_until(w, (m - m0) * PANEL + PANEL - some); 
+                if (q == 0 && c == 0) write_until(w, (m - m0) * PANEL + PANEL - some);
                 multiply_panels(own, WIDE, panel_a, panel_b, some, g->parts, c > 0 ? own : NULL, WIDE, w);
                 if (complete) finish(g, m * PANEL, n * PANEL, count * PANEL, all, w);
             }
