@@ -3,6 +3,7 @@
 
     python scripts/golden/make_layer_golden.py
 """
+import math
 import pathlib
 
 import torch
@@ -35,6 +36,7 @@ def batch_norm(golden):
     x, y = torch.randn(12, 3, 4, 4), torch.randint(0, 5, (12,))
     golden.update({"x": x, "y": y.int()})
     golden.update({name: value.detach().clone() for name, value in net.named_parameters()})
+    net, x = net.double(), x.double()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     losses = []
     for _ in range(10):
@@ -46,8 +48,8 @@ def batch_norm(golden):
     golden["losses"] = torch.tensor(losses)
     for name in ("1", "9"):
         for part in ("running_mean", "running_var"):
-            golden[f"after.{name}.{part}"] = net.get_buffer(f"{name}.{part}").clone()
-    golden["evaluated"] = net.eval()(x).detach()
+            golden[f"after.{name}.{part}"] = net.get_buffer(f"{name}.{part}").float()
+    golden["evaluated"] = net.eval()(x).detach().float()
 
 
 def evaluated_norms(golden):
@@ -70,6 +72,30 @@ def upsampled(golden):
             y = F.interpolate(x, scale_factor=tuple(map(float, factors)), mode=mode)
             golden.update({f"upsampled.{kind}{axes}.x": x.detach(), f"upsampled.{kind}{axes}.y": y.detach(),
                            f"upsampled.{kind}{axes}.grad": torch.autograd.grad((y * y).sum(), x)[0]})
+
+
+SAME = [  # sizes, kernel, stride, dilation: in the order of tests/test_layers.c
+    ((8,), (3,), 2, 1), ((9,), (3,), 2, 1), ((9,), (4,), 2, 1), ((8,), (4,), 2, 1), ((8,), (2,), 3, 1), ((7,), (1,), 2, 1),
+    ((8, 8), (3, 3), 2, 1), ((7, 8), (3, 3), 2, 1), ((9, 6), (4, 3), 2, 1), ((8, 9), (5, 2), 2, 1), ((8, 7), (3, 3), 2, 2),
+]
+
+
+def same(golden):
+    """Convolutions padded as TensorFlow and Keras pad for "same": ceil(n / stride) outputs, and where the padding is odd one more
+    behind than ahead. With the gradients of the squares' sum."""
+    for i, (sizes, kernel, stride, dilation) in enumerate(SAME):
+        x = torch.randn(2, 3, *sizes, requires_grad=True)
+        w, b = (torch.randn(5, 3, *kernel) / (3 * math.prod(kernel)) ** 0.5).requires_grad_(), torch.randn(5)
+        pads = []
+        for n, k in reversed(list(zip(sizes, kernel))):
+            total = max((-(-n // stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0)
+            pads += [total // 2, total - total // 2]
+        convolution = (F.conv1d, F.conv2d)[len(sizes) - 1]
+        y = convolution(F.pad(x.double(), pads), w.double(), b.double(), stride=stride, dilation=dilation)
+        assert list(y.shape[2:]) == [-(-n // stride) for n in sizes]
+        dx, dw = torch.autograd.grad((y * y).sum(), (x, w))
+        golden.update({f"same{i}.{name}": value.detach().float()
+                       for name, value in {"x": x, "w": w, "b": b, "y": y, "dx": dx, "dw": dw}.items()})
 
 
 def depthwise(golden):
@@ -145,6 +171,7 @@ def main():
     evaluated_norms(golden)
     upsampled(golden)
     merged(golden)
+    same(golden)
     target = ROOT / "tests" / "data" / "layers.golden.safetensors"
     save_file({key: value.contiguous() for key, value in golden.items()}, target)
     target.chmod(0o644)
