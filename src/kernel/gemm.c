@@ -10,8 +10,8 @@ enum {
     GROUP_BYTES = 1 << 18, /* two at least */
     MOST_SHARED = 1 << 13, /* columns of B beyond which a row of f32 is one thread's: it may be handed over */
     MOST_PACKED = 1 << 26, /* bytes of B that are packed at once */
-    CACHED = 3 << 19       /* bytes of C, of a thread, that the second cache still has when they are read; a third of it for
-                              gradients of weights, which are not read soon; two thirds in f32, whose small models' are */
+    CACHED = 3 << 17,      /* bytes of C, of a thread, beyond which it is written past the caches, as training's activations are in */
+    CACHED_F32 = 3 << 19   /* memory that no cache has; in f32 it is read soon, two thirds if it is the gradient of a weight */
 };
 
 struct hone__gemm {
@@ -227,7 +227,7 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     int64_t row = (int64_t)hone__dtype_bytes(d->c, d->c_row), parts = g->row_parts * g->column_parts;
     bool once_written = !d->accumulate && terms(d) == d->k;
     bool of_weight = d->a_col != 1; /* a product over the rows of activations */
-    int64_t kept = !of_weight ? CACHED : g->parts == 1 ? CACHED / 3 : CACHED / 3 * 2;
+    int64_t kept = g->parts == 1 ? CACHED : of_weight ? CACHED_F32 / 3 * 2 : CACHED_F32;
     bool stream = once_written && row * d->m > kept * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
     job j = {.g = g, .a = {a, d->ab, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
              .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
