@@ -27,22 +27,23 @@ int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "build/data/mnist_5k.csv";
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 0);
-    /* a line a picture: its pixels, 0 to 255, row by row, then the digit */
-    hone_table *table = hone_csv_load(ctx, path, .no_header = true);
-    if (!table) return fprintf(stderr, "digits: %s (scripts/get-data FOLDER digits fetches it)\n", hone_error(ctx)), 1;
-    int64_t n = hone_tensor_shape(table->x).dim[0], n_train = 0;
-    if (table->n_features != SIDE * SIDE)
+    hone_frame *frame = hone_frame_load(ctx, path, .no_header = true);
+    if (!frame) return fprintf(stderr, "digits: %s (scripts/get-data FOLDER digits fetches it)\n", hone_error(ctx)), 1;
+    hone_tensor *x, *y; /* a row a picture: columns "0" to "783" are its pixels, 0 to 255, row by row, "784" is the digit */
+    if (frame->n_columns != SIDE * SIDE + 1 || hone_frame_to_tensors(frame, "784", &x, &y) != HONE_OK)
         return fprintf(stderr, "digits: %s holds no pictures of %d x %d pixels\n", path, SIDE, SIDE), 1;
-    float *pixels = hone_tensor_data(table->x);
+    int64_t n = frame->rows, n_train = 0;
+    hone_frame_free(frame);
+    float *pixels = hone_tensor_data(x);
     for (int64_t i = 0; i < n * SIDE * SIDE; i++) pixels[i] /= 255;
     hone_tensor *pictures = hone_tensor_borrow(ctx, HONE_F32, HONE_SHAPE(n, 1, SIDE, SIDE), pixels);
 
     int64_t *rows = calloc((size_t)n, sizeof *rows);
-    if (hone_split_rows(ctx, n, 0.2, table->y, hone_seed(ctx), rows, &n_train) != HONE_OK)
+    if (hone_split_rows(ctx, n, 0.2, y, hone_seed(ctx), rows, &n_train) != HONE_OK)
         return fprintf(stderr, "digits: %s\n", hone_error(ctx)), 1;
     hone_tensor *x_test = hone_take(pictures, n - n_train, rows + n_train);
-    hone_tensor *y_test = hone_take(table->y, n - n_train, rows + n_train);
-    hone_dataset *dataset = hone_dataset_from_tensors(pictures, table->y);
+    hone_tensor *y_test = hone_take(y, n - n_train, rows + n_train);
+    hone_dataset *dataset = hone_dataset_from_tensors(pictures, y);
     const hone_transform otherwise = {
         .kind = HONE_RANDOM_AFFINE, .degrees = 12, .translate = 0.08, .low = 0.88, .high = 1.12, .shear = 8};
     hone_loader *train = hone_loader_new(dataset, .batch_size = 64, .rows = rows, .n_rows = n_train, .transforms = &otherwise,
@@ -65,8 +66,8 @@ int main(int argc, char **argv)
     hone_loader_free(train);
     hone_dataset_free(dataset);
     hone_tensor_free(pictures), hone_tensor_free(x_test), hone_tensor_free(y_test);
+    hone_tensor_free(x), hone_tensor_free(y);
     free(rows);
-    hone_table_free(table);
     hone_ctx_release(ctx);
     return 0;
 }

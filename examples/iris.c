@@ -9,13 +9,15 @@ int main(int argc, char **argv)
 {
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
 
-    hone_table *iris = hone_csv_load(ctx, argc > 1 ? argv[1] : "examples/data/iris.csv", .target = "species");
+    hone_frame *iris = hone_frame_load(ctx, argc > 1 ? argv[1] : "examples/data/iris.csv"), *train, *test;
+    hone_pipeline *pipeline = hone_pipeline_new(ctx, .target = "species");
+    hone_pipeline_add(pipeline, HONE_STANDARD_SCALER);
     hone_tensor *x, *y, *x_test, *y_test;
-    if (iris) hone_train_test_split(iris->x, iris->y, 0.2, hone_seed(ctx), &x, &y, &x_test, &y_test);
-    if (hone_ctx_status(ctx) != HONE_OK) return fprintf(stderr, "iris: %s\n", hone_error(ctx)), 1;
-    hone_scaler *scaler = hone_scaler_fit(x);
-    hone_scaler_apply(scaler, x);
-    hone_scaler_apply(scaler, x_test);
+    if (hone_frame_split(iris, 0.2, hone_seed(ctx), &train, &test) != HONE_OK ||
+        hone_pipeline_fit(pipeline, train) != HONE_OK ||
+        hone_pipeline_apply(pipeline, train, &x, &y) != HONE_OK ||
+        hone_pipeline_apply(pipeline, test, &x_test, &y_test) != HONE_OK)
+        return fprintf(stderr, "iris: %s\n", hone_error(ctx)), 1;
 
     hone_graph *graph = hone_graph_new(ctx);
     hone_node *input = hone_input(graph, "features", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
@@ -36,9 +38,9 @@ int main(int argc, char **argv)
     hone_history_free(history);
     hone_model_release(model);
     hone_graph_release(graph);
-    hone_scaler_free(scaler);
     hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(x_test), hone_tensor_free(y_test);
-    hone_table_free(iris);
+    hone_pipeline_free(pipeline);
+    hone_frame_free(iris), hone_frame_free(train), hone_frame_free(test);
     hone_ctx_release(ctx);
     return 0;
 }

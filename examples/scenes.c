@@ -409,20 +409,22 @@ int main(int argc, char **argv)
     int epochs = argc > 3 ? atoi(argv[3]) : 6;
     int64_t scenes = argc > 4 ? atoll(argv[4]) : 5000;
     hone_ctx *ctx = hone_ctx_new(.seed = 1);
-    hone_table *table = hone_csv_load(ctx, path, .no_header = true);
-    if (!table) return fprintf(stderr, "scenes: %s (scripts/get-data FOLDER digits fetches it)\n", hone_error(ctx)), 1;
-    int64_t n = hone_tensor_shape(table->x).dim[0], n_train = 0, *rows = calloc((size_t)n, sizeof *rows);
-    if (table->n_features != SIDE * SIDE || hone_tensor_dtype(table->y) != HONE_I32 ||
-        hone_split_rows(ctx, n, 0.2, table->y, hone_seed(ctx), rows, &n_train) != HONE_OK || n_train == n)
+    hone_frame *frame = hone_frame_load(ctx, path, .no_header = true);
+    if (!frame) return fprintf(stderr, "scenes: %s (scripts/get-data FOLDER digits fetches it)\n", hone_error(ctx)), 1;
+    int64_t n = frame->rows, n_train = 0, *rows = calloc((size_t)n, sizeof *rows);
+    hone_tensor *x, *y; /* a row a digit: columns "0" to "783" are its pixels, "784" says which it is */
+    if (frame->n_columns != SIDE * SIDE + 1 || hone_frame_to_tensors(frame, "784", &x, &y) != HONE_OK ||
+        hone_tensor_dtype(y) != HONE_I32 || hone_split_rows(ctx, n, 0.2, y, hone_seed(ctx), rows, &n_train) != HONE_OK || n_train == n)
         return fprintf(stderr, "scenes: %s holds no digits of %d x %d pixels\n", path, SIDE, SIDE), 1;
-    const float *pixels = hone_tensor_data(table->x);
-    const int32_t *classes = hone_tensor_data(table->y);
+    hone_frame_free(frame);
+    const float *pixels = hone_tensor_data(x);
+    const int32_t *classes = hone_tensor_data(y);
     digits learnt = {pixels, classes, rows, n_train, hone_seed(ctx)};
     digits held_out = {pixels, classes, rows + n_train, n - n_train, hone_seed(ctx) + 1};
     if ((wants_boxes ? detect : segment)(ctx, &learnt, &held_out, epochs, scenes) != HONE_OK)
         return fprintf(stderr, "scenes: %s\n", hone_error(ctx)), 1;
     free(rows);
-    hone_table_free(table);
+    hone_tensor_free(x), hone_tensor_free(y);
     hone_ctx_release(ctx);
     return 0;
 }

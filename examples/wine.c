@@ -32,12 +32,14 @@ int main(int argc, char **argv)
     const char *path = argc > 1 ? argv[1] : "build/data/wine.csv";
     int k = argc > 2 ? atoi(argv[2]) : 10;
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 0);
-    hone_table *wines = hone_csv_load(ctx, path, .no_header = true);
-    if (!wines) return fprintf(stderr, "wine: %s (scripts/get-data FOLDER wine fetches it)\n", hone_error(ctx)), 1;
+    hone_frame *wines = hone_frame_load(ctx, path, .no_header = true); /* columns "0" to "13" */
+    hone_tensor *x, *y;
+    if (hone_frame_to_tensors(wines, "13", &x, &y) != HONE_OK)
+        return fprintf(stderr, "wine: %s (scripts/get-data FOLDER wine fetches it)\n", hone_error(ctx)), 1;
     hone_fold folds[MOST_FOLDS];
     const hone_fit_opts fit = {.epochs = 150, .batch_size = 1000};
     if (k < 2 || k > MOST_FOLDS) return fprintf(stderr, "wine: 2 to %d folds\n", MOST_FOLDS), 2;
-    if (hone_cross_validate(ctx, build, wines->x, wines->y, folds, .k = k, .stratify = true, .seed = hone_seed(ctx), .fit = &fit) !=
+    if (hone_cross_validate(ctx, build, x, y, folds, .k = k, .stratify = true, .seed = hone_seed(ctx), .fit = &fit) !=
         HONE_OK)
         return fprintf(stderr, "wine: %s\n", hone_error(ctx)), 1;
 
@@ -47,7 +49,8 @@ int main(int argc, char **argv)
     for (int f = 0; f < k; f++) printf("fold %2d: loss %.4f, accuracy %.4f\n", f, folds[f].loss, folds[f].accuracy);
     printf("Loss: %.4f, Accuracy: %.4f, deviation %.4f\n", loss, mean, sqrt(square));
 
-    hone_table_free(wines);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_frame_free(wines);
     hone_ctx_release(ctx);
     return 0;
 }

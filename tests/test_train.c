@@ -345,13 +345,14 @@ static void test_wrong_calls_are_refused(void **state)
 static double iris(uint64_t seed)
 {
     hone_set_seed(ctx, seed);
-    hone_table *table = hone_csv_load(ctx, HONE_SOURCE_DIR "/examples/data/iris.csv", .target = "species");
-    assert_non_null(table);
+    hone_frame *frame = hone_frame_load(ctx, HONE_SOURCE_DIR "/examples/data/iris.csv"), *train, *test;
+    hone_pipeline *pipeline = hone_pipeline_new(ctx, .target = "species");
+    hone_pipeline_add(pipeline, HONE_STANDARD_SCALER);
     hone_tensor *tx, *ty, *vx, *vy;
-    assert_hone_ok(ctx, hone_train_test_split(table->x, table->y, 0.2, seed, &tx, &ty, &vx, &vy));
-    hone_scaler *scaler = hone_scaler_fit(tx);
-    hone_scaler_apply(scaler, tx);
-    hone_scaler_apply(scaler, vx);
+    assert_hone_ok(ctx, hone_frame_split(frame, 0.2, seed, &train, &test));
+    assert_hone_ok(ctx, hone_pipeline_fit(pipeline, train));
+    assert_hone_ok(ctx, hone_pipeline_apply(pipeline, train, &tx, &ty));
+    assert_hone_ok(ctx, hone_pipeline_apply(pipeline, test, &vx, &vy));
     hone_graph *graph = hone_graph_new(ctx);
     hone_node *input = hone_input(graph, "features", HONE_F32, HONE_SHAPE(HONE_BATCH, 4));
     hone_node *hidden = hone_apply(hone_dense(ctx, 10, .activation = HONE_RELU), input);
@@ -363,9 +364,9 @@ static double iris(uint64_t seed)
     assert_hone_ok(ctx, hone_evaluate(model, vx, vy, 32, NULL, &accuracy));
     hone_model_release(model);
     hone_graph_release(graph);
-    hone_scaler_free(scaler);
     hone_tensor_free(tx), hone_tensor_free(ty), hone_tensor_free(vx), hone_tensor_free(vy);
-    hone_table_free(table);
+    hone_pipeline_free(pipeline);
+    hone_frame_free(frame), hone_frame_free(train), hone_frame_free(test);
     return accuracy;
 }
 

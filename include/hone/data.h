@@ -1,4 +1,5 @@
-/* Hone: tables from files, splitting, scaling; text records for language models. Read after tensor.h. */
+/* Hone: from files to tensors. Tables as frames, and pipelines that make tensors of them; rows of tensors, divided and scaled; arrays,
+   pictures, sound and words; augmentation, datasets and loaders; text records for language models. Read after tensor.h. */
 #ifndef HONE_DATA_H
 #define HONE_DATA_H
 
@@ -7,60 +8,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef struct hone_csv_opts {
-    size_t struct_size;
-    char delimiter;     /* default ',' */
-    bool no_header;     /* the first line is data already */
-    const char *target; /* target column: its name, or its number from 0 without a header; default: the last */
-    bool no_target;     /* every column is a feature and y is NULL: for data to predict on */
-} hone_csv_opts;
-
-/* A table of numbers with one target column. */
-typedef struct hone_table {
-    hone_tensor *x;     /* f32 [rows, features] */
-    hone_tensor *y;     /* i32 [rows] class numbers, f32 [rows] when numeric but not whole; NULL: no_target */
-    char **features;    /* names; "0", "1", ... without a header */
-    size_t n_features;
-    char **classes;     /* a text target: its values, sorted; class numbers index them; NULL: a numeric one */
-    size_t n_classes;
-} hone_table;
-
-/* Reads a CSV file (RFC 4180: quotes, "" inside them, line breaks inside them; LF or CRLF; a byte order mark
-   and lines with nothing on them are skipped). Feature fields must be numbers, with a point and blanks around
-   them if need be; an empty one and "nan" in any case are NaN, "inf" and "infinity" infinite. A target whose
-   values are all whole numbers >= 0 is classes as it stands; text is numbered in sorted (bytewise) order;
-   other numbers are a f32 target; it must not be empty, NaN or infinite. Every line has as many fields as the
-   first. NULL on error (sticky): IO; FORMAT with the file's line and column (both from 1); NOT_FOUND when
-   there is no such target; INVALID for a delimiter that is a quote or a line break; MEMORY. The table is the
-   caller's. */
-HONE_API hone_table *hone_csv_load_opt(hone_ctx *ctx, const char *path, const hone_csv_opts *opts);
-#define hone_csv_load(...)                                                                                   \
-    HONE_OPTS2(hone_csv_load_opt, hone_csv_opts, __VA_ARGS__, .struct_size = sizeof(hone_csv_opts))
-HONE_API void hone_table_free(hone_table *table); /* NULL is allowed */
-
-/* Rows of x (any tensor, axis 0) by number, as a new tensor owned by the caller. NULL on error (does not
-   stick, but MEMORY): INVALID when a number is outside, SHAPE for a scalar, DTYPE when a row is not made of
-   whole blocks. */
-HONE_API hone_tensor *hone_take(const hone_tensor *x, int64_t count, const int64_t *rows);
-/* Shuffles rows [0, n) by seed and cuts them: the first part takes n - round(n * share), the second the rest.
-   x and y are cut alike; y may be NULL (then y_train and y_test may be). Results are owned by the caller; all
-   NULL on error: INVALID for a share outside [0, 1], SHAPE when x and y differ in rows, and those of
-   hone_take. */
-HONE_API hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, double share,
-                                           uint64_t seed, hone_tensor **x_train, hone_tensor **y_train,
-                                           hone_tensor **x_test, hone_tensor **y_test);
-
-/* (x - mean) / standard deviation by column (that of the population: over n, not n - 1), fitted on one f32
-   table [rows, features] and applied to others. Columns that do not vary are only centred. NaN is left out
-   when fitting and stays NaN. fit: NULL on error (sticky): SHAPE, DTYPE, NUMERIC for an infinite value,
-   MEMORY; the scaler is the caller's. apply, and invert, its inverse (scikit-learn's inverse_transform): in place; SHAPE
-   when the columns are not as many, DTYPE; errors do not stick. */
-typedef struct hone_scaler hone_scaler;
-HONE_API hone_scaler *hone_scaler_fit(const hone_tensor *x);
-HONE_API hone_status hone_scaler_apply(const hone_scaler *scaler, hone_tensor *x);
-HONE_API hone_status hone_scaler_invert(const hone_scaler *scaler, hone_tensor *x);
-HONE_API void hone_scaler_free(hone_scaler *scaler); /* NULL is allowed */
 
 /* ---- frames: columns of numbers and of text --------------------------------------------------------------- */
 
@@ -77,7 +24,7 @@ typedef struct hone_column {
     size_t n_categories;
 } hone_column;
 
-/* A table with columns of different types. Change it by the functions below alone. */
+/* A table with columns of different types, all of as many rows. Change it by the functions below alone. */
 typedef struct hone_frame {
     int64_t rows;
     hone_column *columns;
@@ -95,11 +42,13 @@ typedef struct hone_frame_opts {
                                    <NA>, NULL, null, None; NaN and nan always do */
     const char *const *text;    /* HONE_COLUMNS that are text whatever they look like (codes, phone numbers) */
 } hone_frame_opts;
-/* Reads a CSV or TSV file (as hone_csv_load does), or, when the name ends in .jsonl, JSON lines: an object a row, a key a column;
-   of the options `text` alone counts; null and a key that a row lacks are missing; lists and objects in it are refused. A column whose values are all numbers is one of numbers (INTEGER when
-   all are whole; REAL when there are none at all), any other is text. NULL on error (sticky): IO; FORMAT with line and
-   column, also for two columns of one name; NOT_FOUND when `text` names a column that is not there; INVALID for a delimiter
-   that is a quote or a line break; MEMORY. The frame is the caller's. */
+/* Reads a CSV or TSV file (RFC 4180: quotes, "" inside them, line breaks inside them; LF or CRLF; a byte order mark and lines with
+   nothing on them are skipped; every line has as many fields as the first), or, when the name ends in .jsonl, JSON lines: an object
+   a row, a key a column; of the options `text` alone counts; null and a key that a row lacks are missing; lists and objects in it
+   are refused. A column whose values are all numbers (with a point, and blanks around them if need be; "inf" and "infinity" are
+   infinite) is one of numbers (INTEGER when all are whole; REAL when there are none at all), any other is text. NULL on error
+   (sticky): IO; FORMAT with line and column (both from 1), also for two columns of one name; NOT_FOUND when `text` names a column
+   that is not there; INVALID for a delimiter that is a quote or a line break; MEMORY. The frame is the caller's. */
 HONE_API hone_frame *hone_frame_load_opt(hone_ctx *ctx, const char *path, const hone_frame_opts *opts);
 #define hone_frame_load(...)                                                                                 \
     HONE_OPTS2(hone_frame_load_opt, hone_frame_opts, __VA_ARGS__, .struct_size = sizeof(hone_frame_opts))
@@ -122,21 +71,42 @@ HONE_API hone_frame *hone_frame_take(const hone_frame *frame, int64_t count, con
 HONE_API hone_status hone_frame_drop_missing(hone_frame *frame, const char *const *columns);
 HONE_API hone_status hone_frame_drop_duplicates(hone_frame *frame, const char *const *columns);
 
+typedef struct hone_frame_split_opts {
+    size_t struct_size;
+    const char *stratify; /* a column, of whose every value both parts then have the share that the whole has; default: none */
+} hone_frame_split_opts;
+/* Shuffles the rows by seed and cuts them: *train takes n - round(n * share), *test the rest (hone_split_rows). Both are the caller's.
+   Both NULL on error (does not stick, but MEMORY): INVALID for a share outside [0, 1] and for a missing number to stratify by,
+   NOT_FOUND for a column that is not there. */
+HONE_API hone_status hone_frame_split_opt(const hone_frame *frame, double share, uint64_t seed, hone_frame **train,
+                                          hone_frame **test, const hone_frame_split_opts *opts);
+#define hone_frame_split(...)                                                                                \
+    HONE_OPTS5(hone_frame_split_opt, hone_frame_split_opts, __VA_ARGS__, .struct_size = sizeof(hone_frame_split_opts))
+/* A frame of numbers as it is, where nothing has to be learnt (else: a pipeline). *x: every column but the target's, in order, f32
+   [rows, columns], NaN where a value is missing. *y: the target, [rows]: of text i32, the number of its category, so that
+   hone_frame_find(frame, target)->categories are the classes' names, which parts of a frame share; i32 as they are for whole
+   numbers >= 0; else f32. target NULL: none, and y is NULL. Both are the caller's. Both NULL on error (does not stick, but MEMORY):
+   NOT_FOUND; DTYPE with column, row and value for a feature that is text; NUMERIC for a number that f32 cannot hold; INVALID for a
+   target that is missing or infinite, and when one of target and y is NULL alone. */
+HONE_API hone_status hone_frame_to_tensors(const hone_frame *frame, const char *target, hone_tensor **x, hone_tensor **y);
+
 /* ---- pipelines: from frames to tensors, in the same way for training and prediction ----------------------- */
 
 /* What a step of a pipeline does; results are those of scikit-learn's class of that name. Missing values are left out when
    fitting and stay missing, but for imputers and encoders. */
 typedef enum hone_pipeline_step {
-    HONE_SIMPLE_IMPUTER,  /* missing values become the column's mean, median, most frequent value (the least of several) or
-                             a constant */
-    HONE_CLIP_OUTLIERS,   /* values outside of [low, high] become low or high: quantiles, or q1 - factor (q3 - q1) and
-                             q3 + factor (q3 - q1) with the quartiles q1 and q3 */
     HONE_STANDARD_SCALER, /* (v - mean) / standard deviation, the population's; columns that do not vary are centred alone */
     HONE_MIN_MAX_SCALER,  /* the least becomes `low`, the largest `high` */
     HONE_ROBUST_SCALER,   /* (v - median) / (quantile high - quantile low) */
+    HONE_CLIP_OUTLIERS,   /* values outside of [low, high] become low or high: quantiles, or q1 - factor (q3 - q1) and
+                             q3 + factor (q3 - q1) with the quartiles q1 and q3 */
+    HONE_SIMPLE_IMPUTER,  /* missing values become the column's mean, median, most frequent value (the least of several) or
+                             a constant */
     HONE_ONE_HOT_ENCODER, /* a column for each value, named <column>_<value>, 1 in the rows that have it, in the sorted
                              order of the values; it stands where the column stood */
     HONE_ORDINAL_ENCODER, /* a value becomes its number in the sorted order of the values, from 0 */
+    HONE_LABEL_ENCODER,   /* the same of the target, which no other step sees: text or numbers become classes, i32 (text does without
+                             this step, too); hone_pipeline_invert_target is the way back. Once, at any place */
     HONE_DROP_COLUMNS     /* the named columns go: row numbers, names of persons. As a first step: they need not be there later */
 } hone_pipeline_step;
 
@@ -159,8 +129,8 @@ typedef struct hone_pipeline_add_opts {
     double low, high;           /* both 0: 0.01 and 0.99 (clip), 0 and 1 (min-max), 0.25 and 0.75 (robust) */
     double iqr_factor;          /* clip: > 0, e.g. 1.5: by quartiles instead of low and high */
     bool ignore_unknown;        /* encoders: a value not seen in training, or a missing one, is no error but zeros (one-hot)
-                                   or unknown_value (ordinal) */
-    double unknown_value;       /* default -1; HONE_ZERO for 0 */
+                                   or unknown_value (ordinal, label) */
+    double unknown_value;       /* default -1; HONE_ZERO for 0; of labels whole, and the number of no class */
     bool drop_first;            /* one-hot: no column for the first value */
 } hone_pipeline_add_opts;
 
@@ -175,33 +145,91 @@ typedef struct hone_pipeline hone_pipeline;
 HONE_API hone_pipeline *hone_pipeline_new_opt(hone_ctx *ctx, const hone_pipeline_opts *opts);
 #define hone_pipeline_new(...)                                                                               \
     HONE_OPTS1(hone_pipeline_new_opt, hone_pipeline_opts, __VA_ARGS__, .struct_size = sizeof(hone_pipeline_opts))
-/* Appends a step, which sees what the steps before it made. INVALID for options out of range; STATE once the pipeline is
-   fitted. Errors stick. */
+/* Appends a step, which sees what the steps before it made. INVALID for options out of range, for a second label encoder and for one
+   without a target; STATE once the pipeline is fitted. Errors stick. */
 HONE_API hone_status hone_pipeline_add_opt(hone_pipeline *pipeline, hone_pipeline_step kind, const hone_pipeline_add_opts *opts);
 #define hone_pipeline_add(...)                                                                               \
     HONE_OPTS2(hone_pipeline_add_opt, hone_pipeline_add_opts, __VA_ARGS__, .struct_size = sizeof(hone_pipeline_add_opts))
-/* Learns means, categories and so on; again: anew (STATE for a pipeline that was loaded). Errors do not stick (but MEMORY), the pipeline is then not fitted:
-   NOT_FOUND for a column that lacks, DTYPE for one of the wrong type and for text that no step encodes, NUMERIC for infinite
-   values, INVALID when there is nothing to learn from (no rows, a column without values). */
+/* Learns means, categories and so on; again: anew (STATE for a pipeline that was loaded). Errors do not stick (but MEMORY), the
+   pipeline is then not fitted: NOT_FOUND for a column that lacks, DTYPE for one of the wrong type and for text that no step encodes,
+   with row and value; NUMERIC for infinite values; INVALID when there is nothing to learn from (no rows, a column without values),
+   for a target that is missing or infinite, and for an unknown_value that is the number of a class. */
 HONE_API hone_status hone_pipeline_fit(hone_pipeline *pipeline, const hone_frame *frame);
-/* The features of every row, f32 [rows, features] (NaN: missing), and the target: i32 class numbers for text and for whole
-   numbers >= 0, else f32 [rows]; y NULL when it is not wanted, as for data to predict on: then the target need not be there.
-   Both are the caller's. Other columns of the frame and their order don't matter. Errors do not stick (but MEMORY): STATE
-   before fit; NOT_FOUND for a column that lacks; DTYPE for one of another type than in training; INVALID with column, row
-   (from 0) and value for one that training had not; for a target that is missing. */
+/* The features of every row, f32 [rows, features] (NaN: missing), and the target: i32 class numbers for text, for what a label
+   encoder is for, and for whole numbers >= 0, as they are; else f32 [rows]; y NULL when it is not wanted, as for data to predict on:
+   then the target need not be there. Both are the caller's. Other columns of the frame and their order don't matter. Errors do not
+   stick (but MEMORY): STATE before fit; NOT_FOUND for a column that lacks; DTYPE for one of another type than in training; INVALID
+   with column, row (from 0) and value for one that training had not; for a target that is missing; NUMERIC for what f32 cannot hold. */
 HONE_API hone_status hone_pipeline_apply(const hone_pipeline *pipeline, const hone_frame *frame, hone_tensor **x,
                                          hone_tensor **y);
 /* The columns of x, in order; 0 and NULL before fit and out of range. */
 HONE_API size_t hone_pipeline_features(const hone_pipeline *pipeline);
 HONE_API const char *hone_pipeline_feature(const hone_pipeline *pipeline, size_t index);
-/* The texts of a target, whose numbers in sorted order are the classes; 0 and NULL for a target of numbers. */
+/* The classes of a target: the texts in sorted order (bytewise), or, of numbers with a label encoder, those in theirs, as text. 0 and
+   NULL for another target of numbers, and out of range. */
 HONE_API size_t hone_pipeline_classes(const hone_pipeline *pipeline);
 HONE_API const char *hone_pipeline_class(const hone_pipeline *pipeline, size_t index);
-/* Writes a fitted pipeline as JSON (hone_model_set_pipeline keeps it with a model instead); the file appears whole or not at all. STATE before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
+/* The classes' names of class numbers y, i32 [n], into labels[n], which live as long as the pipeline is not fitted again: scikit-learn's
+   LabelEncoder.inverse_transform. NULL for unknown_value, when unknown ones are ignored. Errors do not stick: STATE before fit;
+   INVALID for a target without classes and for the number of none; DTYPE, SHAPE. */
+HONE_API hone_status hone_pipeline_invert_target(const hone_pipeline *pipeline, const hone_tensor *y, const char **labels);
+/* Writes a fitted pipeline as JSON (hone_model_set_pipeline keeps it with a model instead); the file appears whole or not at all. STATE
+   before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
 HONE_API hone_status hone_pipeline_save(const hone_pipeline *pipeline, const char *path);
 /* Reads it again, owned by the caller: applied, it gives the same to the bit. NULL on error (sticky): IO, FORMAT, MEMORY. */
 HONE_API hone_pipeline *hone_pipeline_load(hone_ctx *ctx, const char *path);
 HONE_API void hone_pipeline_free(hone_pipeline *pipeline); /* NULL is allowed */
+
+/* ---- rows of tensors, divided and scaled ------------------------------------------------------------------------ */
+
+/* Rows of x (any tensor, axis 0) by number, as a new tensor owned by the caller. NULL on error (does not stick, but MEMORY): INVALID
+   when a number is outside, SHAPE for a scalar, DTYPE when a row is not made of whole blocks. */
+HONE_API hone_tensor *hone_take(const hone_tensor *x, int64_t count, const int64_t *rows);
+/* Shuffles rows [0, n) by seed and cuts them as hone_frame_split does: the first part takes n - round(n * share), the second the
+   rest. x and y are cut alike; y may be NULL (then y_train and y_test may be). Results are owned by the caller; all NULL on error (does
+   not stick, but MEMORY): INVALID for a share outside [0, 1], SHAPE when x and y differ in rows, and those of hone_take. */
+HONE_API hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, double share,
+                                           uint64_t seed, hone_tensor **x_train, hone_tensor **y_train,
+                                           hone_tensor **x_test, hone_tensor **y_test);
+
+typedef struct hone_scaler_opts {
+    size_t struct_size;
+    hone_pipeline_step kind; /* HONE_STANDARD_SCALER (default), HONE_MIN_MAX_SCALER or HONE_ROBUST_SCALER */
+    double low, high;        /* as hone_pipeline_add has them */
+} hone_scaler_opts;
+/* A scaling step of a pipeline for data that are a tensor: fitted on one f32 [rows, features], by column, and applied to others. NaN
+   is left out when fitting and stays NaN. */
+typedef struct hone_scaler hone_scaler;
+/* The caller's. NULL on error (sticky): INVALID for options, SHAPE, DTYPE, NUMERIC for values that are infinite or too large, MEMORY. */
+HONE_API hone_scaler *hone_scaler_fit_opt(const hone_tensor *x, const hone_scaler_opts *opts);
+#define hone_scaler_fit(...)                                                                                 \
+    HONE_OPTS1(hone_scaler_fit_opt, hone_scaler_opts, __VA_ARGS__, .struct_size = sizeof(hone_scaler_opts))
+/* Both in place; invert is the inverse (scikit-learn's inverse_transform). SHAPE when the columns are not as many, DTYPE; errors do not
+   stick. */
+HONE_API hone_status hone_scaler_apply(const hone_scaler *scaler, hone_tensor *x);
+HONE_API hone_status hone_scaler_invert(const hone_scaler *scaler, hone_tensor *x);
+HONE_API void hone_scaler_free(hone_scaler *scaler); /* NULL is allowed */
+
+/* Windows of a time series [T, ...]: x [n, length, ...], rows [i * stride, i * stride + length), and what follows each,
+   y [n, horizon, ...]; n = (T - length - horizon) / stride + 1. Both are the caller's; y may be NULL with horizon 0. Errors do
+   not stick (but MEMORY): INVALID when a number is out of range, or there is no window; SHAPE, DTYPE. */
+HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length, int64_t horizon, int64_t stride,
+                                       hone_tensor **x, hone_tensor **y);
+
+/* ---- numbers of rows, to train on and to hold out ------------------------------------------------------------- */
+/* For hone_take, hone_frame_take and loaders. All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has,
+   rounded to whole rows down or up; NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
+
+/* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
+HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,
+                                     int64_t *rows, int64_t *n_train);
+/* The same for cross-validation: fold 0 to k - 1 of k parts is held out, of n / k rows and the first n % k of one more (as
+   scikit-learn's KFold); the folds of one seed are disjoint and hold every row. */
+HONE_API hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed,
+                                 int64_t *rows, int64_t *n_train);
+/* `count` rows drawn with replacement, row i with probability weights[i] / their sum; weights [n] are at least 0. */
+HONE_API hone_status hone_sample_rows(hone_ctx *ctx, const double *weights, int64_t n, uint64_t seed, int64_t count,
+                                      int64_t *rows);
 
 /* ---- arrays, pictures and sound in files ------------------------------------------------------------------- */
 /* The libraries behind these are loaded when first used; without them: UNSUPPORTED, with the package to install. */
@@ -293,12 +321,6 @@ HONE_API hone_tensor *hone_spectrogram_opt(const hone_tensor *x, int sample_rate
 #define hone_spectrogram(...)                                                                                \
     HONE_OPTS2(hone_spectrogram_opt, hone_spectrogram_opts, __VA_ARGS__, .struct_size = sizeof(hone_spectrogram_opts))
 
-/* Windows of a time series [T, ...]: x [n, length, ...], rows [i * stride, i * stride + length), and what follows each,
-   y [n, horizon, ...]; n = (T - length - horizon) / stride + 1. Both are the caller's; y may be NULL with horizon 0. Errors do
-   not stick (but MEMORY): INVALID when a number is out of range, or there is no window; SHAPE, DTYPE. */
-HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length, int64_t horizon, int64_t stride,
-                                       hone_tensor **x, hone_tensor **y);
-
 /* ---- words as numbers: Keras's TextVectorization ---------------------------------------------------------------- */
 
 typedef struct hone_vocabulary_opts {
@@ -331,21 +353,6 @@ HONE_API hone_tensor *hone_vocabulary_encode(const hone_vocabulary *vocabulary, 
 HONE_API hone_status hone_vocabulary_save(const hone_vocabulary *vocabulary, const char *path);
 /* Reads it again, owned by the caller. Untrusted. NULL on error (sticky): IO, FORMAT, MEMORY. */
 HONE_API hone_vocabulary *hone_vocabulary_load(hone_ctx *ctx, const char *path);
-
-/* ---- parts of a dataset, by rows ---------------------------------------------------------------------------- */
-/* All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has,
-   rounded to whole rows down or up; NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
-
-/* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
-HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,
-                                     int64_t *rows, int64_t *n_train);
-/* The same for cross-validation: fold 0 to k - 1 of k parts is held out, of n / k rows and the first n % k of one more (as
-   scikit-learn's KFold); the folds of one seed are disjoint and hold every row. */
-HONE_API hone_status hone_k_fold(hone_ctx *ctx, int64_t n, int k, int fold, const hone_tensor *stratify, uint64_t seed,
-                                 int64_t *rows, int64_t *n_train);
-/* `count` rows drawn with replacement, row i with probability weights[i] / their sum; weights [n] are at least 0. */
-HONE_API hone_status hone_sample_rows(hone_ctx *ctx, const double *weights, int64_t n, uint64_t seed, int64_t count,
-                                      int64_t *rows);
 
 /* ---- augmentation --------------------------------------------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* The fields of a CSV file (RFC 4180), one after the other; csv.c and frame.c make of them what they want. */
+/* The fields of a CSV file (RFC 4180), one after the other, of which frame_csv.c makes columns. */
 #ifndef HONE_SRC_CSV_H
 #define HONE_SRC_CSV_H
 
@@ -11,9 +11,6 @@ typedef struct hone__field {
     size_t size;
     bool quoted;
 } hone__field;
-
-/* At most so many bytes of a field are shown in a message. */
-#define HONE__SHOWN(size) ((int)HONE_MIN((size), (size_t)60))
 
 typedef struct hone__csv {
     hone_ctx *ctx;
@@ -45,11 +42,11 @@ bool hone__csv_walk(hone__csv *r, hone__csv_take take, void *user);
 
 /* NaN for an empty field; false: no number. */
 bool hone__csv_number(const hone__csv *r, hone__field f, double *value);
+/* Would it be one? */
+bool hone__is_number(const char *text);
 /* The field's bytes, NUL-terminated, in the arena. */
 char *hone__csv_text(hone__arena *arena, hone__field f);
 bool hone__is_blank(hone__field f);
-/* Records that a field of `column` is not as it must be; false always. */
-bool hone__csv_wrong(hone__csv *r, size_t column, hone__field f, const char *what);
 
 /* Numbers texts by their sorted order (bytewise): codes[i] is that of texts[i], -1 where it is NULL. *categories, the
    different ones, is an array in the arena that points to them; NULL when none is there. */

@@ -128,12 +128,42 @@ static bool is_word(const char *s, const char *word) /* without regard to case, 
     return !*s;
 }
 
+static field trim(field f)
+{
+    while (f.size && (*f.data == ' ' || *f.data == '\t')) f.data++, f.size--;
+    while (f.size && (f.data[f.size - 1] == ' ' || f.data[f.size - 1] == '\t')) f.size--;
+    return f;
+}
+
+/* Most fields: digits, and maybe a point in them, of which a double holds every one: then the quotient of two exact numbers is what
+   strtod gives (Clinger 1990). false: look closer. */
+static bool short_decimal(field f, double *value)
+{
+    static const double tens[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    bool negative = f.size && *f.data == '-';
+    size_t i = negative, point = f.size;
+    int64_t digits = 0;
+    if (f.size - i < 1 || f.size - i > 15) return false;
+    for (; i < f.size; i++) {
+        if (f.data[i] >= '0' && f.data[i] <= '9')
+            digits = 10 * digits + (f.data[i] - '0');
+        else if (f.data[i] == '.' && point == f.size && f.size - negative > 1)
+            point = i;
+        else
+            return false;
+    }
+    size_t behind = point < f.size ? f.size - point - 1 : 0;
+    *value = (double)digits / tens[behind];
+    if (negative) *value = -*value;
+    return true;
+}
+
 bool hone__csv_number(const reader *r, field f, double *value)
 {
     char text[MAX_NUMBER];
-    while (f.size && (*f.data == ' ' || *f.data == '\t')) f.data++, f.size--;
-    while (f.size && (f.data[f.size - 1] == ' ' || f.data[f.size - 1] == '\t')) f.size--;
+    f = trim(f);
     *value = NAN;
+    if (short_decimal(f, value)) return true;
     if (!f.size) return true;
     if (f.size >= sizeof text) return false;
     memcpy(text, f.data, f.size);
@@ -148,6 +178,16 @@ bool hone__csv_number(const reader *r, field f, double *value)
     return true;
 }
 
+bool hone__is_number(const char *text)
+{
+    char trimmed[MAX_NUMBER];
+    field f = trim((field){text, strlen(text), false});
+    if (!f.size || f.size >= sizeof trimmed) return false;
+    memcpy(trimmed, f.data, f.size);
+    trimmed[f.size] = 0;
+    return is_decimal(trimmed) || is_word(trimmed, "nan") || is_word(trimmed, "inf") || is_word(trimmed, "infinity");
+}
+
 bool hone__is_blank(field f)
 {
     size_t blanks = 0;
@@ -160,13 +200,6 @@ char *hone__csv_text(hone__arena *arena, field f)
     char *text = hone__arena_alloc(arena, f.size + 1); /* zeroed */
     if (text && f.size) memcpy(text, f.data, f.size);
     return text;
-}
-
-bool hone__csv_wrong(reader *r, size_t column, field f, const char *what)
-{
-    hone__fail(r->ctx, HONE_FORMAT, "%s line %zu, column %zu (%.60s): \"%.*s\"%s %s", r->path, r->field_line,
-               column + 1, r->columns[column], HONE__SHOWN(f.size), f.data, f.size > 60 ? "..." : "", what);
-    return false;
 }
 
 /* ---- the file ---- */

@@ -6,8 +6,6 @@
 #include "tensor/tensor.h"
 
 /* Nothing of `data` is kept; `path` is for messages. */
-hone_table *hone__csv_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
-                           const hone_csv_opts *opts);
 hone_frame *hone__frame_read(hone_ctx *ctx, const char *path, const char *data, size_t size,
                              const hone_frame_opts *opts);
 hone_frame *hone__frame_read_jsonl(hone_ctx *ctx, const char *path, const char *data, size_t size,

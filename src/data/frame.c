@@ -1,7 +1,6 @@
-/* Frames: columns of numbers and of text, from CSV or from memory; rows taken and dropped. */
+/* Frames: columns of numbers and of text; rows taken, divided and dropped. */
 #include "data/csv.h"
 #include "data/frame.h"
-#include "base/os.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -74,12 +73,18 @@ bool hone_column_missing(const hone_column *c, int64_t row)
     return c->codes ? c->codes[row] < 0 : isnan(c->numbers[row]);
 }
 
-static bool is_whole(double v) { return isnan(v) || (fabs(v) <= 0x1p53 && v == floor(v)); }
-
-/* A new last column with room for the rows. */
-static hone_column *append(frame *f, const char *name, hone_column_type type)
+bool hone__is_empty(const hone_column *c, int64_t rows)
 {
-    hone_frame *public = &f->public;
+    bool empty = true;
+    for (int64_t r = 0; empty && r < rows; r++) empty = hone_column_missing(c, r);
+    return empty;
+}
+
+bool hone__is_whole(double v) { return isnan(v) || (fabs(v) <= 0x1p53 && v == floor(v)); }
+
+hone_column *hone__frame_append(hone_frame *public, const char *name, hone_column_type type)
+{
+    frame *f = frame_of(public);
     hone_column *c = hone__frame_insert(public, public->n_columns, 1);
     if (!c) return NULL;
     c->type = type;
@@ -99,7 +104,7 @@ static hone_column *append_checked(frame *f, const char *name, hone_column_type 
                           : values          ? "the frame has one of that name"
                                             : "its values are NULL"),
                NULL;
-    return append(f, name, type);
+    return hone__frame_append(&f->public, name, type);
 }
 
 hone_status hone_frame_add_numbers(hone_frame *public, const char *name, const double *numbers)
@@ -110,7 +115,7 @@ hone_status hone_frame_add_numbers(hone_frame *public, const char *name, const d
     for (int64_t i = 0; i < public->rows; i++) {
         c->numbers[i] = numbers[i];
         any = any || !isnan(numbers[i]);
-        if (!is_whole(numbers[i])) c->type = HONE_COLUMN_REAL;
+        if (!hone__is_whole(numbers[i])) c->type = HONE_COLUMN_REAL;
     }
     if (!any) c->type = HONE_COLUMN_REAL;
     return HONE_OK;
@@ -138,7 +143,7 @@ static char *values_of(const hone_column *c) { return c->codes ? (char *)c->code
 /* A column like this one, its categories copied, its values not set. */
 static hone_column *append_like(frame *f, const hone_column *from)
 {
-    hone_column *c = append(f, from->name, from->type);
+    hone_column *c = hone__frame_append(&f->public, from->name, from->type);
     if (!c || !from->n_categories) return c;
     char **categories = hone__arena_alloc(&f->arena, from->n_categories * sizeof *categories);
     for (size_t i = 0; categories && i < from->n_categories; i++)
@@ -180,6 +185,40 @@ hone_frame *hone_frame_take(const hone_frame *public, int64_t count, const int64
             memcpy(values_of(to) + (size_t)i * size, values_of(&public->columns[k]) + (size_t)rows[i] * size, size);
     }
     return taken;
+}
+
+/* What rows are stratified by, f64 [rows]: codes of texts, or numbers. */
+static hone_tensor *strata(hone_ctx *ctx, const hone_frame *public, const char *name)
+{
+    const hone_column *c = hone_frame_find(public, name);
+    if (!c) return hone__fail_run(ctx, HONE_NOT_FOUND, "the frame has no column '%.60s' to stratify by", name), NULL;
+    hone_tensor *by = hone_tensor_new(ctx, HONE_F64, HONE_SHAPE(public->rows));
+    for (int64_t r = 0; by && r < public->rows; r++) ((double *)by->data)[r] = c->codes ? c->codes[r] : c->numbers[r];
+    return by;
+}
+
+hone_status hone_frame_split_opt(const hone_frame *public, double share, uint64_t seed, hone_frame **train, hone_frame **test,
+                                 const hone_frame_split_opts *opts)
+{
+    if (train) *train = NULL;
+    if (test) *test = NULL;
+    if (!public || !train || !test) return HONE_INVALID;
+    hone_ctx *ctx = frame_of(public)->ctx;
+    if (!hone__ok(ctx)) return ctx->status;
+    hone_frame_split_opts o = {0};
+    if (opts) memcpy(&o, opts, HONE_MIN(opts->struct_size, sizeof o));
+    hone_tensor *by = o.stratify ? strata(ctx, public, o.stratify) : NULL;
+    if (o.stratify && !by) return hone__ok(ctx) ? HONE_NOT_FOUND : ctx->status;
+    int64_t *rows = hone__calloc(ctx, (size_t)public->rows, sizeof *rows), n_train;
+    hone_status status = rows ? hone_split_rows(ctx, public->rows, share, by, seed, rows, &n_train) : ctx->status;
+    if (status == HONE_OK && (*train = hone_frame_take(public, n_train, rows)))
+        *test = hone_frame_take(public, public->rows - n_train, rows + n_train);
+    hone_tensor_free(by);
+    hone__free(ctx, rows);
+    if (status != HONE_OK || *test) return status;
+    hone_frame_free(*train);
+    *train = NULL;
+    return ctx->status;
 }
 
 /* The named columns, NULL: all; *n of them, hone__free them. */
@@ -303,143 +342,3 @@ static int64_t first_rows(const hone_frame *public, const hone_column *const *co
 
 hone_status hone_frame_drop_missing(hone_frame *f, const char *const *columns) { return keep_rows(f, columns, whole_rows); }
 hone_status hone_frame_drop_duplicates(hone_frame *f, const char *const *columns) { return keep_rows(f, columns, first_rows); }
-
-/* ---- CSV ---- */
-
-typedef struct loading {
-    hone__csv r;
-    hone_frame_opts o;
-    hone_column_type *types; /* [columns] by the values so far */
-    bool *any;               /* [columns] has a value */
-    char ***texts;           /* [columns] of [rows], those of numbers NULL */
-    frame *f;
-} loading;
-
-static const char *const nothing[] = {"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None", NULL};
-
-static bool listed(const char *const *list, const char *text, size_t size)
-{
-    for (; list && *list; list++)
-        if (strlen(*list) == size && !memcmp(*list, text, size)) return true;
-    return false;
-}
-
-static bool is_missing(const loading *l, hone__field f)
-{
-    while (f.size && (*f.data == ' ' || *f.data == '\t')) f.data++, f.size--;
-    while (f.size && (f.data[f.size - 1] == ' ' || f.data[f.size - 1] == '\t')) f.size--;
-    return listed(l->o.missing ? l->o.missing : nothing, f.data, f.size) || listed(HONE_COLUMNS("NaN", "nan"), f.data, f.size);
-}
-
-static bool look(void *user, size_t row, size_t column, hone__field f)
-{
-    loading *l = user;
-    double v;
-    (void)row;
-    if (l->types[column] == HONE_COLUMN_TEXT || is_missing(l, f)) return true;
-    l->any[column] = true;
-    if (hone__is_blank(f) || !hone__csv_number(&l->r, f, &v))
-        l->types[column] = HONE_COLUMN_TEXT;
-    else if (!is_whole(v))
-        l->types[column] = HONE_COLUMN_REAL;
-    return true;
-}
-
-static bool fill(void *user, size_t row, size_t column, hone__field f)
-{
-    loading *l = user;
-    bool missing = is_missing(l, f);
-    if (l->texts[column]) return missing || (l->texts[column][row] = hone__csv_text(&l->f->arena, f)) != NULL;
-    double v = NAN;
-    if (!missing) hone__csv_number(&l->r, f, &v); /* the first walk saw that it is one */
-    l->f->public.columns[column].numbers[row] = v;
-    return true;
-}
-
-/* Names are compared by sorting: a file may have a million of them. */
-static bool names_differ(loading *l, hone__arena *arena)
-{
-    hone__csv *r = &l->r;
-    size_t n = r->n_columns, different, twice = 0;
-    char **sorted;
-    int32_t *codes = hone__calloc(r->ctx, n, sizeof *codes);
-    bool *seen = hone__calloc(r->ctx, n, sizeof *seen);
-    bool ok = codes && seen && hone__number_texts(r->ctx, arena, r->columns, n, codes, &sorted, &different);
-    if (ok && different < n) {
-        while (!seen[codes[twice]]) seen[codes[twice++]] = true;
-        hone__fail(r->ctx, HONE_FORMAT, "%s: two columns are named '%.60s'", r->path, r->columns[twice]);
-        ok = false;
-    }
-    hone__free(r->ctx, codes);
-    hone__free(r->ctx, seen);
-    return ok;
-}
-
-static bool name_columns(loading *l)
-{
-    hone__csv *r = &l->r;
-    for (size_t i = 0; i < r->n_columns; i++) {
-        if (!l->any[i] && l->types[i] != HONE_COLUMN_TEXT) l->types[i] = HONE_COLUMN_REAL;
-        if (!append(l->f, r->columns[i], l->types[i])) return false;
-        if (l->types[i] == HONE_COLUMN_TEXT && !(l->texts[i] = hone__calloc(r->ctx, r->rows, sizeof **l->texts))) return false;
-    }
-    return true;
-}
-
-static bool load(loading *l, hone__arena *arena)
-{
-    hone__csv *r = &l->r;
-    l->types = hone__calloc(r->ctx, r->n_columns, sizeof *l->types);
-    l->any = hone__calloc(r->ctx, r->n_columns, sizeof *l->any);
-    l->texts = hone__calloc(r->ctx, r->n_columns, sizeof *l->texts);
-    if (!l->types || !l->any || !l->texts) return false;
-    for (const char *const *name = l->o.text; name && *name; name++) {
-        size_t i = 0;
-        while (i < r->n_columns && strcmp(r->columns[i], *name) != 0) i++;
-        if (i == r->n_columns)
-            return hone__fail(r->ctx, HONE_NOT_FOUND, "%s: there is no column '%.60s'", r->path, *name), false;
-        l->types[i] = HONE_COLUMN_TEXT;
-    }
-    if (!names_differ(l, arena) || !hone__csv_walk(r, look, l)) return false;
-    l->f->public.rows = (int64_t)r->rows;
-    if (!name_columns(l) || !hone__csv_walk(r, fill, l)) return false;
-    for (size_t i = 0; i < r->n_columns; i++) {
-        hone_column *c = &l->f->public.columns[i];
-        if (l->texts[i] && !hone__number_texts(r->ctx, &l->f->arena, l->texts[i], r->rows, c->codes, &c->categories,
-                                               &c->n_categories))
-            return false;
-    }
-    return true;
-}
-
-hone_frame *hone__frame_read(hone_ctx *ctx, const char *path, const char *data, size_t size, const hone_frame_opts *opts)
-{
-    if (!hone__ok(ctx)) return NULL;
-    loading l = {0};
-    if (opts) memcpy(&l.o, opts, HONE_MIN(opts->struct_size, sizeof l.o));
-    if (!l.o.delimiter) l.o.delimiter = hone__is_named(path, ".tsv") ? '\t' : ',';
-    hone_frame *public = hone_frame_new(ctx, 0);
-    if (!(l.f = frame_of(public))) return NULL;
-    hone__arena names;
-    hone__arena_init(&names, ctx);
-    bool ok = hone__csv_open(&l.r, ctx, path, data, size, l.o.delimiter, l.o.no_header, &names) && load(&l, &names);
-    for (size_t i = 0; l.texts && i < l.r.n_columns; i++) hone__free(ctx, l.texts[i]);
-    hone__csv_close(&l.r);
-    hone__arena_free(&names);
-    hone__free(ctx, l.types);
-    hone__free(ctx, l.any);
-    hone__free(ctx, l.texts);
-    if (ok) return public;
-    hone_frame_free(public);
-    return NULL;
-}
-
-hone_frame *hone_frame_load_opt(hone_ctx *ctx, const char *path, const hone_frame_opts *opts)
-{
-    hone__map map;
-    if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
-    bool jsonl = hone__is_named(path, ".jsonl");
-    hone_frame *f = (jsonl ? hone__frame_read_jsonl : hone__frame_read)(ctx, path, (const char *)map.data, map.size, opts);
-    hone__map_close(&map);
-    return f;
-}

@@ -33,8 +33,11 @@ void hone_pipeline_free(hone_pipeline *p)
 
 hone__step *hone__pipeline_append(hone_pipeline *p, hone_pipeline_step kind, const hone_pipeline_add_opts *o)
 {
-    if (!hone__grow(p->ctx, (void **)&p->steps, &p->capacity, p->n_steps + 1, sizeof *p->steps)) return NULL;
-    hone__step *s = &p->steps[p->n_steps];
+    bool label = kind == HONE_LABEL_ENCODER;
+    if (label && (!p->target || p->label_is_asked))
+        return hone__fail(p->ctx, HONE_INVALID, "label_encoder: the pipeline has %s", p->target ? "one already" : "no target"), NULL;
+    if (!label && !hone__grow(p->ctx, (void **)&p->steps, &p->capacity, p->n_steps + 1, sizeof *p->steps)) return NULL;
+    hone__step *s = label ? &p->label : &p->steps[p->n_steps];
     *s = (hone__step){.kind = kind};
     if (o) memcpy(&s->o, o, HONE_MIN(o->struct_size, sizeof s->o));
     if (!hone__step_check(p->ctx, s)) return NULL;
@@ -48,7 +51,10 @@ hone__step *hone__pipeline_append(hone_pipeline *p, hone_pipeline_step kind, con
         if (!names) return NULL;
         s->o.columns = names;
     }
-    p->n_steps++;
+    if (label)
+        p->label_is_asked = true;
+    else
+        p->n_steps++;
     return s;
 }
 
@@ -63,14 +69,6 @@ hone_status hone_pipeline_add_opt(hone_pipeline *p, hone_pipeline_step kind, con
 }
 
 /* ---- the way of a frame through it ---- */
-
-/* Is no value there? Then nothing says of what type the column is. */
-static bool is_empty(const hone_column *c, int64_t rows)
-{
-    bool empty = true;
-    for (int64_t r = 0; empty && r < rows; r++) empty = hone_column_missing(c, r);
-    return empty;
-}
 
 /* Appends a column of missing values. */
 static hone_status add_empty(const hone_pipeline *p, hone_frame *f, const hone__input *in)
@@ -113,7 +111,7 @@ static hone_status add_input(const hone_pipeline *p, hone_frame *f, const hone__
         hone__frame_copy(f, c);
         return p->ctx->status;
     }
-    if (is_empty(c, from->rows)) return add_empty(p, f, in);
+    if (hone__is_empty(c, from->rows)) return add_empty(p, f, in);
     return hone__fail_run(p->ctx, HONE_DTYPE, "column '%.60s' holds %s here and held %s in training%s", in->name,
                           in->text ? "numbers" : "text", in->text ? "text" : "numbers",
                           in->text ? "; name it in .text when the file is read" : "");
@@ -145,69 +143,6 @@ static hone_status fit_inputs(hone_pipeline *p, const hone_frame *frame)
     return p->ctx->status;
 }
 
-/* ---- the target ---- */
-
-static hone_status target_of(const hone_pipeline *p, const hone_frame *frame, const hone_column **column)
-{
-    const hone_column *c = *column = hone_frame_find(frame, p->target);
-    if (!p->target) return hone__fail_run(p->ctx, HONE_INVALID, "y was asked for, and the pipeline has no target");
-    if (!c) return hone__fail_run(p->ctx, HONE_NOT_FOUND, "there is no column '%.60s', which is the target", p->target);
-    for (int64_t r = 0; r < frame->rows; r++)
-        if (hone_column_missing(c, r) || (c->numbers && isinf(c->numbers[r])))
-            return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is %s in row %lld; hone_frame_drop_missing drops "
-                                                        "rows without one",
-                                  p->target, hone_column_missing(c, r) ? "missing" : "infinite", (long long)r);
-    return HONE_OK;
-}
-
-static bool is_class(double v) { return v >= 0 && v <= INT32_MAX && v == floor(v); }
-
-static hone_status fit_target(hone_pipeline *p, const hone_frame *frame)
-{
-    const hone_column *c;
-    hone_status status = target_of(p, frame, &c);
-    if (status != HONE_OK) return status;
-    p->target_text = hone__is_text(c);
-    p->target_real = false;
-    p->n_classes = 0;
-    for (int64_t r = 0; c->numbers && r < frame->rows; r++) p->target_real = p->target_real || !is_class(c->numbers[r]);
-    if (!p->target_text) return HONE_OK;
-    bool *used = hone__calloc(p->ctx, c->n_categories, sizeof *used);
-    p->classes = used ? hone__arena_alloc(&p->fitted, c->n_categories * sizeof *p->classes) : NULL;
-    bool ok = p->classes != NULL;
-    for (int64_t r = 0; ok && r < frame->rows; r++) used[c->codes[r]] = true;
-    for (size_t i = 0; ok && i < c->n_categories; i++)
-        if (used[i]) ok = (p->classes[p->n_classes++] = hone__arena_strdup(&p->fitted, c->categories[i])) != NULL;
-    hone__free(p->ctx, used);
-    return p->ctx->status;
-}
-
-static hone_status make_target(const hone_pipeline *p, const hone_frame *frame, hone_tensor **y)
-{
-    const hone_column *c;
-    hone_status status = target_of(p, frame, &c);
-    if (status == HONE_OK && hone__is_text(c) != p->target_text)
-        status = hone__fail_run(p->ctx, HONE_DTYPE, "the target '%.60s' holds %s here and held %s in training", p->target,
-                                p->target_text ? "numbers" : "text", p->target_text ? "text" : "numbers");
-    if (status != HONE_OK) return status;
-    if (!(*y = hone_tensor_new(p->ctx, p->target_real ? HONE_F32 : HONE_I32, HONE_SHAPE(frame->rows)))) return p->ctx->status;
-    for (int64_t r = 0; r < frame->rows; r++) {
-        double v = c->codes ? (double)hone__find_text(p->classes, p->n_classes, c->categories[c->codes[r]]) : c->numbers[r];
-        if (p->target_real)
-            ((float *)(*y)->data)[r] = (float)v;
-        else if (is_class(v))
-            ((int32_t *)(*y)->data)[r] = (int32_t)v;
-        else if (c->codes)
-            return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is \"%.60s\" in row %lld, which was none of the %zu "
-                                                        "classes in training",
-                                  p->target, c->categories[c->codes[r]], (long long)r, p->n_classes);
-        else
-            return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is %g in row %lld; in training all were whole "
-                                                        "numbers from 0", p->target, v, (long long)r);
-    }
-    return HONE_OK;
-}
-
 /* ---- fit and apply ---- */
 
 static hone_status fit_features(hone_pipeline *p, const hone_frame *f)
@@ -216,8 +151,8 @@ static hone_status fit_features(hone_pipeline *p, const hone_frame *f)
     if (!(p->features = hone__arena_alloc(&p->fitted, f->n_columns * sizeof *p->features))) return p->ctx->status;
     for (size_t i = 0; i < f->n_columns; i++) {
         if (hone__is_text(&f->columns[i]))
-            return hone__fail_run(p->ctx, HONE_DTYPE, "column '%.60s' is text and no step encodes it: add HONE_ONE_HOT_ENCODER, "
-                                                      "or drop it with HONE_DROP_COLUMNS", f->columns[i].name);
+            return hone__refuse_text(p->ctx, &f->columns[i], f->rows,
+                                     "and no step encodes it: add HONE_ONE_HOT_ENCODER, or drop it with HONE_DROP_COLUMNS");
         if (!(p->features[p->n_features++] = hone__arena_strdup(&p->fitted, f->columns[i].name))) return p->ctx->status;
     }
     return HONE_OK;
@@ -232,7 +167,7 @@ hone_status hone_pipeline_fit(hone_pipeline *p, const hone_frame *frame)
     p->is_fitted = false;
     hone__arena_free(&p->fitted);
     hone_frame *f = NULL;
-    hone_status status = p->target ? fit_target(p, frame) : HONE_OK;
+    hone_status status = hone__target_fit(p, frame);
     if (status == HONE_OK) status = fit_inputs(p, frame);
     if (status == HONE_OK) status = inputs_of(p, frame, &f);
     for (size_t i = 0; status == HONE_OK && i < p->n_steps; i++) status = hone__step_fit(p, &p->steps[i], f);
@@ -249,11 +184,7 @@ static hone_status make_features(const hone_pipeline *p, const hone_frame *f, ho
     bool same = f->n_columns == n; /* a damaged file could say otherwise */
     for (size_t i = 0; same && i < n; i++) same = f->columns[i].numbers && !strcmp(f->columns[i].name, p->features[i]);
     if (!same) return hone__fail_run(p->ctx, HONE_FORMAT, "the pipeline's steps don't make the features that it names");
-    if (!(*x = hone_tensor_new(p->ctx, HONE_F32, HONE_SHAPE(f->rows, (int64_t)n)))) return p->ctx->status;
-    float *values = (*x)->data;
-    for (size_t i = 0; i < n; i++)
-        for (int64_t r = 0; r < f->rows; r++) values[(size_t)r * n + i] = (float)f->columns[i].numbers[r];
-    return HONE_OK;
+    return hone__frame_features(p->ctx, f, NULL, x);
 }
 
 hone_status hone_pipeline_apply(const hone_pipeline *p, const hone_frame *frame, hone_tensor **x, hone_tensor **y)
@@ -267,7 +198,7 @@ hone_status hone_pipeline_apply(const hone_pipeline *p, const hone_frame *frame,
     hone_status status = inputs_of(p, frame, &f);
     for (size_t i = 0; status == HONE_OK && i < p->n_steps; i++) status = hone__step_apply(p, &p->steps[i], f);
     if (status == HONE_OK) status = make_features(p, f, x);
-    if (status == HONE_OK && y) status = make_target(p, frame, y);
+    if (status == HONE_OK && y) status = hone__target_apply(p, frame, y);
     hone_frame_free(f);
     if (status == HONE_OK) return HONE_OK;
     hone_tensor_free(*x);
@@ -284,5 +215,3 @@ const char *hone_pipeline_feature(const hone_pipeline *p, size_t i)
 {
     return i < hone_pipeline_features(p) ? p->features[i] : NULL;
 }
-size_t hone_pipeline_classes(const hone_pipeline *p) { return p && p->is_fitted ? p->n_classes : 0; }
-const char *hone_pipeline_class(const hone_pipeline *p, size_t i) { return i < hone_pipeline_classes(p) ? p->classes[i] : NULL; }

@@ -2,7 +2,7 @@
      {"format": "hone-pipeline", "version": 1, "target": "species", "target_type": "text", "classes": ["a", ...],
       "inputs": [{"name": "age", "type": "number"}, ...], "features": ["age", ...],
       "steps": [{"kind": "one_hot_encoder", "ignore_unknown": true, "columns": [{"name": "sex", "values": ["f", "m"]}]}, ...]}
-   A column of a step has what hone__learnt holds: "a" and "b", "text", or "values". Numbers are written with 17 digits, so
+   With the target's type "label" the classes are the values of the step "label_encoder". A column of a step has what hone__learnt holds: "a" and "b", "text", or "values". Numbers are written with 17 digits, so
    they come back to the bit. */
 #include "data/pipeline.h"
 #include "base/os.h"
@@ -15,7 +15,8 @@
 
 enum { MAX_FILE = 256 << 20, VERSION = 1 };
 
-static const char *const target_types[] = {"none", "text", "real", "class"};
+static const char *const target_types[] = {[HONE__TARGET_NONE] = "none", [HONE__TARGET_TEXT] = "text", [HONE__TARGET_REAL] = "real",
+                                           [HONE__TARGET_CLASS] = "class", [HONE__TARGET_LABEL] = "label"};
 
 /* ---- writing ---- */
 
@@ -62,14 +63,18 @@ static json_t *learnt_json(const hone__step *s, const hone__learnt *l)
     return if_ok(ok, j);
 }
 
+static bool is_encoder(hone_pipeline_step kind)
+{
+    return kind == HONE_ONE_HOT_ENCODER || kind == HONE_ORDINAL_ENCODER || kind == HONE_LABEL_ENCODER;
+}
+
 static json_t *step_json(const hone__step *s)
 {
     json_t *j = json_object(), *columns = json_array();
     bool ok = columns && set(j, "kind", json_string(hone__step_types[s->kind].name));
-    if (s->kind == HONE_ONE_HOT_ENCODER || s->kind == HONE_ORDINAL_ENCODER)
-        ok = ok && set(j, "ignore_unknown", json_boolean(s->o.ignore_unknown));
+    if (is_encoder(s->kind)) ok = ok && set(j, "ignore_unknown", json_boolean(s->o.ignore_unknown));
     if (s->kind == HONE_ONE_HOT_ENCODER) ok = ok && set(j, "drop_first", json_boolean(s->o.drop_first));
-    if (s->kind == HONE_ORDINAL_ENCODER) ok = ok && set(j, "unknown_value", json_real(s->o.unknown_value));
+    if (is_encoder(s->kind) && s->kind != HONE_ONE_HOT_ENCODER) ok = ok && set(j, "unknown_value", json_real(s->o.unknown_value));
     for (size_t i = 0; ok && i < s->n_learnt; i++) ok = add(columns, learnt_json(s, &s->learnt[i]));
     return if_ok(set(j, "columns", columns) && ok, j);
 }
@@ -77,14 +82,15 @@ static json_t *step_json(const hone__step *s)
 json_t *hone__pipeline_to_json(const hone_pipeline *p)
 {
     json_t *j = json_object(), *inputs = json_array(), *steps = json_array();
-    int type = !p->target ? 0 : p->target_text ? 1 : p->target_real ? 2 : 3;
+    hone__target_type type = p->target_type;
     bool ok = set(j, "format", json_string("hone-pipeline")) && set(j, "version", json_integer(VERSION)) &&
-              set(j, "target_type", json_string(target_types[type])) && (!type || set(j, "target", json_string(p->target))) &&
-              set(j, "classes", texts_json(p->classes, p->n_classes)) &&
+              set(j, "target_type", json_string(target_types[type])) && (type == HONE__TARGET_NONE || set(j, "target", json_string(p->target))) &&
+              set(j, "classes", texts_json(p->classes, type == HONE__TARGET_TEXT ? p->n_classes : 0)) &&
               set(j, "features", texts_json(p->features, p->n_features));
     for (size_t i = 0; ok && i < p->n_inputs; i++)
         ok = add(inputs, json_pack("{s:s, s:s}", "name", p->inputs[i].name, "type", p->inputs[i].text ? "text" : "number"));
     for (size_t i = 0; ok && i < p->n_steps; i++) ok = add(steps, step_json(&p->steps[i]));
+    if (type == HONE__TARGET_LABEL) ok = ok && add(steps, step_json(&p->label));
     ok = set(j, "inputs", inputs) && ok;
     ok = set(j, "steps", steps) && ok;
     return if_ok(ok, j);
@@ -166,7 +172,7 @@ static bool read_learnt(const reader *r, const hone__step *s, const json_t *j, h
              json_is_string(json_object_get(j, "name")) ? json_string_value(json_object_get(j, "name")) : "?");
     if (!(l->column = copy(r, json_object_get(j, "name")))) return hone__ok(r->p->ctx) && refuse(r, where, "has no name");
     if (s->kind == HONE_DROP_COLUMNS) return true;
-    if (s->kind == HONE_ONE_HOT_ENCODER || s->kind == HONE_ORDINAL_ENCODER)
+    if (is_encoder(s->kind))
         return read_values(r, json_object_get(j, "values"), where, l);
     const json_t *text = json_object_get(j, "text"), *a = json_object_get(j, "a"), *b = json_object_get(j, "b");
     if (text && s->kind == HONE_SIMPLE_IMPUTER) {
@@ -187,12 +193,17 @@ static bool read_step(const reader *r, const json_t *j)
     if (!name || kind > HONE_DROP_COLUMNS) return refuse(r, "a step's kind", name ? name : "is missing");
     const json_t *columns = json_object_get(j, "columns"), *value = json_object_get(j, "unknown_value");
     double unknown = json_is_number(value) ? json_number_value(value) : -1;
+    bool label = kind == HONE_LABEL_ENCODER;
+    if (label && (r->p->target_type != HONE__TARGET_LABEL || r->p->label_is_asked))
+        return refuse(r, name, "is for the target, once, with \"target_type\" label");
     hone_pipeline_add_opts o = {.struct_size = sizeof o,
-                        .columns = HONE_COLUMNS("?"), /* unused: it is not fitted again */
-                        .ignore_unknown = json_is_true(json_object_get(j, "ignore_unknown")),
-                        .drop_first = json_is_true(json_object_get(j, "drop_first")),
-                        .unknown_value = unknown == 0 ? (double)HONE_ZERO : unknown};
-    if (!json_is_array(columns) || !isfinite(unknown)) return refuse(r, name, "\"columns\" must be a list");
+                                .columns = label ? NULL : HONE_COLUMNS("?"), /* unused: it is not fitted again */
+                                .ignore_unknown = json_is_true(json_object_get(j, "ignore_unknown")),
+                                .drop_first = json_is_true(json_object_get(j, "drop_first")),
+                                .unknown_value = unknown == 0 ? (double)HONE_ZERO : unknown};
+    if (!json_is_array(columns) || (label && json_array_size(columns) != 1)) return refuse(r, name, "\"columns\" must be a list");
+    if (!isfinite(unknown) || (label && !(fabs(unknown) <= INT32_MAX && unknown == floor(unknown))))
+        return refuse(r, name, "\"unknown_value\" is out of range");
     hone__step *s = hone__pipeline_append(r->p, (hone_pipeline_step)kind, &o);
     if (!s) return false;
     size_t n = json_array_size(columns);
@@ -227,12 +238,17 @@ static bool read_target(const reader *r, const json_t *root)
     size_t i = 0;
     while (type && i < HONE_ARRAY_LEN(target_types) && strcmp(target_types[i], type) != 0) i++;
     if (!type || i == HONE_ARRAY_LEN(target_types)) return refuse(r, "\"target_type\"", "is not known");
-    p->target_text = i == 1, p->target_real = i == 2;
+    p->target_type = (hone__target_type)i;
     if (i && !(p->target = copy(r, json_object_get(root, "target"))))
         return hone__ok(p->ctx) && refuse(r, "\"target\"", "must be a string");
     if (!read_texts(r, json_object_get(root, "classes"), "\"classes\"", &p->classes, &p->n_classes)) return false;
     for (size_t k = 1; k < p->n_classes; k++)
         if (strcmp(p->classes[k - 1], p->classes[k]) >= 0) return refuse(r, "\"classes\"", "must ascend");
+    if (p->target_type != HONE__TARGET_TEXT) return true;
+    if (!(p->label.learnt = hone__arena_alloc(&p->fitted, sizeof *p->label.learnt))) return false;
+    p->label.kind = HONE_LABEL_ENCODER;
+    p->label.n_learnt = 1;
+    *p->label.learnt = (hone__learnt){.column = p->target, .texts = p->classes, .n = p->n_classes};
     return true;
 }
 
@@ -248,6 +264,8 @@ static bool read_root(const reader *r, const json_t *root)
         return false;
     for (size_t i = 0; i < json_array_size(steps); i++)
         if (!read_step(r, json_array_get(steps, i))) return false;
+    if (r->p->target_type == HONE__TARGET_LABEL && (!r->p->label_is_asked || hone__name_classes(r->p) != HONE_OK))
+        return hone__ok(r->p->ctx) && refuse(r, "\"target_type\"", "is label, and there is no label_encoder");
     return r->p->is_loaded = r->p->is_fitted = true;
 }
 

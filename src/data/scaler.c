@@ -1,59 +1,45 @@
-/* Standardization by column: z = (x - mean) / standard deviation. */
-#include "data/frame.h"
-
-#include <math.h>
+/* A pipeline's scaling steps, on the columns of a tensor. */
+#include "data/pipeline.h"
 
 struct hone_scaler {
     hone_ctx *ctx;
     int64_t features;
-    double *mean, *scale; /* [features], one allocation; scale: 1 / deviation, 1 where nothing varies */
+    hone__learnt *learnt; /* [features]: a and b */
 };
 
-/* Column c of x [rows, features] into values [rows]; false where it is infinite. */
-static bool gather(const hone_tensor *x, int64_t c, double *values)
+static bool fit_columns(hone_scaler *s, const hone__step *step, const hone_tensor *x)
 {
-    int64_t features = x->shape.dim[1];
-    for (int64_t r = 0; r < x->shape.dim[0]; r++) {
-        values[r] = ((const float *)x->data)[r * features + c];
-        if (!isinf(values[r])) continue;
-        hone__fail(x->ctx, HONE_NUMERIC, "row %lld, column %lld (from 0) is infinite and cannot be scaled", (long long)r,
-                   (long long)c);
-        return false;
+    int64_t rows = x->shape.dim[0], count;
+    double *values = hone__calloc(s->ctx, (size_t)rows, sizeof *values);
+    char wrong[HONE__WRONG];
+    for (int64_t c = 0; values && hone__ok(s->ctx) && c < s->features; c++) {
+        for (int64_t r = 0; r < rows; r++) values[r] = ((const float *)x->data)[r * s->features + c];
+        if (!hone__fit_scale(s->ctx, step, values, rows, &s->learnt[c], &count, wrong))
+            hone__fail(s->ctx, HONE_NUMERIC, "%s: column %lld %s", hone__step_types[step->kind].name, (long long)c, wrong);
     }
-    return true;
+    hone__free(s->ctx, values);
+    return hone__ok(s->ctx);
 }
 
-hone_scaler *hone_scaler_fit(const hone_tensor *x)
+hone_scaler *hone_scaler_fit_opt(const hone_tensor *x, const hone_scaler_opts *opts)
 {
     if (!x || !hone__ok(x->ctx)) return NULL;
     hone_ctx *ctx = x->ctx;
+    hone_scaler_opts o = {0};
+    if (opts) memcpy(&o, opts, HONE_MIN(opts->struct_size, sizeof o));
+    hone__step step = {.kind = o.kind, .o = {.low = o.low, .high = o.high}};
+    if (o.kind > HONE_ROBUST_SCALER) return hone__fail(ctx, HONE_INVALID, "step %d is no scaler", (int)o.kind), NULL;
     if (x->dtype != HONE_F32)
-        return hone__fail(ctx, HONE_DTYPE, "a scaler is fitted on f32, not on %s", hone_dtype_name(x->dtype)),
-               NULL;
+        return hone__fail(ctx, HONE_DTYPE, "a scaler is fitted on f32, not on %s", hone_dtype_name(x->dtype)), NULL;
     if (x->shape.rank != 2)
-        return hone__fail(ctx, HONE_SHAPE, "a scaler is fitted on a table [rows, features], not on %s",
-                          HONE__SHAPE_STR(x->shape)),
-               NULL;
-    int64_t rows = x->shape.dim[0], features = x->shape.dim[1];
-    hone_scaler *s = hone__calloc(ctx, 1, sizeof *s);
-    double *values = s ? hone__calloc(ctx, (size_t)rows, sizeof *values) : NULL;
-    if (values) s->mean = hone__calloc(ctx, (size_t)features, 2 * sizeof *s->mean);
-    bool ok = values && s->mean;
-    for (int64_t c = 0; ok && c < features; c++) {
-        ok = gather(x, c, values);
-        hone__moments m = hone__measure(values, rows);
-        s->mean[c] = m.mean;
-        s->mean[features + c] = m.deviation > 0 ? 1 / m.deviation : 1;
-    }
-    hone__free(ctx, values);
-    if (ok) {
-        s->ctx = hone_ctx_retain(ctx);
-        s->features = features;
-        s->scale = s->mean + features;
-        return s;
-    }
-    if (s) hone__free(ctx, s->mean);
-    hone__free(ctx, s);
+        return hone__fail(ctx, HONE_SHAPE, "a scaler is fitted on [rows, features], not on %s", HONE__SHAPE_STR(x->shape)), NULL;
+    hone_scaler *s = hone__step_check(ctx, &step) ? hone__calloc(ctx, 1, sizeof *s) : NULL;
+    if (!s) return NULL;
+    s->ctx = hone_ctx_retain(ctx);
+    s->features = x->shape.dim[1];
+    s->learnt = hone__calloc(ctx, (size_t)s->features, sizeof *s->learnt);
+    if (s->learnt && fit_columns(s, &step, x)) return s;
+    hone_scaler_free(s);
     return NULL;
 }
 
@@ -62,16 +48,14 @@ static hone_status scale(const hone_scaler *s, hone_tensor *x, bool back)
 {
     if (!s || !x) return HONE_INVALID;
     if (x->dtype != HONE_F32)
-        return hone__fail_run(x->ctx, HONE_DTYPE, "a scaler is applied to f32, not to %s",
-                              hone_dtype_name(x->dtype));
+        return hone__fail_run(x->ctx, HONE_DTYPE, "a scaler is applied to f32, not to %s", hone_dtype_name(x->dtype));
     if (x->shape.rank != 2 || x->shape.dim[1] != s->features)
-        return hone__fail_run(x->ctx, HONE_SHAPE,
-                              "the scaler was fitted on [rows, %lld] and cannot be applied to %s",
+        return hone__fail_run(x->ctx, HONE_SHAPE, "the scaler was fitted on [rows, %lld] and cannot be applied to %s",
                               (long long)s->features, HONE__SHAPE_STR(x->shape));
-    float *values = x->data;
+    float *v = x->data;
     for (int64_t r = 0; r < x->shape.dim[0]; r++)
-        for (int64_t c = 0; c < s->features; c++, values++)
-            *values = (float)(back ? *values / s->scale[c] + s->mean[c] : (*values - s->mean[c]) * s->scale[c]);
+        for (int64_t c = 0; c < s->features; c++, v++)
+            *v = (float)(back ? *v * s->learnt[c].b + s->learnt[c].a : (*v - s->learnt[c].a) / s->learnt[c].b);
     return HONE_OK;
 }
 
@@ -82,7 +66,7 @@ void hone_scaler_free(hone_scaler *s)
 {
     if (!s) return;
     hone_ctx *ctx = s->ctx;
-    hone__free(ctx, s->mean);
+    hone__free(ctx, s->learnt);
     hone__free(ctx, s);
     hone_ctx_release(ctx);
 }

@@ -1,8 +1,6 @@
 /* Rows by number, and the cut into what is trained on and what is held out. */
 #include "data/data.h"
 
-#include <math.h>
-
 /* Bytes of one row; false with an error when rows cannot be taken apart. */
 static bool row_bytes(const hone_tensor *x, size_t *bytes)
 {
@@ -50,17 +48,15 @@ hone_status hone_train_test_split(const hone_tensor *x, const hone_tensor *y, do
     if (!x || (y && (!y_train || !y_test))) return HONE_INVALID;
     hone_ctx *ctx = x->ctx;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
-    if (!(share >= 0 && share <= 1))
-        return hone__fail_run(ctx, HONE_INVALID, "the share of rows to hold out is %g; it must lie in [0, 1]",
-                              share);
     if (!x->shape.rank || (y && (!y->shape.rank || y->shape.dim[0] != x->shape.dim[0])))
         return hone__fail_run(ctx, HONE_SHAPE, "x is %s and y is %s; both must have the same number of rows",
                               HONE__SHAPE_STR(x->shape), y ? HONE__SHAPE_STR(y->shape) : "absent");
-    int64_t n = x->shape.dim[0], train = n - (int64_t)llround((double)n * share);
-    int64_t *order = hone__calloc(ctx, (size_t)n, sizeof *order);
-    if (!order) return HONE_MEMORY;
-    for (int64_t i = 0; i < n; i++) order[i] = i;
-    hone__shuffle(hone__key(seed, hone__hash("train_test_split", 16, 0)), order, n);
+    int64_t n = x->shape.dim[0], train, *order = hone__calloc(ctx, (size_t)n, sizeof *order);
+    hone_status status = order ? hone_split_rows(ctx, n, share, NULL, seed, order, &train) : ctx->status;
+    if (status != HONE_OK) {
+        hone__free(ctx, order);
+        return status;
+    }
     bool ok = (*x_train = hone_take(x, train, order)) && (*x_test = hone_take(x, n - train, order + train));
     if (ok && y)
         ok = (*y_train = hone_take(y, train, order)) && (*y_test = hone_take(y, n - train, order + train));

@@ -11,17 +11,22 @@ typedef hone__learnt learnt;
 
 /* ---- learning ---- */
 
+static hone_status nothing_to_learn(const hone_pipeline *p, const step *s, const hone_column *c)
+{
+    return hone__fail_run(p->ctx, HONE_INVALID, "%s: column '%.60s' has no values to learn from; drop it",
+                          hone__step_types[s->kind].name, c->name);
+}
+
 /* The column's values, sorted; an error where nothing can be learnt. */
 static hone_status sorted_values(hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
                                  double **sorted, int64_t *count)
 {
-    const char *what = hone__step_types[s->kind].name;
     if (!(*sorted = hone__sorted(p->ctx, c->numbers, frame->rows, count))) return p->ctx->status;
     double *v = *sorted;
     if (*count && isfinite(v[0]) && isfinite(v[*count - 1])) return HONE_OK;
     hone__free(p->ctx, v);
-    if (*count) return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has infinite values", what, c->name);
-    return hone__fail_run(p->ctx, HONE_INVALID, "%s: column '%.60s' has no values to learn from; drop it", what, c->name);
+    if (!*count) return nothing_to_learn(p, s, c);
+    return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has infinite values", hone__step_types[s->kind].name, c->name);
 }
 
 /* The longest run of equal values, the first of several. */
@@ -36,7 +41,7 @@ static double most_frequent(const double *sorted, int64_t count)
 }
 
 /* The most frequent category of a column of text. */
-static hone_status frequent_category(hone_pipeline *p, const hone_frame *frame, const hone_column *c, const char **text)
+static hone_status frequent_category(hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c, const char **text)
 {
     int64_t *counts = hone__calloc(p->ctx, c->n_categories, sizeof *counts), best = -1;
     if (!counts) return p->ctx->status;
@@ -45,16 +50,15 @@ static hone_status frequent_category(hone_pipeline *p, const hone_frame *frame, 
     for (size_t i = 0; i < c->n_categories; i++)
         if (counts[i] && (best < 0 || counts[i] > counts[best])) best = (int64_t)i;
     hone__free(p->ctx, counts);
-    if (best < 0)
-        return hone__fail_run(p->ctx, HONE_INVALID, "imputer: column '%.60s' has no values to learn from; drop it", c->name);
+    if (best < 0) return nothing_to_learn(p, s, c);
     *text = hone__arena_strdup(&p->fitted, c->categories[best]);
     return p->ctx->status;
 }
 
-static hone_status fit_imputer(hone_pipeline *p, step *s, hone_frame *frame, const hone_column *c, learnt *l)
+static hone_status fit_imputer(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
 {
     hone_impute how = s->o.strategy;
-    if (hone__is_text(c) && how == HONE_IMPUTE_MOST_FREQUENT) return frequent_category(p, frame, c, &l->text);
+    if (hone__is_text(c) && how == HONE_IMPUTE_MOST_FREQUENT) return frequent_category(p, s, frame, c, &l->text);
     if (hone__is_text(c)) {
         l->text = how == HONE_IMPUTE_CONSTANT ? s->o.fill_text : NULL;
         if (l->text) return HONE_OK;
@@ -74,7 +78,7 @@ static hone_status fit_imputer(hone_pipeline *p, step *s, hone_frame *frame, con
     return HONE_OK;
 }
 
-static hone_status fit_clip(hone_pipeline *p, step *s, hone_frame *frame, const hone_column *c, learnt *l)
+static hone_status fit_clip(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
 {
     int64_t count;
     double *sorted;
@@ -89,32 +93,41 @@ static hone_status fit_clip(hone_pipeline *p, step *s, hone_frame *frame, const 
     return HONE_OK;
 }
 
-static hone_status fit_scaler(hone_pipeline *p, step *s, hone_frame *frame, const hone_column *c, learnt *l)
+bool hone__fit_scale(hone_ctx *ctx, const step *s, const double *values, int64_t n, learnt *l, int64_t *count, char wrong[HONE__WRONG])
 {
-    int64_t count;
-    double *sorted;
-    hone_status status = sorted_values(p, s, frame, c, &sorted, &count);
-    if (status != HONE_OK) return status;
-    hone__moments m = hone__measure(sorted, count);
+    hone__moments m = hone__measure(values, n);
+    l->a = 0, l->b = 1;
+    *count = m.count;
+    snprintf(wrong, HONE__WRONG, "has infinite values");
+    if (!m.count) return true;
+    if (!isfinite(m.least) || !isfinite(m.most)) return false;
     if (s->kind == HONE_STANDARD_SCALER) {
         l->a = m.mean, l->b = m.deviation;
-    } else if (s->kind == HONE_ROBUST_SCALER) {
-        l->a = hone__quantile(sorted, count, 0.5);
-        l->b = hone__quantile(sorted, count, s->o.high) - hone__quantile(sorted, count, s->o.low);
-    } else { /* (v - least) / (most - least) * (high - low) + low, as (v - a) / b */
+    } else if (s->kind == HONE_MIN_MAX_SCALER) { /* (v - least) / (most - least) * (high - low) + low, as (v - a) / b */
         l->b = m.most > m.least ? (m.most - m.least) / (s->o.high - s->o.low) : 1 / (s->o.high - s->o.low);
         l->a = m.least - s->o.low * l->b;
+    } else {
+        double *sorted = hone__sorted(ctx, values, n, count);
+        if (!sorted) return false;
+        l->a = hone__quantile(sorted, *count, 0.5);
+        l->b = hone__quantile(sorted, *count, s->o.high) - hone__quantile(sorted, *count, s->o.low);
+        hone__free(ctx, sorted);
     }
-    double largest = fmax(fabs(sorted[0]), fabs(sorted[count - 1]));
-    hone__free(p->ctx, sorted);
-    if (!isfinite(l->a) || !isfinite(l->b))
-        return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has values that are too large to be scaled, up to %g",
-                              hone__step_types[s->kind].name, c->name, largest);
-    if (!(l->b > 0)) l->b = 1;
-    return HONE_OK;
+    snprintf(wrong, HONE__WRONG, "has values that are too large to be scaled, up to %g", fmax(fabs(m.least), fabs(m.most)));
+    if (!(l->b > 0)) l->b = 1; /* nothing varies */
+    return isfinite(l->a) && isfinite(l->b);
 }
 
-static hone_status fit_encoder(hone_pipeline *p, step *s, hone_frame *frame, const hone_column *c, learnt *l)
+static hone_status fit_scaler(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
+{
+    int64_t count;
+    char wrong[HONE__WRONG];
+    if (!hone__fit_scale(p->ctx, s, c->numbers, frame->rows, l, &count, wrong))
+        return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' %s", hone__step_types[s->kind].name, c->name, wrong);
+    return count ? HONE_OK : nothing_to_learn(p, s, c);
+}
+
+static hone_status fit_encoder(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
 {
     if (hone__is_text(c)) { /* the categories that a row has, in their order */
         bool *used = hone__calloc(p->ctx, HONE_MAX(c->n_categories, 1), sizeof *used);
@@ -125,10 +138,7 @@ static hone_status fit_encoder(hone_pipeline *p, step *s, hone_frame *frame, con
         for (size_t i = 0; ok && i < c->n_categories; i++)
             if (used[i]) ok = (l->texts[l->n++] = hone__arena_strdup(&p->fitted, c->categories[i])) != NULL;
         hone__free(p->ctx, used);
-        if (ok && !l->n)
-            return hone__fail_run(p->ctx, HONE_INVALID, "%s: column '%.60s' has no values to learn from; drop it",
-                                  hone__step_types[s->kind].name, c->name);
-        return p->ctx->status;
+        return ok && !l->n ? nothing_to_learn(p, s, c) : p->ctx->status;
     }
     int64_t count;
     double *sorted;
@@ -142,7 +152,7 @@ static hone_status fit_encoder(hone_pipeline *p, step *s, hone_frame *frame, con
     return p->ctx->status;
 }
 
-static hone_status fit_nothing(hone_pipeline *p, step *s, hone_frame *frame, const hone_column *c, learnt *l)
+static hone_status fit_nothing(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
 {
     (void)p, (void)s, (void)frame, (void)c, (void)l;
     return HONE_OK;
@@ -200,7 +210,7 @@ static hone_status scale(const hone_pipeline *p, const step *s, hone_frame *fram
     return HONE_OK;
 }
 
-int64_t hone__find_text(char *const *texts, size_t n, const char *text)
+static int64_t find_text(char *const *texts, size_t n, const char *text)
 {
     size_t low = 0, high = n;
     while (low < high) {
@@ -229,10 +239,20 @@ static int64_t find_number(const double *numbers, size_t n, double v)
     return -1;
 }
 
+static hone_status unknown_class(const hone_pipeline *p, const hone_column *c, int64_t row)
+{
+    char number[HONE__NUMBER];
+    return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is \"%.60s\" in row %lld, which was none of the %zu classes in "
+                                                "training; HONE_LABEL_ENCODER with ignore_unknown accepts it",
+                          c->name, c->codes ? c->categories[c->codes[row]] : hone__number_text(c->numbers[row], number),
+                          (long long)row, p->n_classes);
+}
+
 static hone_status unknown(const hone_pipeline *p, const step *s, const hone_column *c, int64_t row, const learnt *l)
 {
     const char *what = hone__step_types[s->kind].name;
     if (s->o.ignore_unknown) return HONE_OK;
+    if (s->kind == HONE_LABEL_ENCODER) return unknown_class(p, c, row);
     if (hone_column_missing(c, row))
         return hone__fail_run(p->ctx, HONE_INVALID,
                               "%s: column '%.60s' has no value in row %lld; impute it first, or set ignore_unknown", what,
@@ -248,13 +268,12 @@ static hone_status unknown(const hone_pipeline *p, const step *s, const hone_col
                           what, c->name, (long long)row, c->numbers[row], l->n, l->numbers[0]);
 }
 
-/* Which of the learnt categories each row has, -1: none of them. */
-static hone_status encode(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
-                          const learnt *l, int32_t *codes)
+hone_status hone__encode(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
+                         const learnt *l, int32_t *codes)
 {
     int32_t *map = hone__calloc(p->ctx, c->n_categories, sizeof *map);
     hone_status status = p->ctx->status;
-    for (size_t i = 0; map && i < c->n_categories; i++) map[i] = (int32_t)hone__find_text(l->texts, l->n, c->categories[i]);
+    for (size_t i = 0; map && i < c->n_categories; i++) map[i] = (int32_t)find_text(l->texts, l->n, c->categories[i]);
     for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) {
         codes[r] = !c->codes ? (int32_t)find_number(l->numbers, l->n, c->numbers[r]) : c->codes[r] >= 0 ? map[c->codes[r]] : -1;
         if (codes[r] < 0) status = unknown(p, s, c, r, l);
@@ -263,19 +282,20 @@ static hone_status encode(const hone_pipeline *p, const step *s, const hone_fram
     return status;
 }
 
-/* "sex_male"; numbers with as many digits as tell them apart. */
+const char *hone__number_text(double v, char text[HONE__NUMBER])
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, HONE__NUMBER, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) break;
+    }
+    return text;
+}
+
+/* "sex_male" */
 static char *category_name(hone__arena *arena, const learnt *l, size_t i)
 {
-    char number[32];
-    const char *category = number;
-    if (l->texts) {
-        category = l->texts[i];
-    } else {
-        for (int digits = 1; digits <= 17; digits++) {
-            snprintf(number, sizeof number, "%.*g", digits, l->numbers[i]);
-            if (strtod(number, NULL) == l->numbers[i]) break;
-        }
-    }
+    char number[HONE__NUMBER];
+    const char *category = l->texts ? l->texts[i] : hone__number_text(l->numbers[i], number);
     size_t size = strlen(l->column) + strlen(category) + 2;
     char *name = hone__arena_alloc(arena, size);
     if (name) snprintf(name, size, "%s_%s", l->column, category);
@@ -286,7 +306,7 @@ static hone_status one_hot(const hone_pipeline *p, const step *s, hone_frame *fr
 {
     size_t first = s->o.drop_first, rows = (size_t)frame->rows;
     int32_t *codes = hone__calloc(p->ctx, rows, sizeof *codes);
-    hone_status status = codes ? encode(p, s, frame, &frame->columns[at], l, codes) : p->ctx->status;
+    hone_status status = codes ? hone__encode(p, s, frame, &frame->columns[at], l, codes) : p->ctx->status;
     if (status == HONE_OK && !hone__frame_insert(frame, at + 1, l->n - first)) status = p->ctx->status;
     for (size_t i = first; status == HONE_OK && i < l->n; i++) {
         hone_column *c = &frame->columns[at + 1 + i - first];
@@ -307,7 +327,7 @@ static hone_status ordinal(const hone_pipeline *p, const step *s, hone_frame *fr
     size_t rows = (size_t)frame->rows;
     int32_t *codes = hone__calloc(p->ctx, rows, sizeof *codes);
     double *numbers = codes ? hone__calloc(p->ctx, rows, sizeof *numbers) : NULL;
-    hone_status status = numbers ? encode(p, s, frame, c, l, codes) : p->ctx->status;
+    hone_status status = numbers ? hone__encode(p, s, frame, c, l, codes) : p->ctx->status;
     if (status == HONE_OK) {
         for (size_t r = 0; r < rows; r++) numbers[r] = codes[r] >= 0 ? codes[r] : s->o.unknown_value;
         hone__free(p->ctx, c->numbers);
@@ -328,13 +348,14 @@ static hone_status drop(const hone_pipeline *p, const step *s, hone_frame *frame
 }
 
 const hone__step_type hone__step_types[HONE_DROP_COLUMNS + 1] = {
-    [HONE_SIMPLE_IMPUTER] = {"imputer", false, fit_imputer, impute},
-    [HONE_CLIP_OUTLIERS] = {"clip_outliers", false, fit_clip, clip},
     [HONE_STANDARD_SCALER] = {"standard_scaler", false, fit_scaler, scale},
     [HONE_MIN_MAX_SCALER] = {"min_max_scaler", false, fit_scaler, scale},
     [HONE_ROBUST_SCALER] = {"robust_scaler", false, fit_scaler, scale},
+    [HONE_CLIP_OUTLIERS] = {"clip_outliers", false, fit_clip, clip},
+    [HONE_SIMPLE_IMPUTER] = {"imputer", false, fit_imputer, impute},
     [HONE_ONE_HOT_ENCODER] = {"one_hot_encoder", true, fit_encoder, one_hot},
     [HONE_ORDINAL_ENCODER] = {"ordinal_encoder", true, fit_encoder, ordinal},
+    [HONE_LABEL_ENCODER] = {"label_encoder", true, fit_encoder, NULL}, /* of the target: pipeline.c applies it */
     [HONE_DROP_COLUMNS] = {"drop_columns", false, fit_nothing, drop},
 };
 
@@ -357,6 +378,9 @@ bool hone__step_check(hone_ctx *ctx, step *s)
         wrong = "numbers must be finite";
     if (!(o->iqr_factor >= 0 && isfinite(o->iqr_factor))) wrong = "iqr_factor must be positive";
     if (s->kind == HONE_DROP_COLUMNS && !o->columns) wrong = "columns must be named";
+    if (s->kind == HONE_LABEL_ENCODER && o->columns) wrong = "it is for the target; HONE_ORDINAL_ENCODER is for other columns";
+    if (s->kind == HONE_LABEL_ENCODER && !(fabs(o->unknown_value) <= INT32_MAX && o->unknown_value == floor(o->unknown_value)))
+        wrong = "unknown_value must be a whole number of 32 bits";
     if (wrong) hone__fail(ctx, HONE_INVALID, "%s: %s", hone__step_types[s->kind].name, wrong);
     return !wrong;
 }
@@ -383,7 +407,7 @@ hone_status hone__step_fit(hone_pipeline *p, step *s, hone_frame *frame)
         if (!c)
             return hone__fail_run(p->ctx, HONE_NOT_FOUND, "%s: there is no column '%.60s' at this step", what, s->o.columns[i]);
         if (!s->o.columns && !takes(s, c)) continue;
-        if (hone__is_text(c) && s->kind >= HONE_CLIP_OUTLIERS && s->kind <= HONE_ROBUST_SCALER)
+        if (hone__is_text(c) && s->kind <= HONE_CLIP_OUTLIERS)
             return hone__fail_run(p->ctx, HONE_DTYPE, "%s: column '%.60s' is text, and numbers are needed", what, c->name);
         learnt *l = &s->learnt[s->n_learnt];
         *l = (learnt){.column = hone__arena_strdup(&p->fitted, c->name)};
