@@ -4,149 +4,6 @@
 
 #include <math.h>
 
-/* ---- CSV ---- */
-
-static hone_table *read_csv(hone_ctx *ctx, const char *text, hone_csv_opts opts)
-{
-    opts.struct_size = sizeof opts;
-    return hone__csv_read(ctx, "x.csv", text, strlen(text), &opts);
-}
-
-/* Refuses the text with this status and a message in which `part` stands. */
-static void assert_csv_refused(const char *text, size_t size, hone_csv_opts opts, hone_status status,
-                               const char *part)
-{
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    opts.struct_size = sizeof opts;
-    assert_null(hone__csv_read(ctx, "x.csv", text, size, &opts));
-    if (hone_ctx_status(ctx) != status || !strstr(hone_error(ctx), part))
-        fail_msg("'%s' does not say '%s'", hone_error(ctx), part);
-    assert_int_equal(ctx->bytes, 0);
-    hone_ctx_release(ctx);
-}
-
-static void marks_line_ends_quotes_and_gaps_of_a_csv_file_are_read(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_table *t = hone_csv_load(ctx, HONE_TEST_DATA "/csv/flowers.csv");
-    if (!t) fail_msg("%s", hone_error(ctx));
-    assert_true(hone_shape_equal(hone_tensor_shape(t->x), HONE_SHAPE(4, 2)));
-    assert_int_equal(t->n_features, 2);
-    assert_string_equal(t->features[0], "sepal"); /* without the mark */
-    assert_string_equal(t->features[1], "petal");
-    const float *x = hone_tensor_data(t->x);
-    assert_true(x[0] == 5.1f && x[1] == 0.2f && x[2] == 7.0f && x[3] == 1.4f && x[4] == 6.3f && isnan(x[5]));
-    assert_true(x[6] == 4.9f && isnan(x[7]));
-    assert_int_equal(t->n_classes, 3);
-    assert_string_equal(t->classes[0], "setosa");
-    assert_string_equal(t->classes[1], "versi\ncolor");
-    assert_string_equal(t->classes[2], "virgin\"ica");
-    assert_int_equal(hone_tensor_dtype(t->y), HONE_I32);
-    assert_memory_equal(hone_tensor_data(t->y), ((int32_t[]){0, 1, 2, 0}), 16);
-    hone_ctx_release(ctx); /* the table keeps it */
-    hone_table_free(t);
-    hone_table_free(NULL);
-}
-
-static void the_kind_of_a_target_follows_from_all_its_values(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    static const struct {
-        const char *text;
-        hone_dtype dtype;
-        size_t classes;
-        double last;
-    } cases[] = {
-        {"a,y\n1,0\n2,7\n", HONE_I32, 0, 7},     {"a,y\n1,0\n2,2.0\n", HONE_I32, 0, 2},
-        {"a,y\n1,1\n2,0.5\n", HONE_F32, 0, 0.5}, {"a,y\n1,1\n2,-1\n", HONE_F32, 0, -1},
-        {"a,y\n1,1\n2,3e9\n", HONE_F32, 0, 3e9}, {"a,y\n1,0.5\n2,x\n", HONE_I32, 2, 1},
-        {"a,y\n1,nan\n2,x\n", HONE_I32, 2, 1},   {"a,y\n1,0x10\n2,0x11\n", HONE_I32, 2, 1},
-    };
-    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
-        hone_table *t = read_csv(ctx, cases[i].text, (hone_csv_opts){0});
-        if (!t) fail_msg("%s", hone_error(ctx));
-        assert_int_equal(hone_tensor_dtype(t->y), cases[i].dtype);
-        assert_int_equal(t->n_classes, cases[i].classes);
-        assert_true((t->classes != NULL) == (cases[i].classes > 0));
-        assert_true(hone_tensor_get(t->y, 1) == cases[i].last);
-        hone_table_free(t);
-    }
-    hone_ctx_release(ctx);
-}
-
-static void options_choose_target_header_and_delimiter(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_table *t =
-        read_csv(ctx, "a;b;c\n1;2;3\n4;-5e-1;6", (hone_csv_opts){.delimiter = ';', .target = "b"});
-    assert_non_null(t);
-    assert_string_equal(t->features[1], "c");
-    assert_memory_equal(hone_tensor_data(t->x), ((float[]){1, 3, 4, 6}), 16);
-    assert_true(hone_tensor_get(t->y, 1) == -0.5);
-    hone_table_free(t);
-    t = read_csv(ctx, "\n1,2\n3,+4.\n", (hone_csv_opts){.no_header = true, .target = "0"});
-    assert_non_null(t);
-    assert_string_equal(t->features[0], "1");
-    assert_memory_equal(hone_tensor_data(t->x), ((float[]){2, 4}), 8);
-    assert_memory_equal(hone_tensor_data(t->y), ((int32_t[]){1, 3}), 8);
-    hone_table_free(t);
-    t = read_csv(ctx, "a\n-inf\n", (hone_csv_opts){.no_target = true});
-    assert_non_null(t);
-    assert_null(t->y);
-    assert_true(hone_tensor_get(t->x, 0) == -INFINITY);
-    hone_table_free(t);
-    hone_ctx_release(ctx);
-}
-
-static void csv_files_that_do_not_fit_are_refused_with_line_and_column(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        hone_csv_opts opts;
-        hone_status status;
-        const char *part;
-    } cases[] = {
-        {"", {0}, HONE_FORMAT, "is empty"},
-        {"\xEF\xBB\xBF\n\n", {0}, HONE_FORMAT, "is empty"},
-        {"a,b\n", {0}, HONE_FORMAT, "no rows"},
-        {"a\n1\n", {0}, HONE_FORMAT, "one column only"},
-        {"a,b\n1,2\n3\n", {0}, HONE_FORMAT, "line 3, column 2: has 1 field, the first line has 2"},
-        {"a,b\n1,2,9\n", {0}, HONE_FORMAT, "line 2, column 3: has 3 fields"},
-        {"a,b\n\n\"1\n\",2\n", {0}, HONE_FORMAT, "line 3, column 1 (a)"},
-        {"a,b\n1,2\nx,2\n", {0}, HONE_FORMAT, "line 3, column 1 (a): \"x\" is not a number"},
-        {"a,b\n1,2\n0x1,2\n", {0}, HONE_FORMAT, "not a number"},
-        {"a,b\n1,2\n1e,2\n", {0}, HONE_FORMAT, "not a number"},
-        {"a,b\n1,2\n.,2\n", {0}, HONE_FORMAT, "not a number"},
-        {"a,b\n1,2\n1e99,2\n", {0}, HONE_FORMAT, "too large"},
-        {"a,b\n1,2\n3,\n", {0}, HONE_FORMAT, "line 3, column 2 (b): \"\" is empty"},
-        {"a,b\n1,2\n3,nan\n", {0}, HONE_FORMAT, "not finite"},
-        {"a,b\n1,\"2\n3,4\n", {0}, HONE_FORMAT, "line 2, column 2: a quote is opened"},
-        {"a,b\n1,\"2\"3\n", {0}, HONE_FORMAT, "line 2, column 2: text behind a closing quote"},
-        {"a,b\n1,2\n", {.target = "c"}, HONE_NOT_FOUND, "no column 'c'"},
-        {"a,a,b\n1,2,3\n", {.target = "a"}, HONE_FORMAT, "2 columns are named 'a'"},
-        {"a,b\n1,2\n", {.delimiter = '"'}, HONE_INVALID, "delimiter"},
-    };
-    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++)
-        assert_csv_refused(cases[i].text, strlen(cases[i].text), cases[i].opts, cases[i].status,
-                           cases[i].part);
-    assert_csv_refused("a\0,\0", 4, (hone_csv_opts){0}, HONE_FORMAT, "line 1, column 1: a NUL byte");
-    enum { HUGE_FIELD = 1 << 20 };
-    char *text = malloc(HUGE_FIELD + 16);
-    memcpy(text, "a,b\n", 4);
-    memset(text + 4, '1', HUGE_FIELD);
-    memcpy(text + 4 + HUGE_FIELD, ",2\n", 3);
-    assert_csv_refused(text, HUGE_FIELD + 7, (hone_csv_opts){0}, HONE_FORMAT, "11111\"... is not a number");
-    free(text);
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    assert_null(hone_csv_load(ctx, "/nonexistent.csv"));
-    assert_int_equal(hone_ctx_status(ctx), HONE_IO);
-    hone_ctx_release(ctx);
-}
-
 /* ---- rows ---- */
 
 static void rows_are_taken_and_split_together(void **state)
@@ -231,9 +88,65 @@ static void columns_are_scaled_to_mean_zero_and_deviation_one(void **state)
     hone_scaler_free(s);
     hone_scaler_free(NULL);
     hone_tensor_write(x, 0, 1, HONE_F32, &(float){INFINITY});
-    assert_null(hone_scaler_fit(x));
-    assert_int_equal(hone_ctx_status(ctx), HONE_NUMERIC);
+    static const struct {
+        hone_pipeline_step kind;
+        double low, high;
+        hone_status status;
+        const char *part;
+    } refused[] = {
+        {HONE_STANDARD_SCALER, 0, 0, HONE_NUMERIC, "standard_scaler: column 0 has infinite values"},
+        {HONE_ROBUST_SCALER, 0, 0, HONE_NUMERIC, "robust_scaler: column 0 has infinite values"},
+        {HONE_MIN_MAX_SCALER, 1, -1, HONE_INVALID, "min_max_scaler: low must be below high"},
+        {HONE_ROBUST_SCALER, 1, 25, HONE_INVALID, "quantiles"},
+        {HONE_CLIP_OUTLIERS, 0, 0, HONE_INVALID, "no scaler"},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(refused); i++) {
+        assert_null(hone_scaler_fit(x, .kind = refused[i].kind, .low = refused[i].low, .high = refused[i].high));
+        assert_int_equal(hone_ctx_status(ctx), refused[i].status);
+        if (!strstr(hone_error(ctx), refused[i].part)) fail_msg("'%s' does not say '%s'", hone_error(ctx), refused[i].part);
+        hone_clear_error(ctx);
+    }
+    assert_null(hone_scaler_fit(whole));
+    assert_int_equal(hone_ctx_status(ctx), HONE_DTYPE);
     hone_tensor_free(x), hone_tensor_free(wide), hone_tensor_free(whole);
+    hone_ctx_release(ctx);
+}
+
+/* Every kind of scaler gives of a tensor what the pipeline's step of that name gives of its columns, and takes it back. */
+static void a_tensor_is_scaled_as_a_pipeline_scales_columns(void **state)
+{
+    (void)state;
+    hone_ctx *ctx = hone_ctx_new(.threads = 1);
+    double columns[2][5] = {{3, -1, 4, 1.5, 9}, {1e3, 2e3, 2e3, NAN, 0}};
+    hone_frame *f = hone_frame_new(ctx, 5);
+    hone_frame_add_numbers(f, "a", columns[0]), hone_frame_add_numbers(f, "b", columns[1]);
+    static const hone_scaler_opts kinds[] = {{.kind = HONE_STANDARD_SCALER},
+                                             {.kind = HONE_MIN_MAX_SCALER},
+                                             {.kind = HONE_MIN_MAX_SCALER, .low = -1, .high = 1},
+                                             {.kind = HONE_ROBUST_SCALER},
+                                             {.kind = HONE_ROBUST_SCALER, .low = 0.1, .high = 0.9}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(kinds); i++) {
+        hone_scaler_opts o = kinds[i];
+        hone_tensor *x, *want;
+        assert_hone_ok(ctx, hone_frame_to_tensors(f, NULL, &x, NULL));
+        hone_pipeline *p = hone_pipeline_new(ctx);
+        hone_pipeline_add(p, o.kind, .low = o.low, .high = o.high);
+        assert_hone_ok(ctx, hone_pipeline_fit(p, f));
+        assert_hone_ok(ctx, hone_pipeline_apply(p, f, &want, NULL));
+        hone_scaler *s = hone_scaler_fit(x, .kind = o.kind, .low = o.low, .high = o.high);
+        assert_hone_ok(ctx, hone_scaler_apply(s, x));
+        for (int64_t k = 0; k < 10; k++) {
+            double a = hone_tensor_get(x, k), b = hone_tensor_get(want, k);
+            assert_true(k == 7 ? isnan(a) && isnan(b) : a == b);
+        }
+        assert_hone_ok(ctx, hone_scaler_invert(s, x));
+        for (int64_t k = 0; k < 10; k++)
+            assert_true(k == 7 || fabs(hone_tensor_get(x, k) - columns[k % 2][k / 2]) <= 1e-7 * (k % 2 ? 2e3 : 9));
+        hone_scaler_free(s);
+        hone_pipeline_free(p);
+        hone_tensor_free(x), hone_tensor_free(want);
+    }
+    hone_frame_free(f);
     hone_ctx_release(ctx);
 }
 
@@ -447,14 +360,12 @@ static void records_that_do_not_fit_are_refused_with_line_and_byte(void **state)
 
 static bool load_all(hone_ctx *ctx)
 {
-    hone_table *t = hone_csv_load(ctx, HONE_TEST_DATA "/csv/flowers.csv");
-    hone_tensor *part[4] = {0};
-    hone_scaler *s = t ? hone_scaler_fit(t->x) : NULL;
-    bool ok =
-        s && hone_train_test_split(t->x, t->y, 0.5, 1, &part[0], &part[1], &part[2], &part[3]) == HONE_OK;
+    hone_tensor *x = hone_tensor_from_f32(ctx, HONE_SHAPE(4, 2), (const float[]){1, 2, 3, 4, 5, 6, 7, 8}), *part[4] = {0};
+    hone_scaler *s = x ? hone_scaler_fit(x, .kind = HONE_ROBUST_SCALER) : NULL;
+    bool ok = s && hone_train_test_split(x, x, 0.5, 1, &part[0], &part[1], &part[2], &part[3]) == HONE_OK;
     for (int i = 0; i < 4; i++) hone_tensor_free(part[i]);
+    hone_tensor_free(x);
     hone_scaler_free(s);
-    hone_table_free(t);
     hone_records *chat = hone_records_load(ctx, HONE_TEST_DATA "/records/chat", "train");
     hone_records *alpaca = hone_records_load(ctx, HONE_TEST_DATA "/records/alpaca.jsonl", "train");
     hone_records *plain = hone_records_load(ctx, HONE_TEST_DATA "/records/plain", NULL);
@@ -484,12 +395,9 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(marks_line_ends_quotes_and_gaps_of_a_csv_file_are_read),
-        cmocka_unit_test(the_kind_of_a_target_follows_from_all_its_values),
-        cmocka_unit_test(options_choose_target_header_and_delimiter),
-        cmocka_unit_test(csv_files_that_do_not_fit_are_refused_with_line_and_column),
         cmocka_unit_test(rows_are_taken_and_split_together),
         cmocka_unit_test(columns_are_scaled_to_mean_zero_and_deviation_one),
+        cmocka_unit_test(a_tensor_is_scaled_as_a_pipeline_scales_columns),
         cmocka_unit_test(a_folder_holds_splits_of_conversations),
         cmocka_unit_test(a_split_that_is_there_twice_is_refused),
         cmocka_unit_test(instructions_and_prompts_become_messages),

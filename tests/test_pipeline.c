@@ -1,4 +1,4 @@
-/* Frames and pipelines, against scikit-learn (scripts/golden/make_data_golden.py). */
+/* Pipelines, against scikit-learn (scripts/golden/make_data_golden.py). */
 #include "data_tools.h"
 
 #include "hone/train.h"
@@ -18,88 +18,7 @@ static hone_frame *people(hone_ctx *ctx, const char *name)
     return f;
 }
 
-static const char *const only_a[] = {"a", NULL}, *const only_b[] = {"b", NULL}, *const only_z[] = {"z", NULL};
-
-/* ---- frames ---- */
-
-static void types_follow_from_the_values_and_gaps_are_missing(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_frame *f = read_frame(ctx, "a,b,c,d,e,f\n1,1.5,x,NA,1,\"\"\n-2, ,\"y,\"\"z\",,0x1,\n,inf,x,null,3,nan\n", (hone_frame_opts){0});
-    if (!f) fail_msg("%s", hone_error(ctx));
-    static const hone_column_type types[] = {HONE_COLUMN_INTEGER, HONE_COLUMN_REAL, HONE_COLUMN_TEXT,
-                                             HONE_COLUMN_REAL,    HONE_COLUMN_TEXT, HONE_COLUMN_REAL};
-    assert_int_equal(f->n_columns, 6);
-    assert_int_equal(f->rows, 3);
-    for (size_t i = 0; i < 6; i++) assert_int_equal(f->columns[i].type, types[i]);
-    const hone_column *a = hone_frame_find(f, "a"), *b = hone_frame_find(f, "b"), *c = hone_frame_find(f, "c");
-    assert_true(a->numbers[0] == 1 && a->numbers[1] == -2 && hone_column_missing(a, 2) && hone_column_missing(a, -1));
-    assert_true(b->numbers[0] == 1.5 && isnan(b->numbers[1]) && isinf(b->numbers[2]));
-    assert_int_equal(c->n_categories, 2);
-    assert_string_equal(c->categories[1], "y,\"z");
-    assert_memory_equal(c->codes, ((int32_t[]){0, 1, 0}), 12);
-    assert_null(hone_frame_find(f, "g"));
-    hone_frame_free(f);
-    hone_frame_free(NULL);
-    f = read_frame(ctx, "1\t01234\n2\t?\n", (hone_frame_opts){.delimiter = '\t', .no_header = true,
-                                                             .text = HONE_COLUMNS("1"), .missing = HONE_COLUMNS("?")});
-    if (!f) fail_msg("%s", hone_error(ctx));
-    assert_string_equal(hone_frame_find(f, "1")->categories[0], "01234");
-    assert_true(hone_column_missing(hone_frame_find(f, "1"), 1));
-    hone_frame_free(f);
-    assert_hone_ok(ctx, hone_write_file(ctx, scratch("t.tsv"), "a\tb\n1\t2\n", 8));
-    f = hone_frame_load(ctx, scratch("t.tsv"));
-    assert_true(f && f->n_columns == 2);
-    hone_frame_free(f);
-    static const struct {
-        const char *text;
-        hone_frame_opts opts;
-        hone_status status;
-        const char *part;
-    } cases[] = {
-        {"", {0}, HONE_FORMAT, "is empty"},
-        {"a,b\n", {0}, HONE_FORMAT, "no rows"},
-        {"a,b,a\n1,2,3\n", {0}, HONE_FORMAT, "two columns are named 'a'"},
-        {"a,b\n1\n", {0}, HONE_FORMAT, "line 2, column 2: has 1 field"},
-        {"a\n1\n", {.text = only_z}, HONE_NOT_FOUND, "no column 'z'"},
-        {"a\n1\n", {.delimiter = '\n'}, HONE_INVALID, "delimiter"},
-    };
-    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
-        assert_null(read_frame(ctx, cases[i].text, cases[i].opts));
-        assert_int_equal(hone_ctx_status(ctx), cases[i].status);
-        if (!strstr(hone_error(ctx), cases[i].part)) fail_msg("'%s' does not say '%s'", hone_error(ctx), cases[i].part);
-        hone_clear_error(ctx);
-    }
-    hone_ctx_release(ctx);
-}
-
-static void rows_with_gaps_and_repeated_rows_are_dropped(void **state)
-{
-    (void)state;
-    hone_ctx *ctx = hone_ctx_new(.threads = 1);
-    hone_frame *f = hone_frame_new(ctx, 6);
-    assert_hone_ok(ctx, hone_frame_add_numbers(f, "n", (double[]){1, NAN, 1, 0, -0.0, NAN}));
-    assert_hone_ok(ctx, hone_frame_add_texts(f, "t", (const char *const[]){"b", "a", "b", NULL, NULL, "a"}));
-    assert_int_equal(hone_frame_find(f, "n")->type, HONE_COLUMN_INTEGER);
-    hone_frame *copy = hone_frame_take(f, 3, (int64_t[]){5, 0, 0});
-    assert_true(copy->rows == 3 && isnan(copy->columns[0].numbers[0]) && copy->columns[1].codes[2] == 1);
-    assert_string_equal(copy->columns[1].categories[1], "b");
-    hone_frame_free(copy);
-    assert_hone_ok(ctx, hone_frame_drop_duplicates(f, NULL));
-    assert_int_equal(f->rows, 3); /* (1, b), (NaN, a), (0, -) */
-    assert_true(f->columns[0].numbers[2] == 0 && f->columns[1].codes[1] == 0 && f->columns[1].codes[2] == -1);
-    assert_hone_ok(ctx, hone_frame_drop_missing(f, HONE_COLUMNS("t")));
-    assert_int_equal(f->rows, 2);
-    assert_hone_ok(ctx, hone_frame_drop_missing(f, NULL));
-    assert_true(f->rows == 1 && f->columns[0].numbers[0] == 1);
-    assert_int_equal(hone_frame_drop_missing(f, HONE_COLUMNS("x")), HONE_NOT_FOUND);
-    assert_null(hone_frame_take(f, 1, (int64_t[]){1}));
-    assert_int_equal(hone_ctx_status(ctx), HONE_OK);
-    assert_int_equal(hone_frame_add_numbers(f, "n", (double[]){1}), HONE_INVALID);
-    hone_frame_free(f);
-    hone_ctx_release(ctx);
-}
+static const char *const only_a[] = {"a", NULL}, *const only_b[] = {"b", NULL};
 
 /* ---- steps ---- */
 
@@ -305,6 +224,183 @@ static void a_model_is_saved_with_its_pipeline(void **state)
     hone_tensor_free(x), hone_tensor_free(want);
 }
 
+/* ---- labels ---- */
+
+/* A pipeline for that target alone, and a label encoder. */
+static hone_pipeline *encoder_of(hone_ctx *c, const char *target, bool ignore_unknown)
+{
+    hone_pipeline *p = hone_pipeline_new(c, .target = target);
+    const char *others[6] = {0};
+    static const char *const columns[] = {"age", "height", "city", "grade", "income", "bought"};
+    for (size_t i = 0, n = 0; i < HONE_ARRAY_LEN(columns); i++)
+        if (strcmp(columns[i], target) != 0) others[n++] = columns[i];
+    hone_pipeline_add(p, HONE_LABEL_ENCODER, .ignore_unknown = ignore_unknown, .unknown_value = -7);
+    hone_pipeline_add(p, HONE_DROP_COLUMNS, .columns = others);
+    return p;
+}
+
+/* y of the frame, and of the pipeline after it was saved and loaded. */
+static hone_tensor *labels_of(const hone_pipeline *p, const hone_frame *f)
+{
+    hone_tensor *x, *y, *x2, *y2;
+    assert_hone_ok(ctx, hone_pipeline_apply(p, f, &x, &y));
+    assert_int_equal(hone_tensor_dtype(y), HONE_I32);
+    assert_hone_ok(ctx, hone_pipeline_save(p, scratch("labels.json")));
+    hone_pipeline *again = hone_pipeline_load(ctx, scratch("labels.json"));
+    if (!again) fail_msg("%s", hone_error(ctx));
+    assert_hone_ok(ctx, hone_pipeline_apply(again, f, &x2, &y2));
+    assert_memory_equal(hone_tensor_data(y), hone_tensor_data(y2), hone_tensor_bytes(y));
+    assert_int_equal(hone_pipeline_classes(again), hone_pipeline_classes(p));
+    for (size_t i = 0; i < hone_pipeline_classes(p); i++)
+        assert_string_equal(hone_pipeline_class(again, i), hone_pipeline_class(p, i));
+    hone_pipeline_free(again);
+    hone_tensor_free(x), hone_tensor_free(x2), hone_tensor_free(y2);
+    return y;
+}
+
+static void labels_are_numbered_and_named_again_as_scikit_learn_does(void **state)
+{
+    (void)state;
+    if (!golden) skip();
+    static const char *const columns[] = {"city", "grade", "income"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(columns); i++) {
+        char name[64];
+        int64_t rows[64];
+        for (int64_t r = 0; r < train->rows; r++) rows[r] = r;
+        hone_frame *f = hone_frame_take(train, train->rows, rows);
+        assert_hone_ok(ctx, hone_frame_drop_missing(f, HONE_COLUMNS(columns[i])));
+        const hone_column *column = hone_frame_find(f, columns[i]);
+        hone_pipeline *p = encoder_of(ctx, columns[i], false);
+        assert_hone_ok(ctx, hone_pipeline_fit(p, f));
+        hone_tensor *y = labels_of(p, f);
+        snprintf(name, sizeof name, "label.%s", columns[i]);
+        assert_near_golden(golden, name, y, 0);
+        const char *labels[64];
+        assert_hone_ok(ctx, hone_pipeline_invert_target(p, y, labels));
+        for (int64_t r = 0; r < f->rows; r++) {
+            if (column->codes)
+                assert_string_equal(labels[r], column->categories[column->codes[r]]);
+            else
+                assert_true(strtod(labels[r], NULL) == column->numbers[r]);
+        }
+        snprintf(name, sizeof name, "label.%s.classes", columns[i]);
+        hone_tensor *classes = column->codes ? NULL : golden_array(golden, name);
+        assert_int_equal(hone_pipeline_classes(p), classes ? hone_tensor_shape(classes).dim[0] : 3);
+        for (size_t k = 0; classes && k < hone_pipeline_classes(p); k++)
+            assert_true(strtod(hone_pipeline_class(p, k), NULL) == hone_tensor_get(classes, (int64_t)k));
+        hone_tensor_free(y);
+        hone_pipeline_free(p);
+        hone_frame_free(f);
+
+        p = encoder_of(ctx, columns[i], true); /* what is missing is left out when fitting */
+        assert_hone_ok(ctx, hone_pipeline_fit(p, train));
+        y = labels_of(p, new_people);
+        snprintf(name, sizeof name, "label.%s.unknown", columns[i]);
+        assert_near_golden(golden, name, y, 0);
+        assert_hone_ok(ctx, hone_pipeline_invert_target(p, y, labels));
+        int unknown = 0;
+        for (int64_t r = 0; r < new_people->rows; r++) {
+            assert_true(!labels[r] == (hone_tensor_get(y, r) == -7));
+            unknown += !labels[r];
+        }
+        assert_true(unknown > 0);
+        hone_tensor_free(y);
+        hone_pipeline_free(p);
+    }
+}
+
+static void labels_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    hone_ctx *c = hone_ctx_new(.threads = 1);
+    hone_frame *f = read_frame(c, "a,t,n\n1,x,-1.5\n2,y,4\n3,x,-0\n4,z,0\n", (hone_frame_opts){0});
+    hone_tensor *x, *y;
+    hone_pipeline *p = hone_pipeline_new(c, .target = "n");
+    hone_pipeline_add(p, HONE_DROP_COLUMNS, .columns = HONE_COLUMNS("t"));
+    hone_pipeline_add(p, HONE_LABEL_ENCODER);
+    const char *labels[4];
+    hone_tensor *numbers = hone_tensor_from_i32(c, HONE_SHAPE(2), (const int32_t[]){2, 3});
+    assert_int_equal(hone_pipeline_invert_target(p, numbers, labels), HONE_STATE);
+    assert_hone_ok(c, hone_pipeline_fit(p, f));
+    assert_hone_ok(c, hone_pipeline_apply(p, f, &x, &y));
+    assert_memory_equal(hone_tensor_data(y), ((int32_t[]){0, 2, 1, 1}), 16); /* -0 is 0 */
+    assert_string_equal(hone_pipeline_class(p, 0), "-1.5");
+    assert_string_equal(hone_pipeline_class(p, 1), "0");
+    assert_int_equal(hone_pipeline_invert_target(p, numbers, labels), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "row 1: 3 is the number of none of the 3 classes"));
+    assert_int_equal(hone_pipeline_invert_target(p, x, labels), HONE_DTYPE);
+    hone_tensor *square = hone_tensor_new(c, HONE_I32, HONE_SHAPE(2, 2));
+    assert_int_equal(hone_pipeline_invert_target(p, square, labels), HONE_SHAPE);
+    assert_int_equal(hone_pipeline_invert_target(NULL, y, labels), HONE_INVALID);
+    hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(numbers), hone_tensor_free(square);
+    static const struct {
+        const char *text;
+        hone_status status;
+        const char *part;
+    } cases[] = {
+        {"a,n\n1,4\n2,4.5\n", HONE_INVALID, "the target 'n' is \"4.5\" in row 1, which was none of the 3 classes in training; "
+                                            "HONE_LABEL_ENCODER with ignore_unknown accepts it"},
+        {"a,n\n1,\n2,4\n", HONE_INVALID, "the target 'n' is missing in row 0"},
+        {"a,n\n1,w\n", HONE_DTYPE, "the target 'n' holds text here and held numbers in training"},
+        {"a,m\n1,w\n", HONE_NOT_FOUND, "no column 'n'"},
+    };
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_frame *b = read_frame(c, cases[i].text, (hone_frame_opts){0});
+        assert_int_equal(hone_pipeline_apply(p, b, &x, &y), cases[i].status);
+        if (!strstr(hone_error(c), cases[i].part)) fail_msg("'%s' does not say '%s'", hone_error(c), cases[i].part);
+        assert_true(!x && !y);
+        hone_frame_free(b);
+    }
+    hone_pipeline_free(p);
+
+    p = hone_pipeline_new(c, .target = "t"); /* text is encoded without a step, and unknown text refused */
+    assert_hone_ok(c, hone_pipeline_fit(p, f));
+    hone_frame *b = read_frame(c, "a,t,n\n1,w,2\n", (hone_frame_opts){0});
+    assert_int_equal(hone_pipeline_apply(p, b, &x, &y), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "the target 't' is \"w\" in row 0, which was none of the 3 classes in training"));
+    hone_frame_free(b);
+    hone_pipeline_free(p);
+    p = hone_pipeline_new(c, .target = "a"); /* class numbers as they stand have no names */
+    hone_pipeline_add(p, HONE_DROP_COLUMNS, .columns = HONE_COLUMNS("t"));
+    assert_hone_ok(c, hone_pipeline_fit(p, f));
+    assert_hone_ok(c, hone_pipeline_apply(p, f, &x, &y));
+    assert_memory_equal(hone_tensor_data(y), ((int32_t[]){1, 2, 3, 4}), 16);
+    assert_int_equal(hone_pipeline_invert_target(p, y, labels), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "has no classes"));
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_pipeline_free(p);
+
+    p = hone_pipeline_new(c, .target = "t");
+    hone_pipeline_add(p, HONE_LABEL_ENCODER, .ignore_unknown = true, .unknown_value = 2);
+    assert_int_equal(hone_pipeline_fit(p, f), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "unknown_value is 2, which is the number of class 'z'"));
+    assert_int_equal(hone_pipeline_add(p, HONE_LABEL_ENCODER), HONE_INVALID);
+    assert_non_null(strstr(hone_error(c), "has one already"));
+    hone_clear_error(c);
+    hone_pipeline_free(p);
+    static const struct {
+        const char *target;
+        hone_pipeline_add_opts opts;
+        const char *part;
+    } wrong[] = {{NULL, {0}, "has no target"},
+                 {"t", {.columns = only_a}, "it is for the target; HONE_ORDINAL_ENCODER"},
+                 {"t", {.unknown_value = 0.5}, "whole number"},
+                 {"t", {.unknown_value = 3e9}, "whole number"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        hone_pipeline_add_opts opts = wrong[i].opts;
+        opts.struct_size = sizeof opts;
+        p = hone_pipeline_new(c, .target = wrong[i].target);
+        assert_int_equal(hone_pipeline_add_opt(p, HONE_LABEL_ENCODER, &opts), HONE_INVALID);
+        if (!strstr(hone_error(c), wrong[i].part)) fail_msg("'%s' does not say '%s'", hone_error(c), wrong[i].part);
+        hone_clear_error(c);
+        hone_pipeline_free(p);
+    }
+    hone_frame_free(f);
+    hone_ctx_release(c);
+}
+
+/* ---- refusals ---- */
+
 static void what_does_not_fit_the_training_is_refused_with_column_row_and_value(void **state)
 {
     (void)state;
@@ -354,7 +450,10 @@ static void what_does_not_fit_the_training_is_refused_with_column_row_and_value(
         {"a,y\n1,\n2,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_INVALID, "the target 'y' is missing in row 0"},
         {"a,y\ninf,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_NUMERIC, "infinite"},
         {"a,y\n,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_INVALID, "column 'a' has no values"},
-        {"a,y\nq,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_DTYPE, "text and no step encodes it"},
+        {"a,y\n,1\n", "y", HONE_ROBUST_SCALER, {0}, HONE_INVALID, "robust_scaler: column 'a' has no values"},
+        {"a,y\n1,1\n,-inf\n", "y", HONE_MIN_MAX_SCALER, {0}, HONE_INVALID, "the target 'y' is infinite in row 1"},
+        {"a,y\n-1.7e308,1\n1.7e308,1\n", "y", HONE_MIN_MAX_SCALER, {0}, HONE_NUMERIC, "too large to be scaled, up to 1.7e+308"},
+        {"a,y\nq,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_DTYPE, "text and no step encodes it: add HONE_ONE_HOT_ENCODER, or drop it with HONE_DROP_COLUMNS (\"q\" in row 0)"},
         {"a,y\nq,1\n", "y", HONE_STANDARD_SCALER, {.columns = only_a}, HONE_DTYPE, "is text, and numbers"},
         {"a,y\nq,1\n", "y", HONE_SIMPLE_IMPUTER, {.columns = only_a}, HONE_DTYPE, "most frequent"},
         {"a,y\n1,1\n", "y", HONE_DROP_COLUMNS, {.columns = only_b}, HONE_NOT_FOUND, "no column 'b'"},
@@ -403,6 +502,9 @@ static void damaged_pipelines_are_refused(void **state)
     (void)state;
     hone_ctx *c = hone_ctx_new(.threads = 1);
 #define HEAD "{\"format\":\"hone-pipeline\",\"version\":1,\"target_type\":\"none\",\"classes\":[],"
+#define LABELLED                                                                                             \
+    "{\"format\":\"hone-pipeline\",\"version\":1,\"target_type\":\"label\",\"target\":\"t\",\"classes\":[],\"inputs\":[],\"features\":[],\"steps\":"
+#define LABELS "{\"kind\":\"label_encoder\",\"columns\":[{\"name\":\"t\",\"values\":[1]}]}"
     static const struct {
         const char *text, *part;
     } cases[] = {
@@ -412,6 +514,12 @@ static void damaged_pipelines_are_refused(void **state)
         {HEAD "\"inputs\":[{\"name\":\"a\"}],\"features\":[],\"steps\":[]}", "a type is"},
         {HEAD "\"inputs\":[],\"features\":[1],\"steps\":[]}", "list of strings"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"x\"}]}", "kind"},
+        {HEAD "\"inputs\":[],\"features\":[],\"steps\":[" LABELS "]}", "label_encoder: is for the target, once"},
+        {LABELLED "[" LABELS "," LABELS "]}", "label_encoder: is for the target, once"},
+        {LABELLED "[]}", "there is no label_encoder"},
+        {LABELLED "[{\"kind\":\"label_encoder\",\"columns\":[]}]}", "must be a list"},
+        {LABELLED "[{\"kind\":\"label_encoder\",\"columns\":[{\"name\":\"t\",\"values\":[]}]}]}", "not empty"},
+        {LABELLED "[{\"kind\":\"label_encoder\",\"unknown_value\":0.5,\"columns\":[{\"name\":\"t\",\"values\":[1]}]}]}", "out of range"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"standard_scaler\",\"columns\":[{\"name\":\"a\"}]}]}", "finite"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"standard_scaler\",\"columns\":[{\"name\":\"a\",\"a\":1,\"b\":0}]}]}", "scale"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"one_hot_encoder\",\"columns\":[{\"name\":\"a\",\"values\":[\"b\",\"a\"]}]}]}", "ascend"},
@@ -461,20 +569,36 @@ static bool frame_and_pipeline(hone_ctx *c)
     return ok;
 }
 
+static bool labels_and_back(hone_ctx *c)
+{
+    hone_tensor *x = NULL, *y = NULL;
+    const char *labels[64];
+    hone_frame *f = hone_frame_load(c, HONE_TEST_DATA "/csv/people.csv");
+    hone_pipeline *p = f ? encoder_of(c, "income", true) : NULL, *again = NULL;
+    bool ok = p && hone_pipeline_fit(p, f) == HONE_OK && hone_pipeline_save(p, scratch("q.json")) == HONE_OK &&
+              (again = hone_pipeline_load(c, scratch("q.json"))) && hone_pipeline_apply(again, f, &x, &y) == HONE_OK &&
+              hone_pipeline_invert_target(again, y, labels) == HONE_OK;
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_pipeline_free(p), hone_pipeline_free(again);
+    hone_frame_free(f);
+    return ok;
+}
+
 static void failing_allocations_are_told(void **state)
 {
     (void)state;
     fail_each_allocation(frame_and_pipeline);
+    fail_each_allocation(labels_and_back);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(types_follow_from_the_values_and_gaps_are_missing, scratch_make, scratch_remove),
-        cmocka_unit_test(rows_with_gaps_and_repeated_rows_are_dropped),
         cmocka_unit_test(each_step_gives_what_scikit_learn_gives),
         cmocka_unit_test_setup_teardown(a_pipeline_gives_the_same_after_it_was_saved_and_loaded, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(a_model_is_saved_with_its_pipeline, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(labels_are_numbered_and_named_again_as_scikit_learn_does, scratch_make, scratch_remove),
+        cmocka_unit_test(labels_that_do_not_fit_are_refused),
         cmocka_unit_test(what_does_not_fit_the_training_is_refused_with_column_row_and_value),
         cmocka_unit_test(damaged_pipelines_are_refused),
         cmocka_unit_test_setup_teardown(failing_allocations_are_told, scratch_make, scratch_remove),

@@ -8,7 +8,7 @@ import csv, gzip, math, pathlib, struct
 import librosa, numpy, PIL.Image, soundfile, torch
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
+from sklearn.preprocessing import LabelEncoder, MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "data"
 OUT = ROOT / "data"
@@ -67,6 +67,18 @@ def tables():
         else:
             edges = numpy.nanquantile(values, [low, high])
         golden[f"clip_{name}.income"] = numpy.clip(column(new, 4), *edges)[:, 0]
+    # Labels: text and numbers. LabelEncoder has no answer to unknown ones; OrdinalEncoder, which numbers alike, has.
+    known = lambda rows, k: [r[k] for r in rows if r[k] is not None]
+    for k, what in ((2, "city"), (3, "grade"), (4, "income")):
+        labels = LabelEncoder().fit(known(train, k))
+        golden[f"label.{what}"] = labels.transform(known(train, k))
+        if k != 2:
+            golden[f"label.{what}.classes"] = labels.classes_
+        assert (labels.inverse_transform(labels.transform(known(train, k))) == known(train, k)).all()
+        codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-7, encoded_missing_value=-7, dtype=float)
+        codes.fit(numpy.array(known(train, k), dtype=object).reshape(-1, 1))
+        golden[f"label.{what}.unknown"] = codes.transform(
+            numpy.array([math.nan if r[k] is None else r[k] for r in new], dtype=object).reshape(-1, 1))[:, 0]
     # The whole of it: impute, encode, scale.
     cities = SimpleImputer(missing_values=None, strategy="most_frequent").fit(text(train, 2))
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(cities.transform(text(train, 2)))

@@ -145,7 +145,7 @@ static hone_status fit_encoder(hone_pipeline *p, step *s, const hone_frame *fram
     hone_status status = sorted_values(p, s, frame, c, &sorted, &count);
     if (status != HONE_OK) return status;
     for (int64_t i = 0; i < count; i++)
-        if (!l->n || sorted[l->n - 1] != sorted[i]) sorted[l->n++] = sorted[i];
+        if (!l->n || sorted[l->n - 1] != sorted[i]) sorted[l->n++] = sorted[i] == 0 ? 0 : sorted[i]; /* not -0 */
     l->numbers = hone__arena_alloc(&p->fitted, l->n * sizeof *l->numbers);
     if (l->numbers) memcpy(l->numbers, sorted, l->n * sizeof *l->numbers);
     hone__free(p->ctx, sorted);
