@@ -169,10 +169,10 @@ HONE_API const char *hone_pipeline_feature(const hone_pipeline *pipeline, size_t
    NULL for another target of numbers, and out of range. */
 HONE_API size_t hone_pipeline_classes(const hone_pipeline *pipeline);
 HONE_API const char *hone_pipeline_class(const hone_pipeline *pipeline, size_t index);
-/* The classes' names of class numbers y, i32 [n], into labels[n], which live as long as the pipeline is not fitted again: scikit-learn's
+/* The classes' names of class numbers y, i32 [n], into names[n], which live until the pipeline is fitted again or freed: scikit-learn's
    LabelEncoder.inverse_transform. NULL for unknown_value, when unknown ones are ignored. Errors do not stick: STATE before fit;
    INVALID for a target without classes and for the number of none; DTYPE, SHAPE. */
-HONE_API hone_status hone_pipeline_invert_target(const hone_pipeline *pipeline, const hone_tensor *y, const char **labels);
+HONE_API hone_status hone_pipeline_invert_target(const hone_pipeline *pipeline, const hone_tensor *y, const char **names);
 /* Writes a fitted pipeline as JSON (hone_model_set_pipeline keeps it with a model instead); the file appears whole or not at all. STATE
    before fit, IO, INVALID for names or values that are not UTF-8; errors do not stick. */
 HONE_API hone_status hone_pipeline_save(const hone_pipeline *pipeline, const char *path);
@@ -217,8 +217,8 @@ HONE_API hone_status hone_time_windows(const hone_tensor *series, int64_t length
                                        hone_tensor **x, hone_tensor **y);
 
 /* ---- numbers of rows, to train on and to hold out ------------------------------------------------------------- */
-/* For hone_take, hone_frame_take and loaders. All are a function of the seed. stratify: [n] class numbers, of which every part then has the share that the whole has,
-   rounded to whole rows down or up; NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
+/* For hone_take, hone_frame_take and loaders. All are a function of the seed. stratify: [n] class numbers, of which every part then has
+   the share that the whole has, rounded to whole rows down or up; NULL: not. Errors do not stick (but MEMORY): INVALID, SHAPE, DTYPE. */
 
 /* Numbers of all n rows into rows[n], shuffled: the first *n_train = n - round(n * share) to train on, the others held out. */
 HONE_API hone_status hone_split_rows(hone_ctx *ctx, int64_t n, double share, const hone_tensor *stratify, uint64_t seed,
@@ -415,8 +415,8 @@ HONE_API hone_dataset *hone_dataset_new(hone_ctx *ctx, int64_t rows, hone_dtype 
 HONE_API hone_dataset *hone_dataset_from_tensors(const hone_tensor *x, const hone_tensor *y);
 /* Pictures (.png, .jpg, .jpeg) in a folder for each class, in sorted order: x f32 [channels, height, width], y i32, the number of
    the folder. Without such folders, those of `folder` itself, or the one picture that it is: y is -1, for data to predict on.
-   They are read when they are needed, and then kept unless no_keep is set. height and width must be given. NULL on error (sticky): IO, NOT_FOUND when
-   there is no picture, INVALID, MEMORY. */
+   They are read when they are needed, and then kept unless no_keep is set. height and width must be given. NULL on error (sticky):
+   IO, NOT_FOUND when there is no picture, INVALID, MEMORY. */
 HONE_API hone_dataset *hone_dataset_images_opt(hone_ctx *ctx, const char *folder, const hone_image_opts *opts);
 #define hone_dataset_images(...)                                                                             \
     HONE_OPTS2(hone_dataset_images_opt, hone_image_opts, __VA_ARGS__, .struct_size = sizeof(hone_image_opts))

@@ -95,9 +95,9 @@ hone_status hone__target_apply(const hone_pipeline *p, const hone_frame *frame, 
     return status;
 }
 
-hone_status hone_pipeline_invert_target(const hone_pipeline *p, const hone_tensor *y, const char **labels)
+hone_status hone_pipeline_invert_target(const hone_pipeline *p, const hone_tensor *y, const char **names)
 {
-    if (!p || !y || !labels) return HONE_INVALID;
+    if (!p || !y || !names) return HONE_INVALID;
     if (!hone__ok(p->ctx)) return p->ctx->status;
     if (!p->is_fitted) return hone__fail_run(p->ctx, HONE_STATE, "the pipeline is not fitted: call hone_pipeline_fit first");
     if (!is_encoded(p))
@@ -111,7 +111,7 @@ hone_status hone_pipeline_invert_target(const hone_pipeline *p, const hone_tenso
         if (!unknown && (numbers[r] < 0 || (size_t)numbers[r] >= p->n_classes))
             return hone__fail_run(p->ctx, HONE_INVALID, "row %lld: %d is the number of none of the %zu classes", (long long)r, numbers[r],
                                   p->n_classes);
-        labels[r] = unknown ? NULL : p->classes[numbers[r]];
+        names[r] = unknown ? NULL : p->classes[numbers[r]];
     }
     return HONE_OK;
 }
