@@ -32,9 +32,10 @@ int main(int argc, char **argv)
     const char *path = argc > 1 ? argv[1] : "build/data/wine.csv";
     int k = argc > 2 ? atoi(argv[2]) : 10;
     hone_ctx *ctx = hone_ctx_new(.seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 0);
-    hone_frame *wines = hone_frame_load(ctx, path, .no_header = true); /* columns "0" to "13" */
+    hone_frame *wines = hone_frame_load(ctx, path, .no_header = true);
+    const char *cultivar = wines ? wines->columns[wines->n_columns - 1].name : NULL; /* the last column: 0, 1 or 2 */
     hone_tensor *x, *y;
-    if (hone_frame_to_tensors(wines, "13", &x, &y) != HONE_OK)
+    if (!wines || hone_frame_to_tensors(wines, cultivar, &x, &y) != HONE_OK)
         return fprintf(stderr, "wine: %s (scripts/get-data FOLDER wine fetches it)\n", hone_error(ctx)), 1;
     hone_fold folds[MOST_FOLDS];
     const hone_fit_opts fit = {.epochs = 150, .batch_size = 1000};

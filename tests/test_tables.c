@@ -467,7 +467,7 @@ static void test_files_are_read_as_they_are_written(void **state)
     assert_non_null(strstr(r.out, "\n1,"));
     release(r);
     write_all(place("big.csv"), "a,b\n1.5,t1\n1e300,t2\n");
-    REFUSES(1, "row 1 has a number that is infinite, or far too large", "predict", "--model", place("parted"), "--data", place("big.csv"));
+    REFUSES(1, "column 'a', row 1: a number too large", "predict", "--model", place("parted"), "--data", place("big.csv"));
     write_all(place("latin.csv"), "a,b\n1.5,\xF6\n");
     REFUSES(1, "column 2 is not in UTF-8", "predict", "--model", place("parted"), "--data", place("latin.csv"));
     write_all(place("rows.json"), "[]");

@@ -23,7 +23,7 @@ hone_status hone__narrow(hone_ctx *ctx, const hone_column *c, int64_t row, float
     double v = c->numbers[row];
     *value = (float)v;
     if (!isinf(*value) || isinf(v)) return HONE_OK;
-    return hone__fail_run(ctx, HONE_NUMERIC, "column '%.60s', row %lld: %g is too large for a 32-bit float", c->name, (long long)row, v);
+    return hone__fail_run(ctx, HONE_NUMERIC, "column '%.60s', row %lld: a number too large for a tensor's 32 bits", c->name, (long long)row);
 }
 
 hone_status hone__frame_features(hone_ctx *ctx, const hone_frame *frame, const hone_column *without, hone_tensor **x)
