@@ -3,8 +3,8 @@
    needs a load of 1 KB, which the second cache is too slow for: so a chunk of a panel of B stays in the first one while a
    thread's stretch of A, in its second cache, streams by; sums that are not complete lie in the second cache, too.
    What costs beside that is memory. Operands are read in runs as long as they have, and C is written 128 bytes at a time,
-   past the caches where it is larger than they are: single lines of 64 bytes take four times as long, and keep the line
-   buffers from the loads of tiles.
+   past the caches where it is larger than they are: single lines of 64 bytes take four times as long. Line buffers that stores
+   occupy are kept from the loads of tiles: so bf16 products write a row of C at a time, beside the tiles' work (`meanwhile`).
    An f32 is the sum of three bf16 (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For
    Higher-Precision Computations"): six products of such parts give what one of f32 gives, in less than half its time. What is
    left out is 2^-26 of a product; what is infinite, or above bf16's 3.39e38, becomes NaN. */
