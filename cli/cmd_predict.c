@@ -59,10 +59,23 @@ static void print_object(const task *t, int64_t row, const char *file, const hon
     cli_print_json(o);
 }
 
+/* A line for each value to come, numbered on from the file's rows. */
+static void print_forecast(const task *t, const hone_tensor *y)
+{
+    for (int64_t h = 0; h < t->outputs; h++) {
+        long long row = (long long)(task_series_next(t, 0) + h);
+        if (t->args->json)
+            cli_print_json(json_pack("{s:I, s:o}", "row", (json_int_t)row, "prediction", cli_json_real(hone_tensor_get(y, h))));
+        else
+            printf("%lld,%.9g\n", row, hone_tensor_get(y, h));
+    }
+}
+
 static bool print(void *user, int64_t from, int64_t count, const hone_tensor *y)
 {
     const task *t = user;
     if (!from && !t->args->json) print_head(t); /* not before something can be answered */
+    if (t->outputs) return print_forecast(t, y), true;
     for (int64_t i = 0; i < count; i++) {
         const char *file = t->kind->name_of ? t->kind->name_of(t, from + i) : NULL;
         if (t->args->json) {
@@ -101,7 +114,8 @@ static const option options[] = {
 const command cmd_predict = {
     .name = "predict",
     .summary = "the answers of what `hone train` made, as CSV",
-    .about = "Prints a line a row: its number from 0, of a picture or sound its file, the prediction, and for classes the probability of each.",
+    .about = "Prints a line a row: its number from 0, of a picture or sound its file, the prediction, and for classes the probability of each. Of a "
+             "model by --forecast the values that come after the data's last row.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .args_size = sizeof(predict_args),

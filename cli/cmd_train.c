@@ -48,7 +48,7 @@ typedef struct training {
     const train_args *args;
     hone_ctx *ctx;
     task *task, *valid, *test; /* valid, test: of --validation and --test; NULL: their rows are some of task's */
-    int64_t *rows, n_train, n_known; /* rows to learn from, to stop by [n_train, n_known), to test on */
+    int64_t *rows, n_train, n_known, n_rows; /* rows to learn from, to stop by [n_train, n_known), to test on */
     hone_tensor *x, *y, *x_valid, *y_valid; /* x, y: NULL when the task reads its rows as they are needed */
     file_state *files; /* [rows] then */
     hone_dataset *own;
@@ -92,10 +92,13 @@ static bool open_others(training *t)
 /* Classes are shared out evenly. Rows that another file has are not held out of these. */
 static bool split(training *t)
 {
-    const task *of = t->task;
+    task *of = t->task;
     const double held = test_share(t), share = t->test ? WATCHED / 100.0 : held;
     hone_tensor *by = of->classes ? hone_tensor_from_i32(t->ctx, HONE_SHAPE(of->rows), of->labels) : NULL;
     t->rows = cli_alloc((size_t)of->rows * sizeof *t->rows);
+    t->n_rows = of->rows;
+    if (of->kind->split)
+        return of->kind->split(of, t->args->wishes.watched, t->args->wishes.tested, t->rows, &t->n_train, &t->n_known, &t->n_rows);
     hone_status status = hone_split_rows(t->ctx, of->rows, share, by, t->args->common.seed, t->rows, &t->n_known);
     hone_tensor_free(by);
     if (status != HONE_OK) return failed(t);
@@ -112,7 +115,7 @@ static bool split(training *t)
     return false;
 }
 
-static int64_t n_tested(const training *t) { return t->test ? t->test->rows : t->task->rows - t->n_known; }
+static int64_t n_tested(const training *t) { return t->test ? t->test->rows : t->n_rows - t->n_known; }
 static int64_t n_watched(const training *t) { return t->valid ? t->valid->rows : t->n_known - t->n_train; }
 
 /* Rows from 0 on, the caller's. */
@@ -123,7 +126,9 @@ static int64_t *count_up(int64_t n)
     return rows;
 }
 
-/* Quantities are learnt at mean 0 and deviation 1, and answered as they are. */
+/* Quantities are learnt at mean 0 and deviation 1, and answered as they are; a series has a way of its own. */
+static bool is_scaled(const task *of) { return !of->classes && !of->kind->targets; }
+
 static void scale(const training *t, hone_tensor *y)
 {
     float *values = hone_tensor_data(y);
@@ -143,8 +148,8 @@ static bool take(training *t, task *of, const int64_t *rows, int64_t n, hone_ten
 {
     *x = task_take(of, n, rows);
     if (!*x) return false;
-    *y = task_targets(of, n, rows);
-    if (*y && !t->task->classes) scale(t, *y);
+    *y = of->kind->targets ? of->kind->targets(of, n, rows, true) : task_targets(of, n, rows);
+    if (*y && is_scaled(of)) scale(t, *y);
     return *y || failed(t);
 }
 
@@ -176,7 +181,7 @@ static bool prepare(training *t)
 {
     task *of = t->task;
     if (!of->kind->learn(of, t->n_train, t->rows)) return false;
-    if (!of->classes) measure_targets(t);
+    if (is_scaled(of)) measure_targets(t);
     if (t->valid) task_share(t->valid);
     if (t->test) task_share(t->test);
     if (!take_watched(t) || !check_rest(t)) return false;
@@ -198,6 +203,9 @@ static bool refuse_arch(const training *t)
     return false;
 }
 
+/* How many numbers the network answers. */
+static int64_t answers(const task *of) { return of->classes ? of->classes : of->outputs ? of->outputs : 1; }
+
 /* One example's shape, as a batch of one. */
 static hone_shape input_shape(const training *t)
 {
@@ -210,7 +218,7 @@ static bool make_model(training *t)
 {
     task *of = t->task;
     hone_layer *net = hone_sequential_from_text(t->ctx, t->layers);
-    hone_layer *last = of->classes ? hone_dense(t->ctx, of->classes, .activation = HONE_SOFTMAX) : hone_dense(t->ctx, 1);
+    hone_layer *last = of->classes ? hone_dense(t->ctx, of->classes, .activation = HONE_SOFTMAX) : hone_dense(t->ctx, answers(of));
     if (net) hone_layer_add(net, NULL, last);
     of->model = net ? hone_model_of(net) : NULL;
     if (!of->model || hone_model_build_for(of->model, hone_tensor_dtype(t->x_valid), input_shape(t)) != HONE_OK) return refuse_arch(t);
@@ -221,7 +229,7 @@ static bool make_model(training *t)
     }
     if (hone_compile(of->model, .optimizer = hone_optimizer_from_name(t->ctx, optimizers[t->args->optimizer], learning_rate(t), 0),
                      .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : losses[t->args->loss], .max_grad_norm = 1,
-                     .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table /* whose products are small */,
+                     .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table && of->kind != &task_series /* whose products are small */,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
         return failed(t);
     return true;
@@ -316,6 +324,8 @@ static json_t *describe_options(const training *t)
     put_text(o, "--text", "%s", wishes->text ? wishes->text : "not given");
     put_text(o, "--image-size", wishes->image_size ? "%lld" : "not given", (long long)wishes->image_size);
     put_text(o, "--augment", "%s", (const char *[]){"shift", "shift", "flip", "none"}[wishes->augment]);
+    put_text(o, "--forecast", "%lld", (long long)wishes->forecast);
+    put_text(o, "--window", wishes->window ? "%lld" : "not given", (long long)wishes->window);
     put_text(o, "--validation", "%s", args->validation ? "given" : "not given");
     put_text(o, "--test", "%s", args->test ? "given" : "not given");
     put_text(o, "--test-share", "%.17g", t->test ? 0 : test_share(t));
@@ -365,7 +375,7 @@ static bool build(training *t)
     size_t size = strlen(t->first) + strlen(arch) + 1;
     t->layers = cli_alloc(size);
     snprintf(t->layers, size, "%s%s", t->first, arch);
-    cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)(of->classes ? of->classes : 1),
+    cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)answers(of),
              of->classes ? " softmax" : "");
     cli_note(&t->args->common, "optimizer: %s, learning rate %g, %lld %s a step", optimizers[t->args->optimizer], learning_rate(t),
              (long long)batch_size(t), of->kind->plural);
@@ -530,7 +540,7 @@ static bool train(training *t)
     hone_callback_free(stop);
     hone_callback_free(events);
     if (status != HONE_OK) return failed(t);
-    return t->task->classes || unscale(t);
+    return !is_scaled(t->task) || unscale(t);
 }
 
 /* ---- what it is worth ---- */
@@ -545,6 +555,7 @@ static bool finish(training *t)
     cli_on_interrupt(INTERRUPTS_IGNORE, NULL); /* the folder is written whole */
     if (ok) {
         const task_report report = {.t = t->task, .data = t->args->data, .folder = folder, .arch = t->args->arch ? t->args->arch : t->arch, .summary = t->summary,
+                                    .measured = t->test ? t->test : t->task, .rows = t->test ? NULL : t->rows + t->n_known,
                                     .validation = t->args->validation, .test = t->args->test,
                                     .learnt = t->n_train, .watched = n_watched(t), .tested = score.rows,
                                     .epochs = t->epochs, .n_epochs = t->n_epochs, .best_epoch = t->best_epoch, .stopped = t->stopped, .seconds = t->seconds, .score = &score};
@@ -594,9 +605,12 @@ static int run(void *memory)
     train_args *args = memory;
     training t = {.args = args};
     if (!check_arch(args)) return EXIT_USAGE;
+    if (args->wishes.window && !args->wishes.forecast) return cli_usage(&args->common, "--window is for --forecast");
     if (args->test && args->test_share > 0) return cli_usage(&args->common, "--test and --test-share exclude each other");
     bool made;
     if (!make_folder(args, &made)) return EXIT_FAILED;
+    args->wishes.watched = args->validation ? 0 : WATCHED / 100.0;
+    args->wishes.tested = args->test ? 0 : test_share(&t);
     t.ctx = cli_ctx(&args->common);
     t.task = t.ctx ? task_look(&args->common, t.ctx, args->data, args->target, &args->wishes) : NULL;
     t.checkpoints = (task_checkpoints){.t = t.task, .folder = args->output_dir, .every = args->save_epochs, .epochs = json_array(),
@@ -634,6 +648,12 @@ static const option options[] = {
              "numbers are classes there, few of them also as floats"},
     {.name = "learn", .kind = OPTION_CHOICE, .offset = offsetof(train_args, wishes.learn), .value = "auto|classes|quantity",
      .initial = "auto", .help = "what the target is, where it does not look like it"},
+    {.name = "forecast", .kind = OPTION_INT, .offset = offsetof(train_args, wishes.forecast), .value = "N", .min = 1, .max = 10000,
+     .help = "the target is a series, its oldest value in the first row: learn to say the next N values from the last ones. The newest "
+             "rows are held out, never shuffled, and the naive forecasts are told beside the network's. `hone predict` says what "
+             "comes after a file's end"},
+    {.name = "window", .kind = OPTION_INT, .offset = offsetof(train_args, wishes.window), .value = "N",
+     .shown = "two seasons, where one is found; else 2 x --forecast", .min = 1, .max = 100000, .help = "so many last values say the next ones"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
      .help = "where the model, report.html, metrics.jsonl, events for TensorBoard and the pictures go"},
     {.name = "text", .kind = OPTION_STRING, .offset = offsetof(train_args, wishes.text), .value = "COLUMN",
@@ -648,12 +668,12 @@ static const option options[] = {
     {.name = "epochs", .kind = OPTION_INT, .offset = offsetof(train_args, epochs), .value = "N",
      .shown = "200; pictures 30; texts 20; arrays 50; sounds 40", .min = 1, .max = 1000000, .help = "the most passes over the data"},
     {.name = "patience", .kind = OPTION_INT, .offset = offsetof(train_args, patience), .value = "N", .initial = "-1",
-     .shown = "20; pictures 5; texts 3; arrays and sounds 8", .min = -1, .max = 1000000,
+     .shown = "20; series 30; pictures 5; texts 3; arrays and sounds 8", .min = -1, .max = 1000000,
      .help = "ends after so many epochs without a better validation loss, and takes the best"},
     {.name = "batch-size", .kind = OPTION_INT, .offset = offsetof(train_args, batch_size), .value = "N",
-     .shown = "32 for tables and sounds, else 64", .min = 1, .max = 1000000, .help = "rows a step"},
+     .shown = "32 for tables and sounds, 16 for series, else 64", .min = 1, .max = 1000000, .help = "rows a step"},
     {.name = "learning-rate", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, learning_rate), .value = "X",
-     .shown = "0.002 for tables, else 0.001, with Adam's kin", .max = 10,
+     .shown = "0.002 for tables and series, else 0.001, with Adam's kin", .max = 10,
      .help = "of the optimizer. Times 20 with sgd, 500 with adadelta, 10 with adagrad and muon, 5 with adafactor, 2 with adamax and lamb, "
              "a quarter with lion"},
     {.name = "optimizer", .kind = OPTION_CHOICE, .offset = offsetof(train_args, optimizer), .value = optimizer_choices + 1,
@@ -673,7 +693,7 @@ static const option options[] = {
 };
 const command cmd_train = {
     .name = "train",
-    .summary = "a network for a table, pictures, sounds, texts or arrays, without code",
+    .summary = "a network for a table, a series, pictures, sounds, texts or arrays, without code",
     .about = "Looks at the data, proposes a network, trains it with early stopping, and measures it on rows that it has not seen: the "
              "table on stdout, all of it in report.html. `hone predict` and `hone eval` use the folder that it writes. Ctrl-C ends the "
              "training early and saves the best of it; --resume goes on where a checkpoint was written. With --dtype auto tables are computed in f32.",

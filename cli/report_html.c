@@ -288,6 +288,34 @@ static void put_quantities(FILE *to, const task_report *r)
     free(errors);
 }
 
+/* Held out values and what was said of them: forecasts one behind the other, each from the values before it. */
+static void put_forecasts(FILE *to, const task_report *r)
+{
+    enum { MOST_DRAWN = 5000 };
+    const task_score *s = r->score;
+    const int64_t each = r->measured->outputs, first = task_series_next(r->measured, r->rows ? r->rows[0] : 0);
+    int64_t n, before = first < 3 * (s->rows + each) ? first : 3 * (s->rows + each), drawn = 0;
+    const double *values = task_series_values(r->measured, &n);
+    if (n - first + before > MOST_DRAWN) before = 0;
+    n = n - first + before < MOST_DRAWN ? n : first - before + MOST_DRAWN;
+    double *x = cli_alloc((size_t)(n + 1) * sizeof *x), *said = cli_alloc((size_t)(n + 1) * sizeof *said);
+    for (int64_t i = 0; i < n; i++) x[i] = (double)i;
+    for (int64_t row = 0; row < s->rows && first + row + each <= n; row += each)
+        for (int64_t h = 0; h < each; h++) said[drawn++] = s->answers[row * each + h];
+    fprintf(to, "<h2>Forecasts</h2>\n<p>Those of %lld values each, one behind the other, over what came. Errors are of all %lld forecasts, one from "
+                "every row:</p>\n<table class=\"n\"><tr><th></th><th>MAE</th><th>RMSE</th></tr>\n", (long long)each, (long long)s->rows);
+    fprintf(to, "<tr><td>network</td><td>%.5g</td><td>%.5g</td></tr>\n", task_score_value(s, 0), task_score_value(s, 1));
+    for (int i = 0; i < 2; i++)
+        if (!isnan(s->naive[i][0]))
+            fprintf(to, "<tr><td>%s</td><td>%.5g</td><td>%.5g</td></tr>\n",
+                    i ? "as a season ago (seasonal naive)" : "as the last value (naive)", s->naive[i][0], s->naive[i][1]);
+    fputs("</table>\n", to);
+    draw(to, r, "forecast", false, "row", "value", 2,
+         (const hone_plot_series[]){{.name = "came", .count = (size_t)(n - first + before), .x = x + first - before, .y = values + first - before},
+                                    {.name = "forecast", .count = (size_t)drawn, .x = x + first, .y = said}});
+    free(x), free(said);
+}
+
 bool task_write_report(const task_report *r)
 {
     char *text = NULL;
@@ -309,6 +337,8 @@ bool task_write_report(const task_report *r)
         put_learning(to, r);
         if (r->t->classes)
             put_classes(to, r), put_rates(to, r);
+        else if (r->t->outputs)
+            put_forecasts(to, r);
         else
             put_quantities(to, r);
         fputs("</body></html>\n", to);

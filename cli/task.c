@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static const task_kind *const kinds[] = {&task_table, &task_images, &task_text, &task_arrays, &task_sounds};
+static const task_kind *const kinds[] = {&task_table, &task_images, &task_text, &task_arrays, &task_sounds, &task_series};
 enum { N_KINDS = sizeof kinds / sizeof *kinds, CHUNK = 1024 };
 
 bool task_failed(const task *t)
@@ -105,12 +105,16 @@ task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const 
     if (stat(path, &info) != 0) return cli_fail(args, "%s: %s", path, cli_system_error()), NULL;
     const bool folder = S_ISDIR(info.st_mode);
     if (!folder && is_one_of_many(args, path)) return NULL;
-    const char *other = !folder ? NULL : target ? "target" : wishes->text ? "text" : wishes->learn != LEARN_AUTO ? "learn" : NULL;
+    const char *other = !folder ? NULL : wishes->forecast ? "forecast" : target ? "target" : wishes->text ? "text" : wishes->learn != LEARN_AUTO ? "learn" : NULL;
     task *t = NULL;
     if (other)
         cli_fail(args, "%s is a folder, of pictures or sounds by class: --%s is for tables and texts", path, other);
     else if (folder)
         t = look_at_folder(args, ctx, path, wishes);
+    else if (wishes->forecast && task_is_arrays(path))
+        cli_fail(args, "%s has arrays: --forecast is for a column of a table", path);
+    else if (wishes->forecast)
+        t = task_look_at_series(args, ctx, path, target, wishes);
     else if (task_is_arrays(path))
         t = task_look_at_arrays(args, ctx, path, target, wishes);
     else if (!target)
@@ -190,6 +194,7 @@ task *task_beside(const task *t, const char *path)
 {
     task *b = cli_alloc(t->kind->size);
     b->kind = t->kind, b->args = t->args, b->ctx = t->ctx, b->from = t, b->path = path;
+    b->outputs = t->outputs;
     b->target = t->target ? cli_copy(t->target) : NULL;
     b->names = cli_alloc((size_t)t->classes * sizeof *b->names);
     for (; b->classes < t->classes; b->classes++) b->names[b->classes] = cli_copy(t->names[b->classes]);
@@ -251,8 +256,9 @@ static task *read_task(const common_args *args, hone_ctx *ctx, const json_t *o)
         task *t = cli_alloc(kinds[i]->size);
         t->kind = kinds[i], t->args = args, t->ctx = ctx;
         t->target = target ? cli_copy(target) : NULL;
+        t->outputs = json_integer_value(json_object_get(o, "forecast"));
         if (take_names(t, json_object_get(o, "classes")) && take_texts(json_object_get(o, "text_columns"), &t->texts, &t->n_texts) &&
-            (target || kinds[i] == &task_images || kinds[i] == &task_sounds)) return t;
+            (target || kinds[i] == &task_images || kinds[i] == &task_sounds) && (t->outputs > 0) == (kinds[i] == &task_series)) return t;
         task_free(t);
     }
     return NULL;
@@ -262,7 +268,7 @@ static task *read_task(const common_args *args, hone_ctx *ctx, const json_t *o)
 static bool fits(const task *t)
 {
     const hone_param *last = hone_model_param(t->model, hone_model_param_count(t->model) - 1);
-    return last && hone_shape_count(hone_param_shape(last)) == (t->classes ? t->classes : 1);
+    return last && hone_shape_count(hone_param_shape(last)) == (t->classes ? t->classes : t->outputs ? t->outputs : 1);
 }
 
 task *task_open(const common_args *args, hone_ctx *ctx, const char *folder)
@@ -294,6 +300,7 @@ task *task_open(const common_args *args, hone_ctx *ctx, const char *folder)
 
 hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows)
 {
+    if (t->kind->targets) return t->kind->targets(t, n, rows, false);
     hone_tensor *y = t->classes ? hone_tensor_new(t->ctx, HONE_I32, HONE_SHAPE(n)) : hone_tensor_new(t->ctx, HONE_F32, HONE_SHAPE(n, 1));
     for (int64_t i = 0; y && i < n; i++) {
         if (t->classes)
@@ -328,6 +335,7 @@ bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *use
         int64_t count = n - from < CHUNK ? n - from : CHUNK;
         for (int64_t i = 0; i < count; i++) some[i] = rows ? rows[from + i] : from + i;
         hone_tensor *x = task_take(t, count, some), *y = x ? hone_predict(t->model, x, 256) : NULL;
+        if (y && t->kind->restore) t->kind->restore(t, count, some, y);
         ok = y ? each(user, from, count, y) : x && task_failed(t);
         hone_tensor_free(x);
         hone_tensor_free(y);

@@ -13,6 +13,8 @@ typedef struct task_wishes {
     int64_t image_size; /* of the longer side; 0: propose */
     int augment; /* 0: not given, which is to shift */
     int learn;
+    int64_t forecast, window; /* the values to come and those to see them from; 0: it is no series; proposed */
+    double watched, tested;   /* shares that will be kept from learning */
 } task_wishes;
 /* The name of an option that only folders of pictures have a use for, and that was given; NULL: none was. */
 const char *task_wish_of_pictures(const task_wishes *wishes);
@@ -29,6 +31,12 @@ typedef struct task_kind {
     bool (*learn)(task *t, int64_t n, const int64_t *rows);
     /* The layers before the last one, as --arch takes them; in `first` those that must be there, ending in ", ". */
     void (*propose)(task *t, char first[64], char arch[512]);
+    /* Puts rows to learn from, then to stop by from *n_train on, then to measure from *n_known on, into rows[t->rows]; *n of them.
+       Shares of 0: none. False: it has been said why not. NULL: they are drawn at random. */
+    bool (*split)(task *t, double watched, double tested, int64_t *rows, int64_t *n_train, int64_t *n_known, int64_t *n);
+    /* f32 [n, outputs], the caller's: as the network learns them, or in their unit. NULL: classes, or quantities in values. */
+    hone_tensor *(*targets)(const task *t, int64_t n, const int64_t *rows, bool scaled);
+    void (*restore)(const task *t, int64_t n, const int64_t *rows, hone_tensor *y); /* answers to their unit; with targets */
     /* Rows as x, the caller's. NULL: the context has the error. */
     hone_tensor *(*take)(task *t, int64_t n, const int64_t *rows);
     hone_dataset *(*dataset)(task *t); /* all rows, read when they are needed; NULL: take them */
@@ -40,7 +48,7 @@ typedef struct task_kind {
     void (*lend)(const task *t, task *to); /* what is known of the data by now, for rows of another file; `to` does not own it */
     void (*free)(task *t); /* what is its own; may be NULL */
 } task_kind;
-extern const task_kind task_table, task_images, task_text, task_arrays, task_sounds;
+extern const task_kind task_table, task_images, task_text, task_arrays, task_sounds, task_series;
 
 struct task {
     const task_kind *kind;
@@ -51,6 +59,7 @@ struct task {
     char *target;    /* the column, or the array; NULL: pictures and sounds, whose folder is their class */
     int64_t classes; /* 0: the target is a quantity */
     char **names;    /* [classes] */
+    int64_t outputs; /* of a series: how many values to come; else 0 */
     const char *path; /* of the data at hand, where that can be told; not owned */
     int64_t rows;    /* of the data at hand */
     int32_t *labels; /* [rows] classes; NULL: they are not known */
@@ -102,6 +111,10 @@ bool task_answer(task *t, int64_t n, const int64_t *rows, bool (*each)(void *use
 
 /* A task of one of the two, its frame read, labels or values set. */
 task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
+/* The frame of a file; columns of these names are text whatever they look like here. NULL: it has been said. */
+hone_frame *task_load_frame(const common_args *args, hone_ctx *ctx, const char *path, size_t n, char *const *texts);
+/* NULL: it has been said that there is none, and what there is. */
+const hone_column *task_find_target(const common_args *args, const hone_frame *frame, const char *path, const char *target);
 /* Are all of its texts numbers, some with a decimal comma? */
 bool task_has_commas(const hone_column *column);
 bool task_read_frame(task *t, const char *path, bool targets);
@@ -121,6 +134,16 @@ bool task_is_arrays(const char *path); /* by its name (task_arrays.c) */
 task *task_look_at_arrays(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
 void task_use_text(task *t, const char *column); /* task_text.c */
 
+/* ---- time series (task_series.c) ---- */
+
+task *task_look_at_series(const common_args *args, hone_ctx *ctx, const char *path, const char *target, const task_wishes *wishes);
+const double *task_series_values(const task *t, int64_t *n);
+/* The value, from 0, that is the first to come of a row. */
+int64_t task_series_next(const task *t, int64_t row);
+/* What comes h + 1 values behind a row's window if all is as it was a season ago, or with seasonal = false as it was last; NaN: there is
+   no season. */
+double task_series_naive(const task *t, int64_t row, int64_t h, bool seasonal);
+
 /* ---- how good are answers (task_score.c) ---- */
 
 typedef struct task_score {
@@ -130,7 +153,8 @@ typedef struct task_score {
     size_t n_metrics;
     hone_metric *roc; /* the one of metrics that has curves; NULL: quantities, or more classes than a picture has lines for */
     hone_confusion *confusion; /* classes */
-    double *targets, *answers; /* [rows] quantities */
+    double *targets, *answers; /* [rows] quantities; of series [rows, outputs] */
+    double naive[2][2];        /* of series: MAE and RMSE of the naive and the seasonal naive forecast; NaN: there is no season */
 } task_score;
 /* Of these rows of the task (NULL: all). Free it in either case. */
 bool task_measure(task *t, int64_t n, const int64_t *rows, task_score *score);
@@ -176,6 +200,8 @@ typedef struct task_report {
     const char *data, *folder, *arch, *summary;
     const char *validation, *test; /* files or folders of rows to stop by and of those held out; NULL: shares of data */
     int64_t learnt, watched, tested; /* rows: to learn from, to stop by, held out */
+    const task *measured;     /* whose rows are held out */
+    const int64_t *rows;      /* [tested] which of them; NULL: all */
     const hone_epoch *epochs; /* [n_epochs] */
     size_t n_epochs;
     int best_epoch; /* from 1 */

@@ -42,9 +42,7 @@ static bool is_utf8(const common_args *args, const hone_frame *frame, const char
     return true;
 }
 
-/* The frame; columns of these names (n of them; in no file but perhaps elsewhere) are text whatever they look like here. NULL: it
-   has been said. */
-static hone_frame *read_file(const common_args *args, hone_ctx *ctx, const char *path, size_t n, char *const *texts)
+hone_frame *task_load_frame(const common_args *args, hone_ctx *ctx, const char *path, size_t n, char *const *texts)
 {
     if (is_named(path, ".json")) {
         cli_fail(args, "%s: of JSON only lines are read, an object each, in a file that ends in .jsonl", path);
@@ -99,8 +97,7 @@ static void tell_commas(const common_args *args, const hone_frame *frame, const 
     }
 }
 
-/* The target's column; NULL: it has been said that there is none. */
-static const hone_column *find_target(const common_args *args, const hone_frame *frame, const char *path, const char *target)
+const hone_column *task_find_target(const common_args *args, const hone_frame *frame, const char *path, const char *target)
 {
     const hone_column *column = hone_frame_find(frame, target);
     if (column) return column;
@@ -193,7 +190,7 @@ static bool choose_text(const common_args *args, const hone_frame *frame, const 
 /* Drops rows without a target. False: it has been said. */
 static bool drop_missing(const common_args *args, hone_ctx *ctx, hone_frame *frame, const char *path, const char *target)
 {
-    const hone_column *column = find_target(args, frame, path, target);
+    const hone_column *column = task_find_target(args, frame, path, target);
     int64_t before = frame->rows;
     if (column && hone_frame_drop_missing(frame, HONE_COLUMNS(target)) == HONE_OK) {
         cli_note(args, "%s: %lld rows, %zu columns; %lld rows have no %s", path, (long long)before, frame->n_columns,
@@ -210,7 +207,7 @@ bool task_read_frame(task *t, const char *path, bool targets)
     if (task_is_named(path, others) || task_is_arrays(path))
         return cli_fail(t->args, "%s: a table is expected, as in training: .csv, .tsv or .jsonl", path), false;
     t->path = path;
-    if (!(t->frame = read_file(t->args, t->ctx, path, t->n_texts, t->texts))) return false;
+    if (!(t->frame = task_load_frame(t->args, t->ctx, path, t->n_texts, t->texts))) return false;
     if (targets && !drop_missing(t->args, t->ctx, t->frame, path, t->target)) return false;
     t->rows = t->frame->rows;
     if (t->rows) return !targets || task_read_targets(t);
@@ -223,7 +220,7 @@ task *task_look_at_frame(const common_args *args, hone_ctx *ctx, const char *pat
     const hone_column *text;
     if (task_wish_of_pictures(wishes))
         return cli_fail(args, "--%s is for pictures, and %s is a file", task_wish_of_pictures(wishes), path), NULL;
-    hone_frame *frame = read_file(args, ctx, path, 0, NULL);
+    hone_frame *frame = task_load_frame(args, ctx, path, 0, NULL);
     if (!frame) return NULL;
     tell_commas(args, frame, path);
     if (!drop_missing(args, ctx, frame, path, target) || !choose_text(args, frame, target, wishes->text, &text)) {
