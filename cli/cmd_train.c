@@ -39,18 +39,13 @@ static const char optimizer_choices[] =
 /* Of quantities, as --loss has them. */
 static const hone_loss losses[] = {HONE_MSE /* not given */, HONE_MSE, HONE_MAE, HONE_HUBER, HONE_LOG_COSH};
 
-/* How a file is, as far as can be seen without reading it. */
-typedef struct file_state {
-    int64_t size, seconds, nanoseconds; /* and when it was written */
-} file_state;
-
 typedef struct training {
     const train_args *args;
     hone_ctx *ctx;
     task *task, *valid, *test; /* valid, test: of --validation and --test; NULL: their rows are some of task's */
     int64_t *rows, n_train, n_known, n_rows; /* rows to learn from, to stop by [n_train, n_known), to test on */
     hone_tensor *x, *y, *x_valid, *y_valid; /* x, y: NULL when the task reads its rows as they are needed */
-    file_state *files; /* [rows] then */
+    task_files *files; /* then */
     hone_dataset *own;
     hone_loader *loader;
     double mean, deviation; /* of a quantity in training */
@@ -237,69 +232,16 @@ static bool make_model(training *t)
 
 /* ---- what training it is, for --resume ---- */
 
-/* FNV-1a of 64 bits, a word at a time. */
-static uint64_t mix(uint64_t hash, const void *data, size_t size)
-{
-    for (size_t i = 0; i < size; i += 4) {
-        uint32_t word = 0;
-        memcpy(&word, (const char *)data + i, size - i < 4 ? size - i : 4);
-        hash = (hash ^ word) * 0x100000001B3u;
-    }
-    return hash;
-}
-
-static uint64_t mix_tensor(uint64_t hash, hone_tensor *x) { return x ? mix(hash, hone_tensor_data(x), hone_tensor_bytes(x)) : hash; }
-
-static file_state state_of(const char *path)
-{
-    struct stat info;
-    if (stat(path, &info) != 0) return (file_state){.size = -1};
-    return (file_state){.size = (int64_t)info.st_size, .seconds = info.st_mtim.tv_sec, .nanoseconds = info.st_mtim.tv_nsec};
-}
-
-/* Rows that are read as they are needed stand in files: how those are now, to see later whether they are what was learnt from. */
-static void note_files(training *t)
-{
-    if (t->x) return;
-    t->files = cli_alloc((size_t)t->task->rows * sizeof *t->files);
-    for (int64_t i = 0; i < t->task->rows; i++) t->files[i] = state_of(t->task->kind->name_of(t->task, i));
-}
-
-static bool have_changed(const training *t)
-{
-    for (int64_t i = 0; t->files && i < t->task->rows; i++) {
-        file_state now = state_of(t->task->kind->name_of(t->task, i)), then = t->files[i];
-        if (now.size != then.size || now.seconds != then.seconds || now.nanoseconds != then.nanoseconds) return true;
-    }
-    return false;
-}
-
-/* A file's name and bytes: also where a copy of the folder is learnt from, training goes on. */
-static bool mix_file(const training *t, const char *path, uint64_t *hash)
-{
-    enum { SOME = 1 << 16 };
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    FILE *file = fopen(path, "rb");
-    char *bytes = cli_alloc(SOME);
-    *hash = mix(*hash, name, strlen(name));
-    for (size_t n = 1; file && n;) *hash = mix(*hash, bytes, n = fread(bytes, 1, SOME, file));
-    bool ok = file && !ferror(file);
-    if (!ok) cli_fail(&t->args->common, "%s: %s", path, cli_system_error());
-    if (file) fclose(file);
-    free(bytes);
-    return ok;
-}
-
 /* Of all that is learnt from and watched. */
 static bool hash_data(const training *t, uint64_t *hash)
 {
-    const task *of = t->task;
-    const int64_t counts[] = {of->rows, t->n_train, t->n_known};
-    *hash = mix(0xCBF29CE484222325u, counts, sizeof counts);
-    if (of->labels) *hash = mix(*hash, of->labels, (size_t)of->rows * sizeof *of->labels);
-    for (int64_t i = 0; !t->x && i < of->rows; i++)
-        if (!mix_file(t, of->kind->name_of(of, i), hash)) return false;
-    *hash = mix_tensor(mix_tensor(mix_tensor(mix_tensor(*hash, t->x), t->y), t->x_valid), t->y_valid);
+    const int64_t counts[] = {t->task->rows, t->n_train, t->n_known};
+    hone_tensor *const tensors[] = {t->x, t->y, t->x_valid, t->y_valid};
+    *hash = task_hash(TASK_HASH_BEGIN, counts, sizeof counts);
+    if (t->task->labels) *hash = task_hash(*hash, t->task->labels, (size_t)t->task->rows * sizeof *t->task->labels);
+    if (!t->x && !task_hash_files(t->task, hash)) return false;
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        if (tensors[i]) *hash = task_hash(*hash, hone_tensor_data(tensors[i]), hone_tensor_bytes(tensors[i]));
     return true;
 }
 
@@ -348,7 +290,7 @@ static json_t *describe(void *user)
     uint64_t hash;
     if (!hash_data(t, &hash)) return NULL;
     json_t *o = describe_options(t);
-    if (have_changed(t))
+    if (t->files && task_files_changed(t->files))
         put_text(o, "the data", "%lld %s (changed while they were learnt from)", (long long)t->task->rows, t->task->kind->plural);
     else
         put_text(o, "the data", "%lld %s (%016llx)", (long long)t->task->rows, t->task->kind->plural, (unsigned long long)hash);
@@ -379,7 +321,7 @@ static bool build(training *t)
              of->classes ? " softmax" : "");
     cli_note(&t->args->common, "optimizer: %s, learning rate %g, %lld %s a step", optimizers[t->args->optimizer], learning_rate(t),
              (long long)batch_size(t), of->kind->plural);
-    note_files(t);
+    if (!t->x) t->files = task_files_new(of);
     if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
     return t->summary || failed(t);

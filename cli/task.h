@@ -166,6 +166,18 @@ double task_score_area(const task_score *score, int64_t class);
 bool task_score_print(const task_score *score);
 void task_score_free(task_score *score);
 
+/* ---- are data the same as before? (task_files.c) ---- */
+
+#define TASK_HASH_BEGIN 0xCBF29CE484222325u
+/* `hash`, from TASK_HASH_BEGIN on, of more data. */
+uint64_t task_hash(uint64_t hash, const void *data, size_t size);
+/* The same of the files that rows stand in, their names and all of their bytes. False: one could not be read, which has been said. */
+bool task_hash_files(const task *t, uint64_t *hash);
+/* How those files are now, without reading them; free(). */
+typedef struct task_files task_files;
+task_files *task_files_new(const task *t);
+bool task_files_changed(const task_files *files); /* since then: another size, or another time of writing */
+
 /* ---- checkpoints of a training (task_checkpoint.c) ---- */
 
 typedef struct task_checkpoints {

@@ -34,6 +34,7 @@ foreach(source ${HONE_EXAMPLES})
   target_link_libraries(example_${name} PRIVATE hone_static)
   add_dependencies(test_examples example_${name})
 endforeach()
+add_dependencies(test_pronounce example_pronounce)
 
 # Checks of the project itself; pointless where the programs are for another machine.
 function(hone_add_check name)

@@ -1,40 +1,7 @@
 /* The examples as a reader would run them: from the project's folder, by what they print. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "examples_tools.h"
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-/* Runs a shell line; what it printed (both streams) into text, its exit status. */
-static int run(const char *line, char *text, size_t size)
-{
-    char command[2000];
-    snprintf(command, sizeof command, "cd '%s' && %s 2>&1", HONE_SOURCE_DIR, line);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t n = fread(text, 1, size - 1, pipe);
-    text[n] = 0;
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* The number behind the last place that says `what` lies between low and high. */
-static void assert_figure(const char *text, const char *what, double low, double high)
-{
-    const char *at = NULL;
-    for (const char *next = text; (next = strstr(next, what)); next += strlen(what)) at = next + strlen(what);
-    if (!at) fail_msg("no '%s' in: %s", what, text);
-    char *end;
-    double value = strtod(at, &end);
-    if (end == at || !(value > low && value < high)) fail_msg("%s%g is not between %g and %g", what, value, low, high);
-}
 
 #define IRIS "'" HONE_BINARY_DIR "/example_iris'"
 
@@ -145,19 +112,6 @@ static void test_review_sentiment(void **state)
     assert_figure(text, "accuracy ", 0.99, 1.001);
     assert_int_equal(run("'" HONE_BINARY_DIR "/example_review_sentiment' no-such-file", text, sizeof text), 1);
     assert_non_null(strstr(text, "review_sentiment: no-such-file cannot be read"));
-}
-
-/* The path of a set that scripts/get-data has put into its default folder; the test is skipped where it has not been fetched. */
-static const char *fetched(const char *name)
-{
-    static char path[500];
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    snprintf(path, sizeof path, "%s%s/hone/data/%s", cache ? cache : home ? home : "", cache ? "" : "/.cache", name);
-    if (access(path, R_OK)) {
-        print_message("skipped: %s has not been fetched (scripts/get-data)\n", name);
-        skip();
-    }
-    return path;
 }
 
 /* Words of two topics, with and without an s: neighbours are of the same one. */
@@ -456,19 +410,6 @@ static void test_pronounce(void **state)
     assert_non_null(strstr(text, "pronounce: no-such-file cannot be read"));
 }
 
-/* A short form: every second of the dictionary's words of up to five letters, and a narrow network. */
-static void test_pronounce_real_words(void **state)
-{
-    (void)state;
-    char text[4000], line[1500];
-    snprintf(line, sizeof line, "awk 'length($1) <= 5 && n++ %% 2' '%s' >" WORDS " && '" HONE_BINARY_DIR "/example_pronounce' " WORDS " 10 64",
-             fetched("cmudict.dict"));
-    assert_int_equal(run(line, text, sizeof text), 0);
-    assert_figure(text, "epoch 10/10  loss ", 0, 1.3); /* labels are smoothed: knowing nothing is 3.7 */
-    assert_figure(text, "589 words held out: word error rate ", 0, 0.65);
-    assert_figure(text, "phoneme error rate ", 0, 0.26);
-}
-
 /* Voices of 7 to 29 steps around a place of their own for each of nine speakers; `first` tells the files apart. */
 static void write_voices(const char *path, int n, int first)
 {
@@ -553,7 +494,6 @@ int main(void)
         cmocka_unit_test(test_scenes),
         cmocka_unit_test(test_wine),
         cmocka_unit_test(test_pronounce),
-        cmocka_unit_test(test_pronounce_real_words),
         cmocka_unit_test(test_japanese_vowels),
         REAL(digits),
         REAL(wine),
