@@ -94,7 +94,8 @@ hone_status hone_frame_to_tensors(const hone_frame *frame, const char *target, h
     hone_ctx *ctx = ((const hone__frame *)frame)->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (!target != !y)
-        return hone__fail_run(ctx, HONE_INVALID, "%s", target ? "a target is named, and y is NULL" : "y was asked for, and no target is named");
+        return hone__fail_run(ctx, HONE_INVALID, "%s",
+                              target ? "a target is named, and y is NULL" : "y was asked for, and no target is named");
     const hone_column *c = NULL;
     hone_status status = target ? hone__frame_target(ctx, frame, target, false, &c) : HONE_OK;
     if (status == HONE_OK) status = hone__frame_features(ctx, frame, c, x);
