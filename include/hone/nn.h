@@ -9,8 +9,9 @@
  * layer handles die with the model. Parameter names are dotted paths, as in checkpoints ("layers.0.q_proj.weight").
  *
  * Constructors return NULL on error: INVALID for a size or an option that is not allowed, MEMORY. The context keeps the first one,
- * and what is given a NULL passes it on, so a whole network is checked once, where it is compiled or run. Whether an input fits a
- * layer shows when the layer is applied: SHAPE, DTYPE or INVALID, with the layer's dotted name. */
+ * and what is given a NULL passes it on, so a whole network is checked once, where it is compiled or run. That holds for all objects
+ * of the library: functions take a NULL in their place and give INVALID, NULL, NaN or 0. Whether an input fits a layer shows when
+ * the layer is applied: SHAPE, DTYPE or INVALID, with the layer's dotted name. */
 #ifndef HONE_NN_H
 #define HONE_NN_H
 

@@ -51,6 +51,9 @@ hone_status hone__fail(hone_ctx *ctx, hone_status status, const char *format, ..
 hone_status hone__fail_run(hone_ctx *ctx, hone_status status, const char *format, ...) HONE_PRINTF(3, 4);
 /* Puts "prefix: " before the message of the error just made; for adding where it happened. */
 void hone__error_prefix(hone_ctx *ctx, const char *format, ...) HONE_PRINTF(2, 3);
+/* Whether a function may go on with an object that has a `ctx`: OK; the error that sticks there; or INVALID for NULL, which is what a
+   constructor gave that refused its arguments: its reason sticks already. */
+#define HONE__STATUS_OF(object) ((object) ? (object)->ctx->status : HONE_INVALID)
 static inline bool hone__ok(const hone_ctx *ctx) { return ctx && ctx->status == HONE_OK; }
 void hone__log(hone_ctx *ctx, hone_log_level level, const char *format, ...) HONE_PRINTF(3, 4);
 

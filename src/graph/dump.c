@@ -33,6 +33,7 @@ static void print_call(hone_ctx *ctx, hone__buffer *text, const hone__call *call
 
 char *hone_graph_dump(const hone_graph *graph, hone_dump_format format)
 {
+    if (!graph) return NULL;
     hone_ctx *ctx = graph->ctx;
     hone__buffer text = {0};
     bool dot = format == HONE_DUMP_DOT;

@@ -72,8 +72,8 @@ void hone_function_free(hone_function *f)
 }
 
 hone__plan *hone__function_plan(hone_function *f) { return f->last; }
-size_t hone_function_bytes(const hone_function *f) { return f->last ? f->last->arena_bytes : 0; }
-hone_tensor *hone_function_output(hone_function *f, int i) { return f->last && i >= 0 && i < f->n_out ? f->outputs[i] : NULL; }
+size_t hone_function_bytes(const hone_function *f) { return f && f->last ? f->last->arena_bytes : 0; }
+hone_tensor *hone_function_output(hone_function *f, int i) { return f && f->last && i >= 0 && i < f->n_out ? f->outputs[i] : NULL; }
 
 static uint64_t key_of(const hone_function *f, hone_tensor *const *inputs, hone_mode mode)
 {

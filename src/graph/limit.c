@@ -147,6 +147,7 @@ static hone_status measure_memory(hone_profile *p)
 
 hone_status hone_profile_measure(hone_profile *p)
 {
+    if (!p) return HONE_INVALID;
     hone_ctx *ctx = p->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (!(p->stopped > 0)) return hone__fail_run(ctx, HONE_STATE, "profile: stop it before measuring limits");

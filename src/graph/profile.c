@@ -230,14 +230,15 @@ void hone__profile_span(hone_ctx *ctx, const char *name, double began, const hon
 
 /* ---- looking ---- */
 
-size_t hone_profile_count(const hone_profile *p) { return p->n_entries; }
+size_t hone_profile_count(const hone_profile *p) { return p ? p->n_entries : 0; }
 const hone_profile_entry *hone_profile_at(const hone_profile *p, size_t i)
 {
-    return i < p->n_entries ? &p->entries[p->order[i]] : NULL;
+    return i < hone_profile_count(p) ? &p->entries[p->order[i]] : NULL;
 }
 
 hone_profile_summary hone_profile_summarize(const hone_profile *p)
 {
+    if (!p) return (hone_profile_summary){0};
     hone_profile_summary s = p->sum;
     s.elapsed = (p->stopped > 0 ? p->stopped : hone__seconds()) - p->began;
     for (size_t i = 0; i < p->n_entries; i++) {

@@ -45,6 +45,7 @@ static void put_memory(hone_ctx *ctx, hone__buffer *to, const hone_profile_summa
 
 char *hone_profile_text(const hone_profile *p, int64_t step_count)
 {
+    if (!p) return NULL;
     hone_ctx *ctx = p->ctx;
     hone__buffer to = {0};
     hone_profile_summary s = hone_profile_summarize(p);
@@ -113,6 +114,7 @@ static void put_event(hone__file *file, const hone_profile *p, const hone__profi
 
 hone_status hone_profile_save_trace(const hone_profile *p, const char *path)
 {
+    if (!p) return HONE_INVALID;
     hone__file file;
     hone_status status = hone__file_create(p->ctx, &file, path);
     if (status != HONE_OK) return status;

@@ -41,9 +41,9 @@ void hone_graph_release(hone_graph *graph)
     hone_ctx_release(ctx);
 }
 
-hone_ctx *hone_graph_ctx(const hone_graph *graph) { return graph->ctx; }
-hone_mode hone_graph_mode(const hone_graph *graph) { return graph->mode; }
-hone_graph *hone_node_graph(const hone_node *node) { return node->call->graph; }
+hone_ctx *hone_graph_ctx(const hone_graph *graph) { return graph ? graph->ctx : NULL; }
+hone_mode hone_graph_mode(const hone_graph *graph) { return graph ? graph->mode : HONE_EVALUATE; }
+hone_graph *hone_node_graph(const hone_node *node) { return node ? node->call->graph : NULL; }
 hone_shape hone_node_shape(const hone_node *node) { return node ? node->shape : HONE_SHAPE(0); }
 hone_dtype hone_node_dtype(const hone_node *node) { return node ? node->dtype : HONE_F32; }
 

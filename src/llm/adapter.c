@@ -91,6 +91,7 @@ static hone_status check_all_used(hone_llm *llm, const char *path)
 
 hone_status hone_llm_load_adapter(hone_llm *llm, const char *folder)
 {
+    if (!llm) return HONE_INVALID;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (llm->lora.rank) return hone__fail(ctx, HONE_STATE, "the model carries an adapter already");
@@ -153,6 +154,7 @@ static hone_status write_config(hone_llm *llm, const char *folder)
 
 hone_status hone_llm_save_adapter(hone_llm *llm, const char *folder)
 {
+    if (!llm) return HONE_INVALID;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (!llm->lora.rank) return hone__fail_run(ctx, HONE_STATE, "the model carries no adapter");

@@ -312,6 +312,7 @@ hone_status hone_chat_render(hone_ctx *ctx, const hone_tokenizer *t, const hone_
                              size_t count, bool prompt, hone_text *text, hone_chat_span *spans,
                              size_t *n_spans)
 {
+    if (!t) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     if (n_spans) *n_spans = 0;
     if (!t->chat_template)
@@ -343,6 +344,7 @@ hone_status hone_chat_render(hone_ctx *ctx, const hone_tokenizer *t, const hone_
 hone_status hone_chat_encode(hone_ctx *ctx, const hone_tokenizer *t, const hone_message *messages,
                              size_t count, bool prompt, hone_tokens *tokens)
 {
+    if (!t) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     hone_text text = {0};
     hone__spans at = {0};

@@ -84,6 +84,7 @@ static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record
 
 hone_llm_data *hone_llm_data_new_opt(hone_llm *llm, const hone_records *records, const hone_llm_data_opts *opts)
 {
+    if (!llm) return NULL;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx) || !records) return NULL;
     int64_t context = llm->config.max_position_embeddings;
@@ -110,11 +111,13 @@ hone_llm_data *hone_llm_data_new_opt(hone_llm *llm, const hone_records *records,
 
 hone_llm_data_counts hone_llm_data_count(const hone_llm_data *d)
 {
+    if (!d) return (hone_llm_data_counts){0};
     return (hone_llm_data_counts){(int64_t)d->examples, (int64_t)d->tokens.count, d->trained, d->truncated, d->empty, d->longest};
 }
 
 hone_status hone_llm_data_example(const hone_llm_data *d, int64_t i, const int32_t **ids, const uint8_t **trained, int64_t *count)
 {
+    if (!d) return HONE_INVALID;
     if (i < 0 || i >= (int64_t)d->examples)
         return hone__fail_run(d->ctx, HONE_INVALID, "example %lld: there are %zu", (long long)i, d->examples);
     *ids = d->tokens.ids + d->start[i];

@@ -31,6 +31,7 @@ static void record(void *user, hone_graph *graph, hone_node *const *in, hone_nod
 
 hone_status hone_llm_evaluate(hone_llm *llm, const hone_llm_data *data, hone_llm_result *result)
 {
+    if (!llm || !data) return HONE_INVALID;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     *result = (hone_llm_result){NAN, NAN, NAN, 0};
@@ -255,6 +256,7 @@ static hone_status encode_labels(labelled *l)
 hone_status hone_llm_classify(hone_llm *llm, const hone_records *records, int64_t n_labels, const char *const *labels,
                               hone_llm_labels *result, bool (*progress)(void *user, int64_t done, int64_t all), void *user)
 {
+    if (!llm) return HONE_INVALID;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     *result = (hone_llm_labels){0};

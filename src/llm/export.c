@@ -214,6 +214,7 @@ hone_status hone__llm_save_folder(hone_llm *llm, const char *folder, hone_dtype 
 
 hone_status hone_llm_export_opt(hone_llm *llm, const char *path, const hone_export_opts *opts)
 {
+    if (!llm) return HONE_INVALID;
     static const hone_export_opts none = {0};
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return ctx->status;
@@ -244,6 +245,7 @@ hone_status hone_llm_export_opt(hone_llm *llm, const char *path, const hone_expo
 
 hone_llm_description hone_llm_describe(const hone_llm *llm)
 {
+    if (!llm) return (hone_llm_description){0};
     const hone__llm_config *c = &llm->config;
     hone_llm_description d = {.family = llm->family->gguf, .layers = c->num_hidden_layers, .hidden_size = c->hidden_size,
                               .heads = c->num_attention_heads, .kv_heads = c->num_key_value_heads,

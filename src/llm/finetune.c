@@ -168,6 +168,7 @@ static hone_status make_plan(hone_finetune *run)
 
 hone_finetune *hone_finetune_new(hone_llm *llm, const hone_llm_data *train, const hone_llm_data *valid, const hone_finetune_opts *opts)
 {
+    if (!llm) return NULL;
     static const hone_finetune_opts none = {0};
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx) || !train) return NULL;
@@ -207,7 +208,7 @@ void hone_finetune_free(hone_finetune *run)
     hone__free(ctx, run);
 }
 
-hone_finetune_plan hone_finetune_planned(const hone_finetune *run) { return run->planned; }
+hone_finetune_plan hone_finetune_planned(const hone_finetune *run) { return run ? run->planned : (hone_finetune_plan){0}; }
 
 /* ---- running ---- */
 
@@ -346,6 +347,7 @@ static hone_status stop(hone_finetune *run, hone_status status)
 
 hone_status hone_finetune_run(hone_finetune *run)
 {
+    if (!run) return HONE_INVALID;
     hone_ctx *ctx = run->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     hone_tensor *share = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(1));

@@ -78,6 +78,7 @@ static const hone_generate_opts none = {0};
 hone_status hone_generate_opt(hone_session *s, const int32_t *prompt, int64_t count, hone_tokens *out,
                               const hone_generate_opts *opts)
 {
+    if (!s) return HONE_INVALID;
     hone_ctx *ctx = s->ctx;
     hone_llm *llm = s->llm;
     if (!hone__ok(ctx)) return ctx->status;
@@ -192,6 +193,7 @@ static hone_status run_batch(batch *b)
 
 hone_status hone_generate_batch_opt(hone_session *s, hone_generation *items, int64_t n, const hone_generate_opts *opts)
 {
+    if (!s) return HONE_INVALID;
     hone_ctx *ctx = s->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     batch b = {.s = s, .items = items, .n = n, .o = opts ? opts : &none, .last = -1};

@@ -140,8 +140,8 @@ hone_llm *hone_llm_open_opt(hone_ctx *ctx, const char *path, const hone_llm_opts
     return NULL;
 }
 
-hone_model *hone_llm_model(hone_llm *llm) { return llm->model; }
-const hone_tokenizer *hone_llm_tokenizer(const hone_llm *llm) { return llm->tokenizer; }
-hone_dtype hone_llm_compute(const hone_llm *llm) { return llm->compute; }
-int64_t hone_llm_vocabulary(const hone_llm *llm) { return llm->config.vocab_size; }
-int64_t hone_llm_context_length(const hone_llm *llm) { return llm->config.max_position_embeddings; }
+hone_model *hone_llm_model(hone_llm *llm) { return llm ? llm->model : NULL; }
+const hone_tokenizer *hone_llm_tokenizer(const hone_llm *llm) { return llm ? llm->tokenizer : NULL; }
+hone_dtype hone_llm_compute(const hone_llm *llm) { return llm ? llm->compute : HONE_F32; }
+int64_t hone_llm_vocabulary(const hone_llm *llm) { return llm ? llm->config.vocab_size : 0; }
+int64_t hone_llm_context_length(const hone_llm *llm) { return llm ? llm->config.max_position_embeddings : 0; }

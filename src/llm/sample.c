@@ -86,6 +86,7 @@ static int64_t draw(const hone_sampler *s, int64_t count, double total, uint64_t
 hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t count, uint64_t position,
                               int32_t *id)
 {
+    if (!s) return HONE_INVALID;
     hone_ctx *ctx = s->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (count <= 0 || count > INT32_MAX)

@@ -33,6 +33,7 @@ static hone_status check_tokens(const hone_llm *llm, const int32_t *ids, int64_t
 
 hone_tensor *hone_llm_logits(hone_llm *llm, const int32_t *ids, int64_t count)
 {
+    if (!llm) return NULL;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return NULL;
     if (count < 1 || count > llm->config.max_position_embeddings) {
@@ -77,6 +78,7 @@ hone_session *hone_session_new(hone_llm *llm, int64_t capacity) { return hone_se
 
 hone_session *hone_session_new_rows(hone_llm *llm, int64_t rows, int64_t capacity)
 {
+    if (!llm) return NULL;
     hone_ctx *ctx = llm->ctx;
     if (!hone__ok(ctx)) return NULL;
     const hone__llm_config *c = &llm->config;
@@ -120,12 +122,13 @@ void hone_session_free(hone_session *s)
     hone__free(s->ctx, s);
 }
 
-int64_t hone_session_rows(const hone_session *s) { return s->rows; }
+int64_t hone_session_rows(const hone_session *s) { return s ? s->rows : 0; }
 int64_t hone_session_length(const hone_session *s) { return hone_session_row_length(s, 0); }
-int64_t hone_session_row_length(const hone_session *s, int64_t row) { return row >= 0 && row < s->rows ? s->length[row] : -1; }
+int64_t hone_session_row_length(const hone_session *s, int64_t row) { return s && row >= 0 && row < s->rows ? s->length[row] : -1; }
 
 static hone_status check_row(const hone_session *s, int64_t row)
 {
+    if (!s) return HONE_INVALID;
     if (row >= 0 && row < s->rows) return HONE_OK;
     return hone__fail_run(s->ctx, HONE_INVALID, "session: there is no row %lld among %lld", (long long)row, (long long)s->rows);
 }
@@ -208,6 +211,7 @@ static hone_status run_step(hone_session *s, int64_t b, int64_t t, int64_t count
 
 const float *hone_session_logits(const hone_session *s)
 {
+    if (!s) return NULL;
     const hone_tensor *y = hone_function_output(s->step, 0);
     return y ? y->data : NULL;
 }
@@ -224,6 +228,7 @@ hone_status hone_session_feed(hone_session *s, const int32_t *ids, int64_t count
 
 hone_status hone_session_row_feed(hone_session *s, int64_t row, const int32_t *ids, int64_t count, float *logits)
 {
+    if (!s) return HONE_INVALID;
     hone_ctx *ctx = s->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     hone_status status = check_row(s, row);
@@ -244,6 +249,7 @@ hone_status hone_session_row_feed(hone_session *s, int64_t row, const int32_t *i
 
 hone_status hone_session_step(hone_session *s, int64_t count, const int32_t *rows, const int32_t *ids, float *logits)
 {
+    if (!s) return HONE_INVALID;
     hone_ctx *ctx = s->ctx;
     bool seen[HONE_SESSION_ROWS] = {false};
     if (!hone__ok(ctx)) return ctx->status;

@@ -330,19 +330,19 @@ void hone__tokenizer_find_end_of_turn(hone_tokenizer *t)
 
 static const hone__token *token_at(const hone_tokenizer *t, int32_t id)
 {
-    return id >= 0 && (size_t)id < t->count && t->tokens[id].type ? &t->tokens[id] : NULL;
+    return t && id >= 0 && (size_t)id < t->count && t->tokens[id].type ? &t->tokens[id] : NULL;
 }
 
-int64_t hone_tokenizer_size(const hone_tokenizer *t) { return (int64_t)t->count; }
+int64_t hone_tokenizer_size(const hone_tokenizer *t) { return t ? (int64_t)t->count : 0; }
 
 int32_t hone_tokenizer_special(const hone_tokenizer *t, hone_special which)
 {
-    return (unsigned)which < HONE_SPECIAL_COUNT ? t->special[which] : -1;
+    return t && (unsigned)which < HONE_SPECIAL_COUNT ? t->special[which] : -1;
 }
 
 bool hone_tokenizer_is_end(const hone_tokenizer *t, int32_t id)
 {
-    return id >= 0 && (id == t->special[HONE_SPECIAL_EOS] || id == t->special[HONE_SPECIAL_EOT]);
+    return t && id >= 0 && (id == t->special[HONE_SPECIAL_EOS] || id == t->special[HONE_SPECIAL_EOT]);
 }
 
 const char *hone_tokenizer_text(const hone_tokenizer *t, int32_t id, size_t *length)
@@ -360,15 +360,17 @@ hone_token_type hone_tokenizer_type(const hone_tokenizer *t, int32_t id)
 
 int32_t hone_tokenizer_find(const hone_tokenizer *t, const char *text, size_t length)
 {
+    if (!t || !text) return -1;
     return (int32_t)t->token_slots[token_slot(t, text, length)] - 1;
 }
 
-const char *hone_tokenizer_chat_template(const hone_tokenizer *t) { return t->chat_template; }
+const char *hone_tokenizer_chat_template(const hone_tokenizer *t) { return t ? t->chat_template : NULL; }
 
 /* ---- decoding ---- */
 
 void hone_text_free(hone_ctx *ctx, hone_text *text)
 {
+    if (!text) return;
     hone__free(ctx, text->data);
     *text = (hone_text){0};
 }
@@ -400,6 +402,7 @@ static bool id_bytes(hone_ctx *ctx, const hone_tokenizer *t, int32_t id, unsigne
 hone_status hone_tokenizer_decode(hone_ctx *ctx, const hone_tokenizer *t, const int32_t *ids, size_t count,
                                   unsigned flags, hone_text *text)
 {
+    if (!t || !text) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     size_t before = text->size, size;
     const char *bytes;
@@ -448,6 +451,7 @@ static bool stream_byte(hone_ctx *ctx, hone_decode_stream *stream, unsigned char
 hone_status hone_decode_stream_add(hone_ctx *ctx, const hone_tokenizer *t, int32_t id, unsigned flags,
                                    hone_decode_stream *stream, hone_text *text)
 {
+    if (!t) return HONE_INVALID;
     const char *bytes;
     size_t size;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
@@ -459,6 +463,7 @@ hone_status hone_decode_stream_add(hone_ctx *ctx, const hone_tokenizer *t, int32
 
 hone_status hone_decode_stream_end(hone_ctx *ctx, hone_decode_stream *stream, hone_text *text)
 {
+    if (!stream || !text) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     bool ok = !stream->count || hone__text_add(ctx, text, replacement, 3);
     stream->count = 0;

@@ -33,6 +33,7 @@ typedef struct encoder {
 
 void hone_tokens_free(hone_ctx *ctx, hone_tokens *tokens)
 {
+    if (!tokens) return;
     hone__free(ctx, tokens->ids);
     hone__free(ctx, tokens->trained);
     *tokens = (hone_tokens){0};
@@ -382,5 +383,6 @@ hone_status hone__tokenizer_encode(hone_ctx *ctx, const hone_tokenizer *t, const
 hone_status hone_tokenizer_encode(hone_ctx *ctx, const hone_tokenizer *t, const char *text, size_t length,
                                   unsigned flags, hone_tokens *tokens)
 {
+    if (!t) return HONE_INVALID;
     return hone__tokenizer_encode(ctx, t, text, length, flags, tokens, NULL);
 }

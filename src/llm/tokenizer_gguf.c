@@ -176,6 +176,7 @@ static hone_status write_merges(hone_ctx *ctx, const hone_tokenizer *t, hone_ggu
 
 hone_status hone_tokenizer_write_gguf(hone_ctx *ctx, const hone_tokenizer *t, hone_gguf_writer *writer)
 {
+    if (!t) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     if (!t->pre)
         return hone__fail_run(ctx, HONE_UNSUPPORTED,

@@ -218,6 +218,7 @@ static hone_status write_json(hone_ctx *ctx, const hone_tokenizer *t, const char
 
 hone_status hone_tokenizer_save_json(hone_ctx *ctx, const hone_tokenizer *t, const char *folder)
 {
+    if (!t) return HONE_INVALID;
     if (!hone__ok(ctx) || hone__make_folder(ctx, folder) != HONE_OK) return hone_ctx_status(ctx);
     if (write_json(ctx, t, folder, "tokenizer.json", tokenizer_json(t)) != HONE_OK ||
         write_json(ctx, t, folder, "tokenizer_config.json", config_json(t, true)) != HONE_OK)

@@ -42,6 +42,7 @@ void hone_confusion_free(hone_confusion *c)
 
 hone_status hone_confusion_update(hone_confusion *c, const hone_tensor *prediction, const hone_tensor *target)
 {
+    if (!c) return HONE_INVALID;
     if (!hone__ok(c->ctx)) return hone_ctx_status(c->ctx);
     hone_status status = hone__answers_read(&c->batch, c->ctx, &defaults, false, prediction, target);
     if (status == HONE_OK) status = hone__check_decisions(c->ctx, &c->batch, &defaults, c->classes);
@@ -54,15 +55,15 @@ hone_status hone_confusion_update(hone_confusion *c, const hone_tensor *predicti
     return status;
 }
 
-int64_t hone_confusion_classes(const hone_confusion *c) { return c->classes; }
+int64_t hone_confusion_classes(const hone_confusion *c) { return c ? c->classes : 0; }
 
 int64_t hone_confusion_at(const hone_confusion *c, int64_t target, int64_t answer)
 {
-    bool in = target >= 0 && target < c->classes && answer >= 0 && answer < c->classes;
+    bool in = c && target >= 0 && target < c->classes && answer >= 0 && answer < c->classes;
     return in ? c->counts[target * c->classes + answer] : 0;
 }
 
-void hone_confusion_reset(hone_confusion *c) { memset(c->counts, 0, (size_t)(c->classes * c->classes) * sizeof *c->counts); }
+void hone_confusion_reset(hone_confusion *c) { if (c) memset(c->counts, 0, (size_t)(c->classes * c->classes) * sizeof *c->counts); }
 
 /* ---- the report ---- */
 
@@ -125,6 +126,7 @@ static void write_report(report *r, const hone_confusion *c, const hone__class_c
 
 char *hone_classification_report(const hone_confusion *c, const char *const *names, int digits)
 {
+    if (!c) return NULL;
     hone_ctx *ctx = c->ctx;
     if (!hone__ok(ctx)) return NULL;
     int64_t all = 0;

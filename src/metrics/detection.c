@@ -58,6 +58,7 @@ void hone_detection_free(hone_detection *d)
 
 void hone_detection_reset(hone_detection *d)
 {
+    if (!d) return;
     memset(d->wanted, 0, (size_t)d->classes * sizeof *d->wanted);
     d->n = 0;
 }
@@ -146,6 +147,7 @@ static hone_status read_answers(const hone_detection *d, const picture *p, const
 hone_status hone_detection_update(hone_detection *d, const hone_tensor *boxes, const hone_tensor *scores, const hone_tensor *classes,
                                   const hone_tensor *true_boxes, const hone_tensor *true_classes)
 {
+    if (!d) return HONE_INVALID;
     hone_ctx *ctx = d->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (!boxes || !scores || !true_boxes) return hone__fail_run(ctx, HONE_INVALID, "detection: boxes, scores and true boxes are wanted");
@@ -200,7 +202,7 @@ static double area(const hone_detection *d, answer *a, size_t n, int64_t wanted,
 
 double hone_detection_result_of(const hone_detection *d, int64_t class)
 {
-    if (class < 0 || class >= d->classes || !d->wanted[class]) return NAN;
+    if (!d || class < 0 || class >= d->classes || !d->wanted[class]) return NAN;
     answer *of = hone__alloc(d->ctx, HONE_MAX(d->n, (size_t)1) * sizeof *of);
     if (!of) return NAN;
     size_t n = 0;
@@ -215,6 +217,7 @@ double hone_detection_result_of(const hone_detection *d, int64_t class)
 
 double hone_detection_result(const hone_detection *d)
 {
+    if (!d) return NAN;
     double sum = 0, classes = 0;
     for (int64_t c = 0; c < d->classes; c++)
         if (d->wanted[c]) sum += hone_detection_result_of(d, c), classes++;

@@ -111,6 +111,7 @@ void hone__mean_add(hone_metric *m, double sum, int64_t n)
 /* Memory stays for what comes next. */
 void hone_metric_reset(hone_metric *m)
 {
+    if (!m) return;
     m->n = 0;
     m->weight = m->sum = 0;
     memset(m->count, 0, sizeof m->count);
@@ -131,8 +132,8 @@ void hone_metric_free(hone_metric *m)
     hone_ctx_release(ctx);
 }
 
-const char *hone_metric_name(const hone_metric *m) { return m->name; }
-bool hone_metric_larger_is_better(const hone_metric *m) { return !m->type->smaller; }
+const char *hone_metric_name(const hone_metric *m) { return m ? m->name : NULL; }
+bool hone_metric_larger_is_better(const hone_metric *m) { return m && !m->type->smaller; }
 
 hone_status hone_metric_update(hone_metric *m, const hone_tensor *prediction, const hone_tensor *target)
 {
@@ -142,7 +143,8 @@ hone_status hone_metric_update(hone_metric *m, const hone_tensor *prediction, co
 hone_status hone_metric_update_weighted(hone_metric *m, const hone_tensor *prediction, const hone_tensor *target,
                                         const hone_tensor *weights)
 {
-    if (!hone__ok(m->ctx)) return hone_ctx_status(m->ctx);
+    hone_status usable = HONE__STATUS_OF(m);
+    if (usable != HONE_OK) return usable;
     if (!m->type->update)
         return hone__fail_run(m->ctx, HONE_STATE, "metric '%s' compares texts: call hone_metric_update_text", m->type->name);
     hone_status status = hone__answers_read(&m->batch, m->ctx, &m->o, m->type->columns, prediction, target);
@@ -154,7 +156,8 @@ hone_status hone_metric_update_weighted(hone_metric *m, const hone_tensor *predi
 
 hone_status hone_metric_update_text(hone_metric *m, const char *prediction, size_t n, const char *const *references)
 {
-    if (!hone__ok(m->ctx)) return hone_ctx_status(m->ctx);
+    hone_status usable = HONE__STATUS_OF(m);
+    if (usable != HONE_OK) return usable;
     if (!m->type->text)
         return hone__fail_run(m->ctx, HONE_STATE, "metric '%s' compares tensors: call hone_metric_update", m->type->name);
     bool given = prediction && n > 0 && references;
@@ -163,4 +166,4 @@ hone_status hone_metric_update_text(hone_metric *m, const char *prediction, size
     return m->type->text(m, prediction, n, references);
 }
 
-double hone_metric_result(const hone_metric *m) { return m->n ? m->type->result(m) : NAN; }
+double hone_metric_result(const hone_metric *m) { return m && m->n ? m->type->result(m) : NAN; }

@@ -175,6 +175,7 @@ hone_status hone_metric_curve(hone_metric *m, int64_t of, size_t *n, double **x,
 {
     *n = 0;
     *x = *y = NULL;
+    if (!m) return HONE_INVALID;
     hone_ctx *ctx = m->ctx;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     bool roc = m->type->result == hone__roc_auc_result;

@@ -191,15 +191,16 @@ hone_model *hone_model_new(int n_inputs, hone_node *const *inputs, int n_outputs
 
 int hone_model_output_count(const hone_model *model)
 {
-    const functional *f = hone__functional_of(model);
-    return f ? f->n_outputs : 1;
+    const functional *f = model ? hone__functional_of(model) : NULL;
+    return f ? f->n_outputs : model != NULL;
 }
 
 hone_status hone_model_apply(hone_model *model, int n_inputs, hone_node *const *inputs, int n_outputs, hone_node **outputs)
 {
+    hone_status usable = HONE__STATUS_OF(model);
+    if (usable != HONE_OK) return usable;
     hone_ctx *ctx = model->ctx;
     const functional *f = hone__functional_of(model);
-    if (!hone__ok(ctx)) return ctx->status;
     if (n_outputs != hone_model_output_count(model))
         return hone__fail(ctx, HONE_INVALID, "the model has %d outputs, %d were asked for", hone_model_output_count(model), n_outputs);
     if (!(outputs[0] = hone_apply_n(model->root, n_inputs, inputs))) return hone__ok(ctx) ? HONE_INVALID : ctx->status;

@@ -183,7 +183,7 @@ void hone_add_loss(hone_node *losses)
     else
         graph->extra_loss = graph->extra_loss ? hone_add(graph->extra_loss, losses) : losses;
 }
-hone_node *hone_added_loss(const hone_graph *graph) { return graph->extra_loss; }
+hone_node *hone_added_loss(const hone_graph *graph) { return graph ? graph->extra_loss : NULL; }
 
 void hone_layer_set_checkpointing(hone_layer *layer, bool on)
 {

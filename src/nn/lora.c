@@ -54,7 +54,8 @@ static hone_status check_targets(hone_model *model, const char *targets)
 
 hone_status hone_model_add_lora_opt(hone_model *model, const hone_lora_opts *opts)
 {
-    if (!hone__ok(model->ctx)) return model->ctx->status;
+    hone_status usable = HONE__STATUS_OF(model);
+    if (usable != HONE_OK) return usable;
     hone__lora lora = {.rank = opts && opts->rank ? opts->rank : 16, .alpha = opts && opts->alpha != 0 ? opts->alpha : 32,
                        .dropout = opts ? opts->dropout : 0};
     const char *targets = opts && opts->targets && opts->targets[0] ? opts->targets : "all";

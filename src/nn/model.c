@@ -46,9 +46,9 @@ void hone_model_release(hone_model *model)
     hone_ctx_release(ctx);
 }
 
-hone_ctx *hone_model_ctx(const hone_model *model) { return model->ctx; }
-hone_layer *hone_model_root(hone_model *model) { return model->root; }
-hone_status hone_model_build(hone_model *model) { return hone__model_seal(model); }
+hone_ctx *hone_model_ctx(const hone_model *model) { return model ? model->ctx : NULL; }
+hone_layer *hone_model_root(hone_model *model) { return model ? model->root : NULL; }
+hone_status hone_model_build(hone_model *model) { return model ? hone__model_seal(model) : HONE_INVALID; }
 
 hone_status hone__model_record(hone_model *model, hone_dtype dtype, hone_shape input)
 {
@@ -250,23 +250,24 @@ hone_status hone_backward(hone_node *loss, hone_model *model)
 
 /* ---- looking at parameters ---- */
 
-size_t hone_model_param_count(const hone_model *model) { return model->n_params; }
-hone_param *hone_model_param(const hone_model *model, size_t i) { return i < model->n_params ? model->params[i] : NULL; }
+size_t hone_model_param_count(const hone_model *model) { return model ? model->n_params : 0; }
+hone_param *hone_model_param(const hone_model *model, size_t i) { return i < hone_model_param_count(model) ? model->params[i] : NULL; }
 
 hone_param *hone_model_find_param(const hone_model *model, const char *name)
 {
-    for (size_t i = 0; i < model->n_params; i++)
+    for (size_t i = 0; name && i < hone_model_param_count(model); i++)
         if (!strcmp(model->params[i]->name, name)) return model->params[i];
     return NULL;
 }
 
-const char *hone_param_name(const hone_param *param) { return param->name; }
-hone_shape hone_param_shape(const hone_param *param) { return param->v.shape; }
-hone_dtype hone_param_dtype(const hone_param *param) { return param->v.stored; }
-bool hone_param_trainable(const hone_param *param) { return param->v.trainable; }
+const char *hone_param_name(const hone_param *param) { return param ? param->name : NULL; }
+hone_shape hone_param_shape(const hone_param *param) { return param ? param->v.shape : HONE_SCALAR; }
+hone_dtype hone_param_dtype(const hone_param *param) { return param ? param->v.stored : HONE_F32; }
+bool hone_param_trainable(const hone_param *param) { return param && param->v.trainable; }
 
 static hone_status check_count(const hone_param *param, int64_t count)
 {
+    if (!param) return HONE_INVALID;
     if (count == hone_shape_count(param->v.shape)) return HONE_OK;
     return hone__fail_run(param->v.ctx, HONE_INVALID, "parameter '%s' is %s, not %lld values", param->name,
                           HONE__SHAPE_STR(param->v.shape), (long long)count);
@@ -313,7 +314,9 @@ static void set_trainable(hone_layer *layer, bool trainable, bool later)
 
 hone_status hone_model_set_trainable(hone_model *model, const char *prefix, bool trainable)
 {
-    if (!hone__ok(model->ctx)) return model->ctx->status;
+    hone_status status = HONE__STATUS_OF(model);
+    if (status != HONE_OK) return status;
+    if (!prefix) prefix = "";
     bool any = !prefix[0];
     for (size_t i = 0; i < model->n_params; i++) {
         hone_param *param = model->params[i];

@@ -102,6 +102,7 @@ static void swap_pieces(void *arg, int64_t begin, int64_t end)
 
 hone_status hone_ema_update(hone_ema *e)
 {
+    if (!e) return HONE_INVALID;
     if (!hone__ok(e->ctx)) return e->ctx->status;
     if (e->swapped) return hone__fail_run(e->ctx, HONE_STATE, "the average is swapped in: hone_ema_swap again before an update");
     hone_status status = need_averages(e);
@@ -117,6 +118,7 @@ hone_status hone_ema_update(hone_ema *e)
 
 hone_status hone_ema_swap(hone_ema *e)
 {
+    if (!e) return HONE_INVALID;
     if (!hone__ok(e->ctx)) return e->ctx->status;
     if (!e->n_averages) return hone__fail_run(e->ctx, HONE_STATE, "there is no average yet: call hone_ema_update after a step");
     for (size_t i = 0; i < e->n_averages; i++)

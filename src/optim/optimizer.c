@@ -61,10 +61,10 @@ void hone_optimizer_free(hone_optimizer *o)
     hone_ctx_release(ctx);
 }
 
-const char *hone_optimizer_name(const hone_optimizer *o) { return o->rule->name; }
-double hone_optimizer_learning_rate(const hone_optimizer *o) { return o->v.learning_rate; }
-void hone_optimizer_set_learning_rate(hone_optimizer *o, double learning_rate) { o->v.learning_rate = learning_rate; }
-uint64_t hone_optimizer_steps(const hone_optimizer *o) { return o->steps; }
+const char *hone_optimizer_name(const hone_optimizer *o) { return o ? o->rule->name : NULL; }
+double hone_optimizer_learning_rate(const hone_optimizer *o) { return o ? o->v.learning_rate : NAN; }
+void hone_optimizer_set_learning_rate(hone_optimizer *o, double learning_rate) { if (o) o->v.learning_rate = learning_rate; }
+uint64_t hone_optimizer_steps(const hone_optimizer *o) { return o ? o->steps : 0; }
 
 /* ---- groups ---- */
 
@@ -409,6 +409,7 @@ static void tell_profile(const hone_optimizer *o, double began)
 
 hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double *grad_norm, const hone_step_opts *opts)
 {
+    if (!o || !model) return HONE_INVALID;
     if (!hone__ok(o->ctx)) return o->ctx->status;
     if (o->rule->minimize)
         return hone__fail_run(o->ctx, HONE_STATE, "%s evaluates the loss itself: call hone_optimizer_minimize", o->rule->name);
@@ -447,6 +448,7 @@ hone_status hone_optimizer_step_opt(hone_optimizer *o, hone_model *model, double
 hone_status hone_optimizer_minimize_opt(hone_optimizer *o, hone_model *model, hone_closure_fn closure, void *user, double *loss,
                                         const hone_step_opts *opts)
 {
+    if (!o || !model) return HONE_INVALID;
     if (!hone__ok(o->ctx)) return o->ctx->status;
     if (o->rule->minimize) {
         if (opts && (opts->max_grad_norm > 0 || opts->max_grad_value > 0))

@@ -87,6 +87,7 @@ bool hone_schedule_kind_from_name(const char *name, hone_schedule_kind *kind)
 
 double hone_schedule_at(const hone_schedule *s, uint64_t now)
 {
+    if (!s) return NAN;
     const struct kind *kind = &kinds[(size_t)s->kind < HONE_ARRAY_LEN(kinds) ? s->kind : HONE_SCHEDULE_CONSTANT];
     if (now < s->warmup) return s->peak * (double)(now + 1) / (double)s->warmup;
     bool room = s->total > s->warmup;
@@ -109,7 +110,7 @@ void hone__plateau_cool(hone_schedule_reports *r, uint64_t cooldown)
 /* torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode "rel". */
 void hone_schedule_report(hone_schedule *s, double metric)
 {
-    if (s->kind != HONE_SCHEDULE_PLATEAU) return;
+    if (!s || s->kind != HONE_SCHEDULE_PLATEAU) return;
     double threshold = choose(s->threshold, 1e-4), least_change = 1e-8;
     if (!s->reported.any) s->reported.rate = s->peak;
     bool better = s->maximize ? metric > s->reported.best * (1 + threshold) : metric < s->reported.best * (1 - threshold);

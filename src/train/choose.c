@@ -170,8 +170,8 @@ hone_rate_finder *hone_find_learning_rate_many_opt(hone_model *model, hone_tenso
 {
     static const hone_rate_finder_opts none = {0};
     if (!opts) opts = &none;
+    if (HONE__STATUS_OF(model) != HONE_OK) return NULL;
     hone_ctx *ctx = model->ctx;
-    if (!hone__ok(ctx)) return NULL;
     int steps = opts->steps ? opts->steps : 100;
     double keep = hone__choose(opts->smoothing, 0.9);
     double least = opts->least > 0 ? opts->least : 1e-7, most = opts->most > 0 ? opts->most : 1;

@@ -9,8 +9,9 @@
 
 static hone_status need_step(hone_model *model)
 {
+    hone_status status = HONE__STATUS_OF(model);
+    if (status != HONE_OK) return status;
     hone__compiled *c = model->train;
-    if (!hone__ok(model->ctx)) return model->ctx->status;
     if (c && c->optimizer) return HONE_OK;
     return hone__fail_run(model->ctx, HONE_STATE, "the model was not compiled: call hone_compile first");
 }
@@ -32,9 +33,10 @@ static int64_t rows_of(const examples *data)
 
 static hone_status need_compiled(hone_model *model, const examples *data)
 {
-    hone_ctx *ctx = model->ctx;
     hone_status status = need_step(model);
-    if (status == HONE_OK) status = hone__check_counts(model, inputs_of(data), data->loader ? (size_t)hone_loader_targets(data->loader) : data->y.n);
+    if (status != HONE_OK) return status;
+    hone_ctx *ctx = model->ctx;
+    status = hone__check_counts(model, inputs_of(data), data->loader ? (size_t)hone_loader_targets(data->loader) : data->y.n);
     if (status != HONE_OK || data->loader) return status;
     const hone_tensor *x = data->x.tensor[0];
     int64_t rows = x && x->shape.rank ? x->shape.dim[0] : -1;
@@ -180,7 +182,7 @@ hone_status hone__evaluate(hone_model *model, hone_tensors x, hone_tensors y, co
     measured result = {NAN, NAN, n ? values : NULL};
     examples data = {.x = x, .y = y};
     hone_status status = need_compiled(model, &data);
-    const hone__compiled *c = model->train;
+    const hone__compiled *c = model ? model->train : NULL;
     float *weights = NULL;
     if (loss) *loss = NAN;
     if (accuracy) *accuracy = NAN;
@@ -222,7 +224,7 @@ hone_status hone_evaluate(hone_model *model, const hone_tensor *x, const hone_te
 hone_status hone_evaluate_metrics(hone_model *model, const hone_tensor *x, const hone_tensor *y, int batch_size, size_t n,
                                   double *values)
 {
-    const hone__compiled *c = model->train;
+    const hone__compiled *c = model ? model->train : NULL;
     if (c && n != c->n_metrics)
         return hone__fail_run(model->ctx, HONE_INVALID, "evaluate: room for %zu metrics, the model was compiled with %zu", n,
                               c->n_metrics);
@@ -233,7 +235,7 @@ hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader, double 
 {
     measured result = {NAN, NAN, n ? values : NULL};
     hone_status status = need_step(model);
-    const hone__compiled *c = model->train;
+    const hone__compiled *c = model ? model->train : NULL;
     if (loss) *loss = NAN;
     if (accuracy) *accuracy = NAN;
     for (size_t i = 0; i < n; i++) values[i] = NAN;

@@ -17,6 +17,7 @@ void hone__model_take_pipeline(hone_model *model, hone_pipeline *pipeline)
 /* A copy is made the way it is saved, so what could not be saved is refused here. */
 hone_status hone_model_set_pipeline(hone_model *model, const hone_pipeline *pipeline)
 {
+    if (!model) return HONE_INVALID;
     hone_ctx *ctx = model->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (pipeline && !pipeline->is_fitted)
@@ -29,10 +30,11 @@ hone_status hone_model_set_pipeline(hone_model *model, const hone_pipeline *pipe
     return ctx->status;
 }
 
-const hone_pipeline *hone_model_pipeline(const hone_model *model) { return model->pipeline; }
+const hone_pipeline *hone_model_pipeline(const hone_model *model) { return model ? model->pipeline : NULL; }
 
 hone_tensor *hone_predict_frame(hone_model *model, const hone_frame *frame, int batch_size)
 {
+    if (!model) return NULL;
     hone_ctx *ctx = model->ctx;
     hone_tensor *x = NULL, *y = NULL;
     if (!hone__ok(ctx)) return NULL;

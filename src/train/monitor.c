@@ -10,7 +10,7 @@ enum { LOSS, ACCURACY, METRICS };
 
 static size_t n_metrics(const hone_model *model)
 {
-    const hone__compiled *c = model->train;
+    const hone__compiled *c = model ? model->train : NULL;
     return c ? c->n_metrics : 0;
 }
 
@@ -58,8 +58,7 @@ double hone__monitor_value(const hone_model *model, int i, const hone_epoch *res
 size_t hone_model_metric_count(const hone_model *model) { return n_metrics(model); }
 const char *hone_model_metric_name(const hone_model *model, size_t i)
 {
-    const hone__compiled *c = model->train;
-    return i < n_metrics(model) ? hone_metric_name(c->metrics[i].metric) : NULL;
+    return i < n_metrics(model) ? hone_metric_name(((const hone__compiled *)model->train)->metrics[i].metric) : NULL;
 }
 
 double hone_epoch_value(const hone_model *model, const hone_epoch *result, const char *name)

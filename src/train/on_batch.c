@@ -19,8 +19,9 @@ static int one_batch(hone_tensors x)
 /* INVALID when there is room for another number of metrics than the model has. */
 static hone_status begin(const hone_model *model, const hone_batch_opts *o)
 {
-    const hone__compiled *c = model->train;
+    const hone__compiled *c = model ? model->train : NULL;
     for (size_t i = 0; i < o->n_metrics; i++) o->metrics[i] = NAN;
+    if (!model) return HONE_INVALID;
     if (!c || !c->optimizer || !o->n_metrics || o->n_metrics == c->n_metrics) return HONE_OK;
     return hone__fail_run(model->ctx, HONE_INVALID, "a batch: room for %zu metrics, the model was compiled with %zu", o->n_metrics, c->n_metrics);
 }

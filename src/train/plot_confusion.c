@@ -124,6 +124,7 @@ static void draw(const hone__page *page, const void *arg)
 hone_status hone_plot_confusion(hone_ctx *ctx, const char *path, const char *title, const hone_confusion *confusion,
                                 const char *const *names)
 {
+    if (!confusion) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     if (hone_confusion_classes(confusion) > MAX_CLASSES)
         return hone__fail_run(ctx, HONE_INVALID, "%s: %lld classes are more than a picture shows, %d", path,

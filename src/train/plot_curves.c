@@ -75,6 +75,7 @@ static void list_series(const hone_history *h, const char *wanted, hone_plot_ser
 
 hone_status hone_plot_history(hone_ctx *ctx, const char *path, const char *title, const hone_history *history, const char *name)
 {
+    if (!history) return HONE_INVALID;
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     const size_t most = 2 * (2 + history->n_metrics), n_epochs = history->n_epochs;
     hone_plot_series *series = hone__alloc(ctx, most * sizeof *series);
@@ -131,6 +132,7 @@ static hone_status list_curves(hone_ctx *ctx, hone_metric *m, int64_t first, con
 
 hone_status hone_plot_roc(hone_ctx *ctx, const char *path, const char *title, hone_metric *metric, const char *const *names)
 {
+    if (!metric) return HONE_INVALID;
     static const double ends[] = {0, 1};
     if (!hone__ok(ctx)) return hone_ctx_status(ctx);
     /* of two scores that sum to 1, the curve of class 0 is that of class 1 turned around */

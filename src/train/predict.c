@@ -75,10 +75,11 @@ static hone_status finish(hone_status status, int n, hone_tensor **outputs)
 
 hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size, int n, hone_tensor **outputs)
 {
-    hone_ctx *ctx = model->ctx;
     for (int k = 0; k < n; k++) outputs[k] = NULL;
-    if (!hone__ok(ctx)) return ctx->status;
-    hone_status status = hone__check_counts(model, x.n, (size_t)HONE_MAX(n, 0));
+    hone_status status = HONE__STATUS_OF(model);
+    if (status != HONE_OK) return status;
+    hone_ctx *ctx = model->ctx;
+    status = hone__check_counts(model, x.n, (size_t)HONE_MAX(n, 0));
     if (status != HONE_OK) return status;
     if (!x.tensor[0] || x.tensor[0]->shape.rank < 1 || batch_size < 1)
         return hone__fail_run(ctx, HONE_INVALID, "predict: x needs rows, batch_size must be at least 1");
@@ -108,12 +109,13 @@ hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_siz
 
 hone_status hone_predict_loader_many(hone_model *model, hone_loader *loader, int n, hone_tensor **outputs)
 {
-    hone_ctx *ctx = model->ctx;
     for (int k = 0; k < n; k++) outputs[k] = NULL;
-    if (!hone__ok(ctx)) return ctx->status;
+    hone_status status = HONE__STATUS_OF(model);
+    if (status != HONE_OK) return status;
+    hone_ctx *ctx = model->ctx;
     if (!loader) return hone__fail_run(ctx, HONE_INVALID, "predict: a loader is wanted");
     const int n_x = hone_loader_inputs(loader);
-    hone_status status = hone__check_counts(model, (size_t)n_x, (size_t)HONE_MAX(n, 0));
+    status = hone__check_counts(model, (size_t)n_x, (size_t)HONE_MAX(n, 0));
     if (status != HONE_OK) return status;
     hone_function *predict = hone__predict_function(model, n_x);
     int64_t rows = hone_loader_rows(loader);

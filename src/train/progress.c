@@ -70,6 +70,7 @@ size_t hone_progress_text(char *buffer, size_t size, const hone_progress *p)
     line l = {buffer, size, 0, false};
     char number[32];
     buffer[0] = 0;
+    if (!p) return 0;
     if (p->total > 0)
         add_bar(&l, p);
     else

@@ -114,6 +114,7 @@ static hone_status describe(hone_model *model, char **text)
 
 hone_status hone_model_save(hone_model *model, const char *path)
 {
+    if (!model) return HONE_INVALID;
     hone_ctx *ctx = model->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (model->n_params && !model->input_shape.rank && !hone__is_functional(model->root))

@@ -58,9 +58,10 @@ static hone_status add_batch(hone_model *model, statistics *s, hone_function *fo
 
 static hone_status check(hone_model *model, hone_tensors x, int batch_size)
 {
+    hone_status status = HONE__STATUS_OF(model);
+    if (status != HONE_OK) return status;
     hone_ctx *ctx = model->ctx;
-    if (!hone__ok(ctx)) return ctx->status;
-    hone_status status = hone__check_counts(model, x.n, (size_t)hone_model_output_count(model));
+    status = hone__check_counts(model, x.n, (size_t)hone_model_output_count(model));
     if (status != HONE_OK) return status;
     const hone_tensor *first = x.tensor[0];
     if (!first || first->shape.rank < 1 || first->shape.dim[0] < 1 || batch_size < 1)
@@ -71,9 +72,9 @@ static hone_status check(hone_model *model, hone_tensors x, int batch_size)
 
 hone_status hone_update_batch_norm_many(hone_model *model, hone_tensors x, int batch_size)
 {
-    hone_ctx *ctx = model->ctx;
     hone_status status = check(model, x, batch_size);
     if (status != HONE_OK) return status;
+    hone_ctx *ctx = model->ctx;
     const int64_t rows = x.tensor[0]->shape.dim[0];
     hone_function *forward = hone__predict_function(model, (int)x.n);
     int64_t *order = forward ? hone__row_numbers(ctx, rows) : NULL;

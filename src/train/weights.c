@@ -41,6 +41,7 @@ hone_status hone__weights_write(const hone_model *model, hone_safetensors_writer
 
 hone_status hone_model_save_weights(const hone_model *model, const char *path)
 {
+    if (!model) return HONE_INVALID;
     hone_ctx *ctx = model->ctx;
     if (!hone__ok(ctx)) return ctx->status;
     if (!model->n_params)
@@ -185,10 +186,11 @@ hone_status hone__weights_copy(hone_model *model, const hone_safetensors *file, 
 hone_status hone_model_load_weights_opt(hone_model *model, const char *path, hone_load_report **report,
                                         const hone_load_weights_opts *opts)
 {
-    hone_ctx *ctx = model->ctx;
     hone_load_report *r = NULL;
     if (report) *report = NULL;
-    if (!hone__ok(ctx)) return ctx->status;
+    hone_status usable = HONE__STATUS_OF(model);
+    if (usable != HONE_OK) return usable;
+    hone_ctx *ctx = model->ctx;
     if (hone__model_seal(model) == HONE_OK && !model->n_params)
         return hone__fail(ctx, HONE_STATE, "%s: the model does not know its parameters yet: run it, or call hone_model_build_for", path);
     hone_safetensors *file = hone_safetensors_open(ctx, path);
