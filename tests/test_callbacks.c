@@ -502,6 +502,87 @@ static void test_validation_may_come_from_a_loader(void **state)
     hone_tensor_free(x), hone_tensor_free(y), hone_tensor_free(vx), hone_tensor_free(vy);
 }
 
+/* ---- a quantity that no epoch has is left out, and the log told once ---- */
+
+typedef struct told {
+    int warnings;
+    char last[512];
+} told;
+static void hear(void *user, hone_log_level level, const char *text)
+{
+    told *t = user;
+    if (level != HONE_LOG_WARNING) return;
+    t->warnings++;
+    snprintf(t->last, sizeof t->last, "%s", text);
+}
+
+static void test_what_epochs_do_not_have_is_not_watched(void **state)
+{
+    (void)state;
+    told heard = {0};
+    hone_ctx *c = hone_ctx_new(.seed = 1, .log = hear, .log_user = &heard);
+    hone_tensor *x, *y;
+    make_points(c, &x, &y);
+    hone_model *model = new_classifier(c, NULL);
+    hone_callback *watching[] = {hone_early_stopping(c, .patience = 3, .restore_best_weights = true),
+                                 hone_reduce_lr_on_plateau(c, .patience = 2),
+                                 hone_model_checkpoint(c, scratch("never.safetensors"), .save_best_only = true)};
+    static const char *const names[] = {"early_stopping", "reduce_lr_on_plateau", "model_checkpoint"};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(watching); i++) {
+        hone_history *history = NULL;
+        heard = (told){0};
+        double rate = hone_optimizer_learning_rate(hone_model_optimizer(model));
+        assert_hone_ok(c, hone_fit(model, x, y, &history, .epochs = 12, .callbacks = &watching[i], .n_callbacks = 1));
+        assert_int_equal(history->n_epochs, 12);
+        assert_int_equal(heard.warnings, 1);
+        assert_true(strstr(heard.last, names[i]) && strstr(heard.last, "'val_loss'") && strstr(heard.last, "no validation data"));
+        assert_true(hone_optimizer_learning_rate(hone_model_optimizer(model)) == rate);
+        hone_history_free(history);
+        heard = (told){0}; /* with data there is nothing to be told */
+        assert_hone_ok(c, hone_fit(model, x, y, NULL, .epochs = 2, .validation_x = x, .validation_y = y, .callbacks = &watching[i],
+                                   .n_callbacks = 1));
+        assert_int_equal(heard.warnings, 0);
+        hone_callback_free(watching[i]);
+    }
+    assert_true(hone__is_file(scratch("never.safetensors"))); /* by the second training */
+    hone_model_release(model);
+    /* a loss without right answers has no accuracy, in training neither */
+    model = hone_model_of(hone_dense(c, 2));
+    assert_hone_ok(c, hone_compile(model, .loss = HONE_MSE));
+    hone_callback *stop = hone_early_stopping(c, .monitor = "accuracy", .patience = 2);
+    hone_history *history = NULL;
+    assert_hone_ok(c, hone_fit(model, x, x, &history, .epochs = 5, HONE_CALLBACKS(stop)));
+    assert_int_equal(history->n_epochs, 5);
+    assert_true(heard.warnings == 1 && strstr(heard.last, "'accuracy'"));
+    hone_history_free(history);
+    hone_callback_free(stop);
+    hone_model_release(model);
+    hone_tensor_free(x), hone_tensor_free(y);
+    hone_ctx_release(c);
+}
+
+static hone_model *never(void *user, hone_ctx *c) { return (void)user, (void)c, NULL; }
+static void test_functions_that_are_needed_are_not_null(void **state)
+{
+    (void)state;
+    assert_null(hone_learning_rate_scheduler(ctx, NULL, NULL));
+    assert_error(HONE_INVALID, "learning_rate_scheduler");
+    hone_clear_error(ctx);
+    assert_null(hone_norm_monitor(ctx, 1, NULL, NULL));
+    assert_error(HONE_INVALID, "norm_monitor");
+    hone_clear_error(ctx);
+    hone_tensor *x = hone_tensor_new(ctx, HONE_F32, HONE_SHAPE(4, 2));
+    hone_fold folds[2];
+    assert_int_equal(hone_cross_validate(ctx, NULL, x, x, folds, .k = 2), HONE_INVALID);
+    assert_int_equal(hone_cross_validate(ctx, never, x, x, NULL, .k = 2), HONE_INVALID);
+    assert_non_null(strstr(hone_error(ctx), "cross_validate"));
+    hone_model *model = one_weight();
+    double loss;
+    assert_int_equal(hone_optimizer_minimize(hone_model_optimizer(model), model, NULL, NULL, &loss), HONE_INVALID);
+    hone_model_release(model);
+    hone_tensor_free(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -516,6 +597,8 @@ int main(void)
         TEST(test_weights_count_in_weighted_metrics),
         TEST(test_metrics_of_one_name_are_refused),
         TEST(test_validation_may_come_from_a_loader),
+        TEST(test_what_epochs_do_not_have_is_not_watched),
+        TEST(test_functions_that_are_needed_are_not_null),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -106,6 +106,7 @@ typedef struct hone_fit_state {
     double loss;              /* at step_end: the step's mean loss */
     const hone_epoch *result; /* at epoch_end; else NULL */
     bool stop;                /* set it: the training ends after this step, its epoch being closed as usual */
+    bool no_validation;       /* nothing is held out: result has no quantities of it */
 } hone_fit_state;
 
 /* Functions that hone_fit calls, in the order of its list; any may be NULL. Other than HONE_OK ends the training with that
@@ -253,8 +254,9 @@ HONE_API hone_optimizer *hone_model_optimizer(hone_model *model);
 
 /* ---- callbacks: semantics and defaults are Keras 3's --------------------------------------------------- */
 
-/* Quantities to watch ("monitor"): any that hone_epoch_value knows, "val_loss" by default; an epoch in which it is NaN (nothing is
-   validated) counts as no improvement. A name that the model does not have ends the training as it begins: INVALID. Each function
+/* Quantities to watch ("monitor"): any that hone_epoch_value knows, "val_loss" by default; an epoch in which it is NaN counts as no
+   improvement. Epochs that do not have it (nothing is held out, or the loss knows no right answers) are left out, and the context's
+   log is told so once a training. A name that the model does not have ends the training as it begins: INVALID. Each function
    below gives a callback that the caller frees with hone_callback_free after the training (a later hone_fit begins afresh); NULL
    on error (sticky): INVALID, MEMORY. */
 HONE_API void hone_callback_free(hone_callback *callback); /* NULL is allowed */
@@ -316,7 +318,7 @@ HONE_API hone_callback *hone_reduce_lr_on_plateau_opt(hone_ctx *ctx, const hone_
 
 /* The learning rate of an epoch, counted from 0, from that of the one before. */
 typedef double (*hone_epoch_rate_fn)(void *user, int epoch, double learning_rate);
-/* Sets the learning rate at the beginning of each epoch. INVALID during the training for one that is negative or not finite. */
+/* Sets the learning rate at the beginning of each epoch. INVALID without a function, and during the training for one that is negative or not finite. */
 HONE_API hone_callback *hone_learning_rate_scheduler(hone_ctx *ctx, hone_epoch_rate_fn rate, void *user);
 
 /* Writes a line an epoch: epoch (from 0), then accuracy, learning_rate, loss, val_accuracy, val_loss and the metrics by the

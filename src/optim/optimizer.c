@@ -450,6 +450,7 @@ hone_status hone_optimizer_minimize_opt(hone_optimizer *o, hone_model *model, ho
 {
     if (!o || !model) return HONE_INVALID;
     if (!hone__ok(o->ctx)) return o->ctx->status;
+    if (!closure) return hone__fail_run(o->ctx, HONE_INVALID, "%s: a function is wanted that leaves gradients, not NULL", o->rule->name);
     if (o->rule->minimize) {
         if (opts && (opts->max_grad_norm > 0 || opts->max_grad_value > 0))
             return hone__fail_run(o->ctx, HONE_INVALID, "%s needs the gradient as it is: it cannot be clipped", o->rule->name);

@@ -75,8 +75,8 @@ static hone_status keep(stopping *s, hone_fit_state *state)
 static hone_status stopping_epoch(void *user, hone_fit_state *state)
 {
     stopping *s = user;
-    double value = hone__watch_value(&s->watch, state);
-    if (state->epoch < s->start) return HONE_OK;
+    double value;
+    if (!hone__watch_value(&s->watch, state, "early_stopping", &value) || state->epoch < s->start) return HONE_OK;
     hone_status status = s->restore && !s->best ? keep(s, state) : HONE_OK; /* something to go back to when nothing improves */
     s->wait++;
     if (hone__watch_better(&s->watch, value, s->watch.best)) {
@@ -153,7 +153,8 @@ static hone_status plateau_begin(void *user, hone_fit_state *state)
 static hone_status plateau_epoch(void *user, hone_fit_state *state)
 {
     plateau *p = user;
-    double value = hone__watch_value(&p->watch, state);
+    double value;
+    if (!hone__watch_value(&p->watch, state, "reduce_lr_on_plateau", &value)) return HONE_OK;
     hone_optimizer *optimizer = hone_model_optimizer(state->model);
     double rate = hone_optimizer_learning_rate(optimizer);
     if (isnan(value)) return HONE_OK;
@@ -208,6 +209,7 @@ static hone_status scheduler_epoch(void *user, hone_fit_state *state)
 
 hone_callback *hone_learning_rate_scheduler(hone_ctx *ctx, hone_epoch_rate_fn rate, void *user)
 {
+    if (hone__ok(ctx) && !rate) hone__fail(ctx, HONE_INVALID, "learning_rate_scheduler: a function is wanted, not NULL");
     scheduler *s = hone__callback_new(ctx, sizeof *s, hone__callback_destroy);
     if (!s) return NULL;
     s->rate = rate;

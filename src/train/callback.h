@@ -18,14 +18,15 @@ typedef struct hone__watch {
     char name[HONE__MONITOR_NAME];
     hone_monitor_mode mode;
     int monitor; /* this and the next: of the training under way */
-    bool max;
+    bool max, told; /* told: that epochs do not have it */
     double min_delta, best;
 } hone__watch;
 /* monitor NULL: val_loss. false: INVALID (sticky). */
 bool hone__watch_init(hone_ctx *ctx, hone__watch *watch, const char *monitor, hone_monitor_mode mode, double min_delta);
 /* A training begins. INVALID (does not stick) when the model has no such quantity. */
 hone_status hone__watch_begin(hone__watch *watch, const hone_model *model);
-double hone__watch_value(const hone__watch *watch, const hone_fit_state *state);
+/* What the epoch has of it; false: nothing (no rows are held out), of which the log is told once for `who` watches. */
+bool hone__watch_value(hone__watch *watch, const hone_fit_state *state, const char *who, double *value);
 /* By more than min_delta; NaN is never better. */
 bool hone__watch_better(const hone__watch *watch, double value, double than);
 

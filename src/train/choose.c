@@ -73,7 +73,8 @@ hone_status hone_cross_validate_many_opt(hone_ctx *ctx, hone_build_fn build, hon
 {
     static const hone_cross_validate_opts none = {0};
     if (!opts) opts = &none;
-    if (!hone__ok(ctx)) return ctx->status;
+    if (!hone__ok(ctx)) return hone_ctx_status(ctx);
+    if (!build || !folds) return hone__fail_run(ctx, HONE_INVALID, "cross_validate: build and folds must not be NULL");
     const int k = opts->k ? opts->k : 5;
     const hone_tensor *weights = opts->fit ? opts->fit->sample_weights : NULL;
     int64_t rows, n; /* n to train on, then those held out */

@@ -395,7 +395,8 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     hone_status status = validation ? HONE_OK : ctx->status;
     for (int64_t i = 0; i < apart->rows && !apart->data.loader && status == HONE_OK; i++) validation[i] += apart->first;
     hone__compiled *c = model->train;
-    hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer)};
+    hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer),
+                          .no_validation = apart->rows == 0};
     rates r = make_rates(c->optimizer, o, data, rows);
     if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
     for (int e = o->initial_epoch; e < now.epochs && status == HONE_OK && !now.stop; e++) {

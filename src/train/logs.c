@@ -73,8 +73,8 @@ static hone_status checkpoint_epoch(void *user, hone_fit_state *state)
     checkpoint *c = user;
     hone_ctx *ctx = c->base.ctx;
     if (c->best_only) {
-        double value = hone__watch_value(&c->watch, state);
-        if (!hone__watch_better(&c->watch, value, c->watch.best)) return HONE_OK;
+        double value;
+        if (!hone__watch_value(&c->watch, state, "model_checkpoint", &value) || !hone__watch_better(&c->watch, value, c->watch.best)) return HONE_OK;
         c->watch.best = value;
     }
     char *path = fill_in(ctx, c->path, state);
@@ -308,6 +308,7 @@ static hone_status norms_step(void *user, hone_fit_state *state)
 
 hone_callback *hone_norm_monitor(hone_ctx *ctx, int steps, hone_norm_fn tell, void *user)
 {
+    if (hone__ok(ctx) && !tell) hone__fail(ctx, HONE_INVALID, "norm_monitor: a function is wanted, not NULL");
     norms *n = hone__callback_new(ctx, sizeof *n, hone__callback_destroy);
     if (!n) return NULL;
     n->steps = (uint64_t)HONE_MAX(steps, 1);

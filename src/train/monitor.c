@@ -103,12 +103,23 @@ hone_status hone__watch_begin(hone__watch *watch, const hone_model *model)
     bool larger = m ? hone_metric_larger_is_better(m) : !is_loss(model, i);
     watch->max = watch->mode == HONE_MONITOR_AUTO ? larger : watch->mode == HONE_MONITOR_MAX;
     watch->best = watch->max ? -HUGE_VAL : HUGE_VAL;
+    watch->told = false;
     return HONE_OK;
 }
 
-double hone__watch_value(const hone__watch *watch, const hone_fit_state *state)
+bool hone__watch_value(hone__watch *watch, const hone_fit_state *state, const char *who, double *value)
 {
-    return hone__monitor_value(state->model, watch->monitor, state->result);
+    const hone_model *model = state->model;
+    const bool apart = state->no_validation && held_out(model, watch->monitor);
+    *value = hone__monitor_value(model, watch->monitor, state->result);
+    /* a share of right answers is never NaN, unlike losses and metrics */
+    const bool known = watch->monitor % (hone__monitors(model) / 2) != ACCURACY || !isnan(*value);
+    if (!apart && known) return true;
+    if (!watch->told)
+        hone__log(model->ctx, HONE_LOG_WARNING, "%s: epochs have no '%s', which it watches: %s", who, watch->name,
+                  apart ? "no validation data were given" : "the loss does not know what a right answer is");
+    watch->told = true;
+    return false;
 }
 
 bool hone__watch_better(const hone__watch *watch, double value, double than)
