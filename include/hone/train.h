@@ -151,6 +151,10 @@ typedef struct hone_fit_opts {
     size_t n_class_weights;
     hone_callback *const *callbacks; /* HONE_CALLBACKS(stop, log); they stay the caller's */
     size_t n_callbacks;
+    bool drop_last;          /* leave out, in training, the rows of a last batch that is not full: others each epoch. Default: it is
+                                trained on as it is; but where a single row is left over and the model has a batch norm, which cannot
+                                be trained on one, it is a part of the batch before it (of a loader's, too). INVALID when no batch is
+                                full */
 } hone_fit_opts;
 /* hone_fit(..., HONE_CALLBACKS(a, b)): the options .callbacks and .n_callbacks. */
 #define HONE_CALLBACKS(...)                                                                                  \
@@ -164,7 +168,7 @@ HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const
 #define hone_fit(...)                                                                                        \
     HONE_OPTS4(hone_fit_opt, hone_fit_opts, __VA_ARGS__, .struct_size = sizeof(hone_fit_opts))
 /* The same on the batches of a loader, whose examples have as many inputs and targets as the model has inputs and outputs. It decides
-   on their size and order: batch_size, no_shuffle, validation_split and sample_weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often, its
+   on their size and order: batch_size, no_shuffle, drop_last, validation_split and sample_weights are INVALID here (hone_split_rows and .rows of the loader hold rows out, its .weights draw rows more often, its
    .sample_weights are the factors of losses). An epoch's number is how many the model has seen. */
 HONE_API hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_history **history, const hone_fit_opts *opts);
 #define hone_fit_loader(...)                                                                                 \

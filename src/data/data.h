@@ -34,4 +34,8 @@ static inline uint64_t hone__row_key(uint64_t seed, int64_t epoch, int64_t row)
     return hone__key(hone__key(seed, (uint64_t)epoch), (uint64_t)row);
 }
 
+/* From the next epoch begun on a last batch of a single row is a part of the one before it, for training with batch norms; the numbers
+   that hone_loader_batches and others tell stay. */
+void hone__loader_join_last(hone_loader *loader, bool on);
+
 #endif

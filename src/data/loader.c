@@ -37,6 +37,7 @@ struct hone_loader {
     float *sample_weights; /* [rows of the dataset]; NULL: 1 */
     hone_tensor *batch_weights; /* of the batch taken last */
     int64_t n, batches, epoch;
+    bool join_last, joined; /* joined: in this epoch the last batch, of one row, is a part of the one before it */
     int64_t *order; /* [n] of the epoch */
     hone__part parts[2 * HONE__MOST_PARTS]; /* of an example in a batch */
     worker *workers;
@@ -187,6 +188,9 @@ static bool copy_rows(hone_loader *l)
     return status == HONE_OK;
 }
 
+/* Of a batch: one more when a single row may join it. */
+static int64_t most_rows(const hone_loader *l) { return HONE_MIN((int64_t)l->o.batch_size + (l->n % l->o.batch_size == 1), l->n); }
+
 static bool copy_sample_weights(hone_loader *l)
 {
     const double *from = l->o.sample_weights;
@@ -198,7 +202,7 @@ static bool copy_sample_weights(hone_loader *l)
         if (!(from[i] >= 0 && isfinite(from[i])))
             return hone__fail(l->ctx, HONE_INVALID, "loader: the sample weight of row %lld is %g; it must be at least 0", (long long)i, from[i]), false;
     }
-    return (l->batch_weights = hone_tensor_new(l->ctx, HONE_F32, HONE_SHAPE(HONE_MIN((int64_t)l->o.batch_size, l->n)))) != NULL;
+    return (l->batch_weights = hone_tensor_new(l->ctx, HONE_F32, HONE_SHAPE(most_rows(l)))) != NULL;
 }
 
 /* A batch's shape: that of an example behind the count. */
@@ -215,7 +219,7 @@ static bool make_slots(hone_loader *l)
     if (!(l->slots = hone__calloc(l->ctx, (size_t)l->n_slots, sizeof *l->slots))) return false;
     for (int64_t i = 0; i < l->n_slots; i++) {
         slot *s = &l->slots[i];
-        int64_t count = HONE_MIN((int64_t)l->o.batch_size, l->n);
+        int64_t count = most_rows(l);
         for (int p = 0; p < l->dataset->n_parts; p++)
             if (!(s->parts[p] = hone_tensor_new(l->ctx, l->parts[p].dtype, batch_shape(l->parts[p].shape, count)))) return false;
     }
@@ -314,12 +318,18 @@ int64_t hone_loader_rows(const hone_loader *l) { return l ? HONE_MIN(l->n, l->ba
 
 /* ---- epochs ---- */
 
+/* Is the last batch a single row behind others? */
+static bool has_single(const hone_loader *l) { return l->batches > 1 && l->n - (l->batches - 1) * l->o.batch_size == 1; }
+void hone__loader_join_last(hone_loader *l, bool on) { l->join_last = on; }
+static int64_t batches_of_epoch(const hone_loader *l) { return l->batches - l->joined; }
+
 /* Lets threads make this batch; the mutex is held, or nobody works. */
 static void assign(hone_loader *l, int64_t batch)
 {
     slot *s = &l->slots[batch % l->n_slots];
     s->batch = batch;
-    s->count = batch < l->batches ? HONE_MIN((int64_t)l->o.batch_size, l->n - batch * l->o.batch_size) : 0;
+    int64_t left = l->n - batch * l->o.batch_size, last = batches_of_epoch(l) - 1;
+    s->count = batch > last ? 0 : batch == last && l->joined ? left : HONE_MIN((int64_t)l->o.batch_size, left);
     s->taken = s->done = 0;
     s->status = HONE_OK;
 }
@@ -350,6 +360,7 @@ hone_status hone_loader_begin(hone_loader *l, int64_t epoch)
     for (int64_t i = 0; l->rows && i < l->n; i++) l->order[i] = l->rows[l->order[i]];
     l->epoch = epoch;
     l->next = 0;
+    l->joined = l->join_last && has_single(l);
     l->begun = true;
     for (int64_t b = 0; b < l->n_slots; b++) assign(l, b);
     pthread_mutex_lock(&l->mutex);
@@ -378,18 +389,18 @@ hone_status hone_loader_next_many(hone_loader *l, hone_tensor **x, hone_tensor *
     if (!hone__ok(l->ctx)) return l->ctx->status;
     if (!l->begun) return hone__fail_run(l->ctx, HONE_STATE, "loader: call hone_loader_begin first");
     pthread_mutex_lock(&l->mutex);
-    if (l->next > 0 && l->next < l->batches) { /* what was taken last may be overwritten now */
+    if (l->next > 0 && l->next < batches_of_epoch(l)) { /* what was taken last may be overwritten now */
         assign(l, l->next - 1 + l->n_slots);
         pthread_cond_broadcast(&l->work);
     }
     slot *s = &l->slots[l->next % l->n_slots];
-    bool more = l->next < l->batches;
+    bool more = l->next < batches_of_epoch(l);
     while (more && s->done < s->count) pthread_cond_wait(&l->ready, &l->mutex);
     pthread_mutex_unlock(&l->mutex);
     if (!more) return HONE_OK;
     if (s->status != HONE_OK) {
         int64_t row = l->order[l->next * l->o.batch_size + s->failed];
-        l->next = l->batches;
+        l->next = batches_of_epoch(l);
         return hone__fail_run(l->ctx, s->status, "row %lld: %s", (long long)row, s->error);
     }
     for (int p = 0; p < n_x + n_y; p++) set_rows(s->parts[p], s->count);

@@ -62,6 +62,13 @@ double *hone__batch_norm_momentum(hone_layer *layer)
     return layer->forward == batch_forward ? &((channel_norm *)(void *)layer)->momentum : NULL;
 }
 
+bool hone__has_batch_norm(const hone_layer *layer)
+{
+    bool has = layer->forward == batch_forward;
+    for (size_t i = 0; i < layer->n_children && !has; i++) has = hone__has_batch_norm(layer->children[i]);
+    return has;
+}
+
 static channel_norm *new_norm(hone_ctx *ctx, const char *type, hone_layer_fn forward, double epsilon, bool no_affine)
 {
     channel_norm *l = (channel_norm *)(void *)hone_layer_new(ctx, sizeof *l, type, forward);

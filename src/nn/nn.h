@@ -118,6 +118,8 @@ hone_node *hone__max_of_rows(hone_node *x);
 
 /* How fast a batch norm's running statistics follow; NULL: it is another layer. */
 double *hone__batch_norm_momentum(hone_layer *layer);
+/* Is it, or is anything in it, a batch norm, which cannot be trained on one value? */
+bool hone__has_batch_norm(const hone_layer *layer);
 
 /* ---- functional models: functional.c, their description: describe_functional.c ---- */
 

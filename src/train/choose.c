@@ -138,7 +138,7 @@ static hone_status train_next(hone_model *model, sweep *s, double *loss)
         hone__shuffle(hone__key(model->ctx->seed, (uint64_t)s->epochs++), s->order, s->rows);
         s->at = 0;
     }
-    int64_t count = HONE_MIN(s->batch, s->rows - s->at);
+    int64_t count = hone__next_rows(s->rows - s->at, s->batch, hone__joins_last(model, s->batch));
     taken t;
     hone_status status = take(s->x, s->y, NULL, count, s->order + s->at, &t);
     if (status == HONE_OK) status = hone_train_on_batch_many(model, list(t.x, t.n_x), list(t.y, t.n_y), loss, NULL);

@@ -1,6 +1,7 @@
 #include "train/train.h"
 
 #include "base/os.h"
+#include "data/data.h"
 
 #include <math.h>
 #include <string.h>
@@ -315,10 +316,30 @@ static int64_t rows_of_batch(const hone_fit_opts *o, const examples *data)
 }
 static int64_t rows_of_step(const hone_fit_opts *o, const examples *data) { return rows_of_batch(o, data) * HONE_MAX(o->accumulate, 1); }
 
-static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, const examples *data, int64_t rows)
+/* How an epoch is cut into steps, and those into batches. */
+typedef struct cut {
+    int64_t rows, batch, whole; /* of an epoch, a batch, a step */
+    bool join;                  /* a single row that would be left over comes with those before it */
+} cut;
+
+static cut make_cut(const hone_model *model, const hone_fit_opts *o, const examples *data, int64_t rows)
+{
+    cut c = {.rows = rows, .batch = rows_of_batch(o, data), .whole = rows_of_step(o, data)};
+    if (o->drop_last) c.rows -= rows % c.batch;
+    c.join = hone__joins_last(model, c.batch);
+    return c;
+}
+
+static int64_t steps_of(const cut *c)
+{
+    bool joined = c->join && c->rows > c->whole && c->rows % c->whole == 1;
+    return (c->rows + c->whole - 1) / c->whole - joined;
+}
+
+static rates make_rates(const hone_optimizer *optimizer, const hone_fit_opts *o, const cut *c)
 {
     rates r = {.first = hone_optimizer_steps(optimizer), .own = hone_optimizer_learning_rate(optimizer)};
-    int64_t whole = rows_of_step(o, data), each = (rows + whole - 1) / whole, steps = each * HONE_MAX(o->epochs, 1);
+    int64_t each = steps_of(c), steps = each * HONE_MAX(o->epochs, 1);
     r.first -= (uint64_t)(each * o->initial_epoch); /* below 0 it wraps, and so does what is taken from it */
     if (o->schedule) r.schedule = *o->schedule;
     if (r.schedule.peak == 0) r.schedule.peak = r.own;
@@ -331,7 +352,8 @@ typedef struct batch_step {
     hone_model *model;
     const examples *data;
     const int64_t *order;
-    int64_t rows, micro;
+    int64_t rows;
+    const cut *cut;
     uint64_t step;
     totals *sum; /* of the first time; then NULL */
 } batch_step;
@@ -342,8 +364,9 @@ static hone_status gradients(void *user, double *loss)
     batch_step *b = user;
     totals now = {.again = !b->sum};
     hone_call_opts call = {.struct_size = sizeof call, .mode = HONE_TRAIN, .step = b->step};
-    for (int64_t m = 0; m < b->rows; m += b->micro, call.micro_batch++) {
-        hone_status status = run_batch(b->model, b->data, b->order + m, HONE_MIN(b->micro, b->rows - m), b->rows, &call, &now);
+    for (int64_t m = 0, count; m < b->rows; m += count, call.micro_batch++) {
+        count = hone__next_rows(b->rows - m, b->cut->batch, b->cut->join);
+        hone_status status = run_batch(b->model, b->data, b->order + m, count, b->rows, &call, &now);
         if (status != HONE_OK) return status;
     }
     *loss = now.loss / (double)b->rows;
@@ -352,28 +375,28 @@ static hone_status gradients(void *user, double *loss)
     return HONE_OK;
 }
 
-static hone_status epoch(hone_model *model, const examples *data, const int64_t *order, int64_t rows, const hone_fit_opts *o,
+static hone_status epoch(hone_model *model, const examples *data, const int64_t *order, const cut *by, const hone_fit_opts *o,
                          const rates *r, hone_fit_state *state, measured *result)
 {
     hone__compiled *c = model->train;
-    int64_t whole = rows_of_step(o, data);
     uint64_t *step = &state->step;
     totals sum = {0};
     if (data->loader) { /* numbered by what the model has seen, so that training that goes on doesn't see the same again */
-        hone_status status = hone_loader_begin(data->loader, (int64_t)*step / ((rows + whole - 1) / whole));
+        hone_status status = hone_loader_begin(data->loader, (int64_t)*step / steps_of(by));
         if (status != HONE_OK) return status;
     }
     reset_metrics(c);
-    for (int64_t at = 0; at < rows && !state->stop; at += whole) {
+    for (int64_t at = 0, count; at < by->rows && !state->stop; at += count) {
         double before = sum.loss;
-        batch_step b = {model, data, order + at, HONE_MIN(whole, rows - at), rows_of_batch(o, data), *step, &sum};
+        count = hone__next_rows(by->rows - at, by->whole, by->join);
+        batch_step b = {model, data, order + at, count, by, *step, &sum};
         if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, hone_schedule_at(&r->schedule, *step - r->first));
         hone_status status = hone__callbacks(o, HONE__STEP_BEGIN, state);
         if (status == HONE_OK)
             status = hone_optimizer_minimize(c->optimizer, model, gradients, &b, NULL, .max_grad_norm = c->max_grad_norm,
                                              .max_grad_value = c->max_grad_value);
         if (status == HONE_OK && o->ema) status = hone_ema_update(o->ema);
-        state->loss = (sum.loss - before) / (double)HONE_MIN(whole, rows - at);
+        state->loss = (sum.loss - before) / (double)count;
         if (status == HONE_OK) status = hone__callbacks(o, HONE__STEP_END, state);
         if (status != HONE_OK) return status;
         ++*step;
@@ -397,7 +420,9 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
     hone__compiled *c = model->train;
     hone_fit_state now = {.model = model, .epochs = HONE_MAX(o->epochs, 1), .step = hone_optimizer_steps(c->optimizer),
                           .no_validation = apart->rows == 0};
-    rates r = make_rates(c->optimizer, o, data, rows);
+    const cut by = make_cut(model, o, data, rows);
+    rates r = make_rates(c->optimizer, o, &by);
+    if (data->loader) hone__loader_join_last(data->loader, by.join);
     if (status == HONE_OK) status = hone__callbacks(o, HONE__TRAIN_BEGIN, &now);
     for (int e = o->initial_epoch; e < now.epochs && status == HONE_OK && !now.stop; e++) {
         double *values = history->values + 2 * history->n_epochs * c->n_metrics, began = hone__seconds();
@@ -409,7 +434,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
         now.epoch = e;
         now.result = NULL;
         status = hone__callbacks(o, HONE__EPOCH_BEGIN, &now);
-        if (status == HONE_OK) status = epoch(model, data, order, rows, o, &r, &now, &trained);
+        if (status == HONE_OK) status = epoch(model, data, order, &by, o, &r, &now, &trained);
         if (status == HONE_OK && apart->rows)
             status = evaluate(model, &apart->data, validation, apart->rows, batch, &validated);
         if (status != HONE_OK) break;
@@ -427,6 +452,7 @@ static hone_status train(hone_model *model, const examples *data, int64_t rows, 
         now.result = result;
         status = hone__callbacks(o, HONE__EPOCH_END, &now);
     }
+    if (data->loader) hone__loader_join_last(data->loader, false);
     if (o->schedule) hone_optimizer_set_learning_rate(c->optimizer, r.own);
     now.result = NULL;
     hone_status ended = hone__callbacks(o, HONE__TRAIN_END, &now);
@@ -463,6 +489,9 @@ static hone_status fit(hone_model *model, examples data, hone_history **history,
     int64_t all = rows_of(&data);
     bool split = !given.x.n && !given.loader;
     int64_t rows = all - (split ? (int64_t)((double)all * opts->validation_split) : 0);
+    if (opts->drop_last && rows < rows_of_batch(opts, &data))
+        return hone__fail_run(ctx, HONE_INVALID, "fit: drop_last leaves nothing of %lld rows in batches of %lld", (long long)rows,
+                              (long long)rows_of_batch(opts, &data));
     float *weights = NULL, *others = NULL;
     if (data.loader)
         data.classes = opts;
@@ -511,8 +540,8 @@ hone_status hone_fit_loader_opt(hone_model *model, hone_loader *loader, hone_his
     if (history) *history = NULL;
     hone_status status = need_step(model);
     if (status != HONE_OK) return status;
-    if (!loader || opts->batch_size || opts->validation_split != 0 || opts->no_shuffle || opts->sample_weights)
-        return hone__fail_run(model->ctx, HONE_INVALID, "fit: a loader is needed, and it decides on batch_size, no_shuffle, "
+    if (!loader || opts->batch_size || opts->validation_split != 0 || opts->no_shuffle || opts->drop_last || opts->sample_weights)
+        return hone__fail_run(model->ctx, HONE_INVALID, "fit: a loader is needed, and it decides on batch_size, no_shuffle, drop_last, "
                                                         "sample_weights and what is held out");
     if (strcmp(hone_optimizer_name(((hone__compiled *)model->train)->optimizer), "lbfgs") == 0)
         return hone__fail_run(model->ctx, HONE_INVALID, "fit: lbfgs looks at a batch several times, which a loader gives but once");

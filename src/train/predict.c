@@ -23,6 +23,8 @@ hone_tensor *hone__rows_of(const hone_tensor *x, int64_t count, const int64_t *o
     return hone_tensor_borrow(x->ctx, x->dtype, shape, (char *)x->data + row * (size_t)order[0]);
 }
 
+bool hone__joins_last(const hone_model *model, int64_t batch_size) { return batch_size > 1 && hone__has_batch_norm(model->root); }
+
 int64_t *hone__row_numbers(hone_ctx *ctx, int64_t n)
 {
     int64_t *order = hone__alloc(ctx, (size_t)HONE_MAX(n, 1) * sizeof *order);

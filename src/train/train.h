@@ -80,6 +80,13 @@ hone_status hone__evaluate(hone_model *model, hone_tensors x, hone_tensors y, co
                            double *loss, double *accuracy, size_t n, double *values);
 /* The rows order[0..count) of x: borrowed where they follow each other, else a copy. NULL: sticky. */
 hone_tensor *hone__rows_of(const hone_tensor *x, int64_t count, const int64_t *order);
+/* How many of the `left` rows come next, `size` at a time. join: a single row that would be left over comes with those before it. */
+static inline int64_t hone__next_rows(int64_t left, int64_t size, bool join)
+{
+    return left <= size || (join && left == size + 1) ? left : size;
+}
+/* Whether fit and its kin do so, in batches of that many: for models with a batch norm. */
+bool hone__joins_last(const hone_model *model, int64_t batch_size);
 /* 0, 1, ... [n]; hone__free. NULL: memory (sticky). */
 int64_t *hone__row_numbers(hone_ctx *ctx, int64_t n);
 

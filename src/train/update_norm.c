@@ -88,8 +88,11 @@ hone_status hone_update_batch_norm_many(hone_model *model, hone_tensors x, int b
     }
     set_momentum(model, &s, true);
     uint64_t batches = 0;
-    for (int64_t at = 0; at < rows && status == HONE_OK && s.n; at += batch_size)
-        status = add_batch(model, &s, forward, x, order + at, HONE_MIN((int64_t)batch_size, rows - at), batches++);
+    const bool join = hone__joins_last(model, batch_size);
+    for (int64_t at = 0, count; at < rows && status == HONE_OK && s.n; at += count) {
+        count = hone__next_rows(rows - at, batch_size, join);
+        status = add_batch(model, &s, forward, x, order + at, count, batches++);
+    }
     set_momentum(model, &s, false);
     for (size_t i = 0; i < s.n && status == HONE_OK; i++) {
         for (int64_t e = 0; e < hone_shape_count(s.params[i]->v.shape); e++)
