@@ -563,8 +563,8 @@ HONE_API hone_status hone_model_build_for(hone_model *model, hone_dtype dtype, h
 
 /* The model as a table, one layer a line, those within another indented: output shape, parameters, multiply-adds of a run (matrix
    products and convolutions), and memory in KB of 1,000 bytes: of its parameters and of the values that a run computes in it, which a
-   training step keeps (most of them) and a run alone gives back for the next ones; then the sums, and memory of parameters and of all of
-   a run's values. For one input of that dtype and
+   training step keeps (most of them) and a run alone gives back for the next ones; then the sums, and the most scratch that one kernel
+   needs beside them. For one input of that dtype and
    shape, batch first (a functional model of several inputs knows theirs: of input it takes the batch, and dtype says nothing);
    parameters are made if there are none yet. The caller frees it with hone_free_text. NULL on error (sticky):
    what the layers refuse, MEMORY. */

@@ -69,15 +69,24 @@ static bool add_layer(summary *s, const hone_layer *layer, int depth)
     return ok;
 }
 
+/* The most that a kernel needs beside what it reads and writes; kernels run one after the other. */
+static size_t scratch_of(const summary *s)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < s->plan->n_execs; i++) most = HONE_MAX(most, s->plan->execs[i].scratch_size);
+    return most;
+}
+
 static bool write(summary *s, const hone_layer *root)
 {
+    const worked does = work_of(s, "");
     counted all = count(root);
     return hone__buffer_print(s->ctx, &s->text, "%-34s %-20s %14s %16s %14s\n", "layer", "output", "parameters", "multiply-adds", "KB") &&
            add_layer(s, root, 0) &&
            hone__buffer_print(s->ctx, &s->text,
-                              "%lld parameters, %lld of them trained, %.1f KB; %.0f multiply-adds and %.1f KB of values a run\n",
-                              (long long)all.parameters, (long long)all.trained, (double)all.bytes / 1e3, work_of(s, "").multiply_adds,
-                              (double)s->plan->arena_bytes / 1e3);
+                              "%lld parameters, %lld of them trained, %.1f KB; %.0f multiply-adds, %.1f KB of values and %.1f KB of scratch a run\n",
+                              (long long)all.parameters, (long long)all.trained, (double)all.bytes / 1e3, does.multiply_adds, does.bytes / 1e3,
+                              (double)scratch_of(s) / 1e3);
 }
 
 /* Records the model on inputs of its own, or on one. false: error (sticky). */
