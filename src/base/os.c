@@ -170,6 +170,7 @@ static void discard(hone__file *file)
 hone_status hone__file_create(hone_ctx *ctx, hone__file *file, const char *path)
 {
     *file = (hone__file){.ctx = ctx};
+    if (!path) return hone__fail_run(ctx, HONE_INVALID, "no path was given");
     struct stat st;
     bool exists = stat(path, &st) == 0;
     /* Renaming over a device or a pipe would destroy it. */

@@ -54,7 +54,11 @@ static const hone__metric_type *find(hone_ctx *ctx, const char *name)
         if (i) strcat(all, ", ");
         strcat(all, types[i].name);
     }
-    hone__fail(ctx, HONE_NOT_FOUND, "there is no metric '%s'; there are %s", name ? name : "", all);
+    const char *near = NULL; /* auc: roc_auc */
+    for (size_t i = 0; i < HONE_ARRAY_LEN(types) && name && strlen(name) > 1 && !near; i++)
+        if (strstr(types[i].name, name) || strstr(name, types[i].name)) near = types[i].name;
+    hone__fail(ctx, HONE_NOT_FOUND, "there is no metric '%s'%s%s%s; there are %s", name ? name : "", near ? ", did you mean '" : "",
+               near ? near : "", near ? "'?" : "", all);
     return NULL;
 }
 
