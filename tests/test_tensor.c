@@ -482,10 +482,36 @@ static void random_values_have_the_moments_asked_for_and_depend_on_seed_and_stre
     hone_ctx_release(ctx), hone_ctx_release(other);
 }
 
+static void a_tensor_is_cast(void **state)
+{
+    (void)state;
+    hone_ctx *c = hone_ctx_new(.threads = 1);
+    static const double values[] = {0, 1.75, -2.5, 300, 1e300, NAN};
+    static const double as_u8[] = {0, 1, 0, 255, 255, 0}, as_i32[] = {0, 1, -2, 300, INT32_MAX, 0};
+    hone_tensor *x = hone_tensor_new(c, HONE_F64, HONE_SHAPE(2, 3));
+    assert_int_equal(hone_tensor_write(x, 0, 6, HONE_F64, values), HONE_OK);
+    hone_tensor *f = hone_tensor_cast(x, HONE_F32), *u = hone_tensor_cast(x, HONE_U8), *i = hone_tensor_cast(x, HONE_I32);
+    assert_true(hone_shape_equal(hone_tensor_shape(f), HONE_SHAPE(2, 3)) && hone_tensor_dtype(f) == HONE_F32);
+    for (int k = 0; k < 6; k++) {
+        double of_f = hone_tensor_get(f, k);
+        assert_true(of_f == (double)(float)values[k] || (isnan(of_f) && isnan(values[k])));
+        assert_true(hone_tensor_get(u, k) == as_u8[k] && hone_tensor_get(i, k) == as_i32[k]);
+    }
+    hone_tensor *back = hone_tensor_cast(u, HONE_F32);
+    assert_true(hone_tensor_get(back, 3) == 255);
+    assert_null(hone_tensor_cast(NULL, HONE_F32));
+    assert_null(hone_tensor_cast(x, HONE_Q8_0));
+    assert_int_equal(hone_ctx_status(c), HONE_DTYPE);
+    assert_non_null(strstr(hone_error(c), "f64 cannot be cast to q8_0"));
+    hone_tensor_free(f), hone_tensor_free(u), hone_tensor_free(i), hone_tensor_free(back), hone_tensor_free(x);
+    hone_ctx_release(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_dtypes_lead_back_to_them),
+        cmocka_unit_test(a_tensor_is_cast),
         cmocka_unit_test(sizes_that_overflow_or_are_negative_are_refused),
         cmocka_unit_test(shapes_print_and_compare),
         cmocka_unit_test(a_view_knows_whether_it_is_dense),

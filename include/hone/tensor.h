@@ -64,6 +64,9 @@ HONE_API hone_status hone_tensor_read(const hone_tensor *tensor, int64_t first, 
                                       void *values);
 HONE_API hone_status hone_tensor_write(hone_tensor *tensor, int64_t first, int64_t count, hone_dtype dtype,
                                        const void *values);
+/* A copy as another dtype, owned by the caller, by the conversions of hone_tensor_read: NumPy's f64 and u8 as f32. NULL on error
+   (sticky): DTYPE for block formats, MEMORY. */
+HONE_API hone_tensor *hone_tensor_cast(const hone_tensor *tensor, hone_dtype dtype);
 /* One element as a double; NaN when out of range. */
 HONE_API double hone_tensor_get(const hone_tensor *tensor, int64_t index);
 

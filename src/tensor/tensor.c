@@ -147,6 +147,21 @@ double hone_tensor_get(const hone_tensor *tensor, int64_t index)
     return hone_tensor_read(tensor, index, 1, HONE_F64, &value) == HONE_OK ? value : NAN;
 }
 
+hone_tensor *hone_tensor_cast(const hone_tensor *x, hone_dtype dtype)
+{
+    if (!x || !hone__ok(x->ctx)) return NULL;
+    hone_ctx *ctx = x->ctx;
+    if ((unsigned)dtype >= HONE_DTYPE_COUNT || hone__is_blocks(dtype)) {
+        hone__fail(ctx, HONE_DTYPE, "a tensor of %s cannot be cast to %s", hone_dtype_name(x->dtype), hone_dtype_name(dtype));
+        return NULL;
+    }
+    hone_tensor *y = hone_tensor_new(ctx, dtype, x->shape);
+    if (y && hone_tensor_read(x, 0, hone_shape_count(x->shape), dtype, y->data) == HONE_OK) return y;
+    hone__fail(ctx, HONE_DTYPE, "a tensor of %s cannot be cast to %s", hone_dtype_name(x->dtype), hone_dtype_name(dtype));
+    hone_tensor_free(y);
+    return NULL;
+}
+
 /* ---- random values ---- */
 
 static hone_status fill(hone_tensor *tensor, bool ok, float (*draw)(uint64_t key, uint64_t index), double scale, double shift,
