@@ -299,6 +299,7 @@ static void test_losses_that_are_not_finite_name_the_layer(void **state)
     assert_int_equal(hone_fit(bad, x, y, &history, .batch_size = 45, .no_shuffle = true, .epochs = 3), HONE_NUMERIC);
     assert_non_null(strstr(hone_error(ctx), "the loss is nan at step 1"));
     assert_non_null(strstr(hone_error(ctx), "layer '0'"));
+    assert_non_null(strstr(hone_error(ctx), "row 60 of x is not finite"));
     assert_int_equal(history->n_epochs, 0);
     assert_int_equal(hone_ctx_status(ctx), HONE_OK);
     read_all(bad, after);

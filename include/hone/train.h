@@ -162,7 +162,10 @@ typedef struct hone_fit_opts {
     .n_callbacks = sizeof((hone_callback *const[]){__VA_ARGS__}) / sizeof(hone_callback *)
 /* Trains on x [rows, ...], y [rows, ...]. *history (may be NULL) is owned by the caller. CANCELLED after hone_cancel,
    NUMERIC when the loss is not finite (named layer in the message; parameters are those of the last good step). Weighted
-   losses are summed and divided by the number of examples, as in Keras; of the metrics only the weighted ones know of weights. */
+   losses are summed and divided by the number of examples, as in Keras; of the metrics only the weighted ones know of weights.
+   x of f64 or u8 is given to the model as f32 (bytes as 0 to 255, where datasets scale them to [0, 1]; not to one that begins with an embedding or a layer of one's own, nor to a functional
+   input of another type), here and in what evaluates and predicts. Class numbers may be [rows, 1], and f32 or f64 that are whole. SHAPE
+   (sticky) names the loss for targets that do not belong to the output, INVALID the row of a class that it does not have. */
 HONE_API hone_status hone_fit_opt(hone_model *model, const hone_tensor *x, const hone_tensor *y, hone_history **history,
                                   const hone_fit_opts *opts);
 #define hone_fit(...)                                                                                        \
@@ -203,7 +206,7 @@ HONE_API hone_status hone_evaluate_loader(hone_model *model, hone_loader *loader
 /* hone_evaluate_weighted for several inputs or outputs: values[n] receives what hone_model_metric_name names. */
 HONE_API hone_status hone_evaluate_many(hone_model *model, hone_tensors x, hone_tensors y, const hone_tensor *sample_weights,
                                         int batch_size, double *loss, size_t n, double *values);
-/* The model's output for every row, owned by the caller; NULL on error (does not stick). Computed in the dtype of hone_compile, f32
+/* The model's output for every row, owned by the caller; NULL on error (does not stick): INVALID for no rows. Computed in the dtype of hone_compile, f32
    before it. */
 HONE_API hone_tensor *hone_predict(hone_model *model, const hone_tensor *x, int batch_size);
 /* The same for the examples of a loader (epoch 0), in its order (.no_shuffle: the dataset's); y is not looked at. */

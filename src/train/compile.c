@@ -107,6 +107,7 @@ static void record_step(void *user, hone_graph *graph, hone_node *const *in, hon
         const hone__compiled_output *o = &c->outputs[k];
         hone_node *output = classes_last(o, outputs[k]), *target = targets[k];
         if (is_axis_told(o) && o->loss->targets == HONE__CATEGORIES) target = hone__classes_last(target, o->loss_options.axis);
+        if (output && target) target = hone__check_target(c, k, output, target);
         hone_node *each = output && target ? example_losses(o, output, target) : NULL;
         if (!each) return;
         if (!hone_shape_equal(hone_node_shape(each), hone_node_shape(share))) {

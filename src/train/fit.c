@@ -22,7 +22,7 @@ typedef struct examples {
     hone_tensors x, y;
     const float *weights;
     hone_loader *loader;
-    const hone_fit_opts *classes; /* whose class_weights a loader's examples have; NULL: none */
+    const hone_fit_opts *classes; /* whose class_weights the examples have; NULL: none */
 } examples;
 
 static hone_tensors one(const hone_tensor *const *tensor) { return (hone_tensors){tensor, 1}; }
@@ -61,14 +61,14 @@ typedef struct measured {
 } measured;
 
 /* The loss is not finite: run the batch again, looking at each value, and say where it began. */
-static hone_status blame(hone_model *model, hone_tensor *const *inputs, double loss, const hone_call_opts *call)
+static hone_status blame(hone_model *model, hone_tensor *const *inputs, int n_x, const int64_t *order, double loss, const hone_call_opts *call)
 {
     hone__compiled *c = model->train;
-    char where[256] = "no single layer could be named";
+    char where[256] = "no single layer could be named", row[96] = "";
     hone__function_find_nonfinite(c->step, inputs, call, where, sizeof where);
-    return hone__fail_run(model->ctx, HONE_NUMERIC, "the loss is %g at step %llu: %s; try a smaller learning rate or "
-                                                    "max_grad_norm, and look for NaN in the data",
-                          loss, (unsigned long long)call->step, where);
+    hone__find_nonfinite_row(inputs, n_x, n_x + c->n_outputs, order, row, sizeof row);
+    return hone__fail_run(model->ctx, HONE_NUMERIC, "the loss is %g at step %llu: %s%s%s", loss, (unsigned long long)call->step, row,
+                          where, row[0] ? "" : "; try a smaller learning rate or max_grad_norm");
 }
 
 static double step_value(const hone__compiled *c, int i) { return hone_tensor_get(hone_function_output(c->step, i), 0); }
@@ -107,6 +107,33 @@ static hone_status loader_weights(const hone__compiled *c, const examples *data,
     return hone__example_weights(c, y, y->shape.dim[0], &o, weights);
 }
 
+/* Gives the inputs, of which n_x are the model's, the types that the step wants; what is made of a loader's goes into made. */
+static hone_status take_types(hone_model *model, hone_tensor **in, int n_x, int n, const examples *data, const int64_t *order, hone_tensor **made)
+{
+    const hone__compiled *c = model->train;
+    for (int i = 0; i < n; i++) {
+        if (!in[i]) return hone__ok(model->ctx) ? HONE_INVALID : model->ctx->status;
+        hone_dtype is = in[i]->dtype, wants = i < n_x ? hone__input_dtype(model, i, is) : hone__target_dtype(c, i - n_x, is);
+        if (wants == is) continue;
+        hone_status status = i < n_x ? HONE_OK : hone__check_whole(c, i - n_x, in[i], order);
+        if (status != HONE_OK) return status;
+        hone_tensor *cast = hone_tensor_cast(in[i], wants);
+        if (!cast) return model->ctx->status;
+        if (!data->loader) hone_tensor_free(in[i]);
+        made[i] = in[i] = cast;
+    }
+    return HONE_OK;
+}
+
+/* The step; what is wrong with classes is told in the user's words. */
+static hone_status call_step(const hone__compiled *c, hone_tensor *const *in, int n_x, const int64_t *order, const examples *data,
+                             const hone_call_opts *call)
+{
+    hone_status status = hone_function_call_opt(c->step, in, call);
+    if (status == HONE_INVALID) return hone__blame_classes(c, in + n_x, order, status);
+    return status == HONE_OK && data->classes ? hone__check_class_weights(c, data->classes->n_class_weights) : status;
+}
+
 /* One micro-batch of rows order[0..count) (a loader's next ones, whatever they are), `whole` of them in its step; in training its loss must be finite. */
 static hone_status run_batch(hone_model *model, const examples *data, const int64_t *order, int64_t count, int64_t whole,
                              const hone_call_opts *call, totals *sum)
@@ -115,6 +142,7 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
     hone_ctx *ctx = model->ctx;
     const int n_x = (int)inputs_of(data), n = n_x + c->n_outputs;
     hone_tensor *in[HONE__MOST_INPUTS + HONE__MOST_OUTPUTS + 1] = {NULL}; /* the model's, the targets, the examples' shares */
+    hone_tensor *made[HONE__MOST_INPUTS + HONE__MOST_OUTPUTS] = {NULL};
     hone_status status = hone__step_for(model, n_x);
     float *own = NULL;
     if (data->loader) {
@@ -124,13 +152,14 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
     }
     for (int i = 0; i < n && !data->loader; i++)
         in[i] = hone__rows_of(i < n_x ? data->x.tensor[i] : data->y.tensor[i - n_x], count, order);
+    if (status == HONE_OK && hone__ok(ctx)) status = take_types(model, in, n_x, n, data, order, made);
     const float *given = data->loader ? own : data->weights;
     bool weigh = given && c->n_weighted && !sum->again;
     in[n] = weights_of(ctx, given, order, count, (float)whole);
     hone_tensor *weights = weigh ? weights_of(ctx, given, order, count, 1) : NULL;
-    if (status == HONE_OK) status = hone__ok(ctx) ? hone_function_call_opt(c->step, in, call) : ctx->status;
+    if (status == HONE_OK) status = hone__ok(ctx) ? call_step(c, in, n_x, order, data, call) : ctx->status;
     double loss = status == HONE_OK ? step_value(c, 0) : 0;
-    if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, loss, call);
+    if (call->mode == HONE_TRAIN && !isfinite(loss)) status = blame(model, in, n_x, order, loss, call);
     if (status == HONE_OK && !sum->again) status = update_metrics(c, in + n_x, weights, count, whole);
     if (status == HONE_OK) {
         sum->loss += loss * (double)whole;
@@ -139,7 +168,7 @@ static hone_status run_batch(hone_model *model, const examples *data, const int6
         sum->right += yes;
         sum->rows += count;
     }
-    for (int i = 0; i < n && !data->loader; i++) hone_tensor_free(in[i]);
+    for (int i = 0; i < n; i++) hone_tensor_free(data->loader ? made[i] : in[i]);
     hone__free(ctx, own);
     hone_tensor_free(in[n]);
     hone_tensor_free(weights);
@@ -493,9 +522,8 @@ static hone_status fit(hone_model *model, examples data, hone_history **history,
         return hone__fail_run(ctx, HONE_INVALID, "fit: drop_last leaves nothing of %lld rows in batches of %lld", (long long)rows,
                               (long long)rows_of_batch(opts, &data));
     float *weights = NULL, *others = NULL;
-    if (data.loader)
-        data.classes = opts;
-    else
+    if (opts->class_weights) data.classes = opts;
+    if (!data.loader)
         status = hone__example_weights(model->train, data.y.tensor[0], rows, opts, &weights);
     if (status == HONE_OK && given.x.n)
         status = hone__example_weights(model->train, given.y.tensor[0], 0,

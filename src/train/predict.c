@@ -83,7 +83,7 @@ hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size,
     hone_ctx *ctx = model->ctx;
     status = hone__check_counts(model, x.n, (size_t)HONE_MAX(n, 0));
     if (status != HONE_OK) return status;
-    if (!x.tensor[0] || x.tensor[0]->shape.rank < 1 || batch_size < 1)
+    if (!x.tensor[0] || x.tensor[0]->shape.rank < 1 || x.tensor[0]->shape.dim[0] < 1 || batch_size < 1)
         return hone__fail_run(ctx, HONE_INVALID, "predict: x needs rows, batch_size must be at least 1");
     int64_t rows = x.tensor[0]->shape.dim[0];
     status = hone__check_rows(ctx, "x", x, rows);
@@ -94,7 +94,7 @@ hone_status hone_predict_many(hone_model *model, hone_tensors x, int batch_size,
     for (int64_t at = 0; at < rows && status == HONE_OK; at += batch_size) {
         int64_t count = HONE_MIN((int64_t)batch_size, rows - at);
         hone_tensor *in[HONE__MOST_INPUTS];
-        for (size_t i = 0; i < x.n; i++) in[i] = hone__rows_of(x.tensor[i], count, order + at);
+        for (size_t i = 0; i < x.n; i++) in[i] = hone__input_rows(model, (int)i, x.tensor[i], count, order + at);
         status = hone__ok(ctx) ? run(predict, ctx, in, at, count, rows, n, outputs) : ctx->status;
         for (size_t i = 0; i < x.n; i++) hone_tensor_free(in[i]);
     }
@@ -123,11 +123,17 @@ hone_status hone_predict_loader_many(hone_model *model, hone_loader *loader, int
     int64_t rows = hone_loader_rows(loader);
     status = predict ? hone_loader_begin(loader, 0) : ctx->status;
     for (int64_t at = 0; at < rows && status == HONE_OK;) {
-        hone_tensor *x[HONE__MOST_INPUTS], *y[HONE__MOST_INPUTS]; /* as many targets: those are not the model's business */
+        hone_tensor *x[HONE__MOST_INPUTS], *made[HONE__MOST_INPUTS], *y[HONE__MOST_INPUTS]; /* as many targets: those are not the model's business */
         status = hone_loader_next_many(loader, x, y);
         if (status != HONE_OK) break;
         int64_t count = x[0]->shape.dim[0];
-        status = run(predict, ctx, x, at, count, rows, n, outputs);
+        for (int i = 0; i < n_x; i++) { /* a loader's batch stays the loader's */
+            hone_dtype wants = hone__input_dtype(model, i, x[i]->dtype);
+            made[i] = wants == x[i]->dtype ? NULL : hone_tensor_cast(x[i], wants);
+            if (made[i]) x[i] = made[i];
+        }
+        status = hone__ok(ctx) ? run(predict, ctx, x, at, count, rows, n, outputs) : ctx->status;
+        for (int i = 0; i < n_x; i++) hone_tensor_free(made[i]);
         at += count;
     }
     return finish(status, n, outputs);

@@ -39,6 +39,7 @@ typedef struct hone__compiled_output {
     hone_loss_fn custom_loss;
     void *custom_user;
     double loss_weight;
+    int64_t classes; /* of a loss of classes, once it was recorded */
 } hone__compiled_output;
 
 /* What hone_compile leaves with the model. */
@@ -87,6 +88,28 @@ static inline int64_t hone__next_rows(int64_t left, int64_t size, bool join)
 }
 /* Whether fit and its kin do so, in batches of that many: for models with a batch norm. */
 bool hone__joins_last(const hone_model *model, int64_t batch_size);
+
+/* ---- what a batch is made of: batch.c ---- */
+
+/* The type in which the model is given its input i: f32 in place of f64 and u8, as Keras does, unless it may want them as they are. */
+hone_dtype hone__input_dtype(const hone_model *model, int i, hone_dtype given);
+/* The same for the targets of output k: class numbers are integers. */
+hone_dtype hone__target_dtype(const hone__compiled *c, int k, hone_dtype given);
+/* Takes over `rows`; the same, or a copy of that type. NULL: sticky. */
+hone_tensor *hone__as_dtype(hone_tensor *rows, hone_dtype wants);
+/* hone__rows_of an input, in the type in which the model takes it. */
+hone_tensor *hone__input_rows(const hone_model *model, int i, const hone_tensor *x, int64_t count, const int64_t *order);
+/* The targets as output k's loss takes them, or NULL (sticky SHAPE) with what it wants; notes the classes. */
+hone_node *hone__check_target(hone__compiled *c, int k, const hone_node *output, hone_node *target);
+/* INVALID (does not stick) for more class weights than there are classes, once the loss was recorded. */
+hone_status hone__check_class_weights(const hone__compiled *c, size_t n);
+/* INVALID (does not stick) for a class number that is not whole. order: the rows' numbers in the data; NULL: not known. */
+hone_status hone__check_whole(const hone__compiled *c, int k, const hone_tensor *y, const int64_t *order);
+/* A step failed with that status: names the row whose class number is too large, if one is. */
+hone_status hone__blame_classes(const hone__compiled *c, hone_tensor *const *y, const int64_t *order, hone_status status);
+/* Says which row of these inputs, of which n_x are the model's, has a NaN or an infinity; false: none. */
+bool hone__find_nonfinite_row(hone_tensor *const *in, int n_x, int n, const int64_t *order, char *text, size_t size);
+
 /* 0, 1, ... [n]; hone__free. NULL: memory (sticky). */
 int64_t *hone__row_numbers(hone_ctx *ctx, int64_t n);
 

@@ -47,7 +47,7 @@ static hone_status add_batch(hone_model *model, statistics *s, hone_function *fo
                              uint64_t step)
 {
     hone_tensor *batch[HONE__MOST_INPUTS];
-    for (size_t i = 0; i < x.n; i++) batch[i] = hone__rows_of(x.tensor[i], count, order);
+    for (size_t i = 0; i < x.n; i++) batch[i] = hone__input_rows(model, (int)i, x.tensor[i], count, order);
     hone_status status = hone__ok(model->ctx) ? hone_function_call(forward, batch, .mode = HONE_TRAIN, .step = step) : model->ctx->status;
     for (size_t i = 0; i < s->n && status == HONE_OK; i++)
         for (int64_t e = 0; e < hone_shape_count(s->params[i]->v.shape); e++)
