@@ -22,6 +22,9 @@ static void test_layers_give_their_shapes(void **state)
     assert_shape(hone_average_pool1d(ctx, 2, .stride = {1}), HONE_SHAPE(2, 3, 9), HONE_SHAPE(2, 3, 8));
     assert_shape(hone_average_pool2d(ctx, 2), HONE_SHAPE(2, 3, 9, 8), HONE_SHAPE(2, 3, 4, 4));
     assert_shape(hone_average_pool3d(ctx, 2), HONE_SHAPE(2, 3, 4, 5, 6), HONE_SHAPE(2, 3, 2, 2, 3));
+    assert_shape(hone_max_pool2d(ctx, 3, .stride = {2}, .ceil_mode = true), HONE_SHAPE(2, 3, 8, 9), HONE_SHAPE(2, 3, 4, 4));
+    assert_shape(hone_max_pool2d(ctx, 3, .stride = {2}, .ceil_mode = true, .padding = HONE_SAME), HONE_SHAPE(2, 3, 9, 8), HONE_SHAPE(2, 3, 5, 4));
+    assert_shape(hone_average_pool2d(ctx, 2, .stride = {1}, .dilation = {2, 3}), HONE_SHAPE(2, 3, 9, 8), HONE_SHAPE(2, 3, 7, 5));
     assert_shape(hone_global_average_pool(ctx), HONE_SHAPE(2, 3, 4, 5), HONE_SHAPE(2, 3));
     assert_shape(hone_global_max_pool(ctx), HONE_SHAPE(2, 3, 4), HONE_SHAPE(2, 3));
 }
@@ -41,6 +44,10 @@ static void test_refusals_say_what_does_not_fit(void **state)
     refuse(hone_max_pool2d(ctx, 0), HONE_SHAPE(1, 1), "max_pool2d: the kernel must be at least 1, not 0");
     refuse(hone_sequential(ctx, hone_average_pool2d(ctx, 2)), HONE_SHAPE(2, 3, 8), "average_pool2d '0': the input must be");
     refuse(hone_sequential(ctx, hone_max_pool1d(ctx, 2, .pad_after = {2})), HONE_SHAPE(2, 3, 8), "padding must be smaller than the kernel");
+    refuse(hone_sequential(ctx, hone_max_pool1d(ctx, 2, .dilation = {3}, .pad_before = {1}, .pad_after = {1})), HONE_SHAPE(2, 3, 2),
+           "of spatial axis 0 with 2 elements a window of dilation 3 may see padding alone");
+    refuse(hone_sequential(ctx, hone_max_pool1d(ctx, 4, .stride = {2}, .ceil_mode = true)), HONE_SHAPE(2, 3, 2), "the window reaches over 4");
+    refuse(hone_sequential(ctx, hone_max_pool1d(ctx, 2, .dilation = {-1})), HONE_SHAPE(2, 3, 8), "dilation [-1]: each must be at least 1");
     refuse(hone_sequential(ctx, hone_global_average_pool(ctx)), HONE_SHAPE(2, 3), "global_average_pool '0'");
     /* the second gradient of a maximum */
     hone_graph *graph = hone_graph_new(ctx);

@@ -226,7 +226,7 @@ static void test_each_kind_of_layer_is_made_again(void **state)
     check_same(hone_sequential(ctx,
                                hone_conv2d(ctx, 4, 3, .kernel = {0, 5}, .stride = {1, 2}, .padding = HONE_SAME, .groups = 2, .activation = HONE_RELU,
                                            .initializer = HONE_INIT_HE_NORMAL, .bias_initializer = HONE_INIT_CONSTANT),
-                               hone_max_pool2d(ctx, 3, .stride = {2}, .pad_before = {1, 1}), hone_activation_layer(ctx, HONE_LEAKY_RELU),
+                               hone_max_pool2d(ctx, 3, .stride = {2}, .pad_before = {1, 1}, .ceil_mode = true), hone_activation_layer(ctx, HONE_LEAKY_RELU),
                                hone_average_pool2d(ctx, 2, .padding = HONE_SAME, .exclude_padding = true),
                                hone_conv2d(ctx, 3, 3, .dilation = {2}, .pad_before = {2, 2}, .pad_after = {2, 2}, .no_bias = true),
                                hone_batch_norm_layer(ctx, .momentum = HONE_ZERO), hone_group_norm_layer(ctx, 3), hone_instance_norm_layer(ctx),
@@ -247,7 +247,7 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                                hone_residual(ctx, hone_activity_regularization(ctx, 0.5, 0), hone_activation_layer(ctx, HONE_HARD_SHRINK))),
                line, "{\"type\":\"concatenate\",\"options\":{\"axis\":1}");
     check_same(hone_sequential(ctx, hone_flatten(ctx), hone_rnn_cell(ctx, 5), hone_gru_cell(ctx, 4), hone_lstm_cell(ctx, 3)), line, "gru_cell");
-    check_same(hone_sequential(ctx, hone_sequential(ctx, hone_conv1d(ctx, 3, 3), hone_max_pool1d(ctx, 2)), hone_average_pool1d(ctx, 2),
+    check_same(hone_sequential(ctx, hone_sequential(ctx, hone_conv1d(ctx, 3, 3), hone_max_pool1d(ctx, 2, .dilation = {2})), hone_average_pool1d(ctx, 2),
                                hone_global_max_pool(ctx)),
                line, "\"children\":[{\"type\":\"sequential\"");
     check_same(hone_sequential(ctx, hone_conv3d(ctx, 2, 3, .padding = HONE_SAME), hone_conv_transpose3d(ctx, 3, 2), hone_max_pool3d(ctx, 2), hone_average_pool3d(ctx, 2),

@@ -113,14 +113,17 @@ HONE_API hone_node *hone_conv_transpose_opt(hone_node *x, hone_node *w, hone_nod
 typedef struct hone_pool_opts {
     size_t struct_size;
     int64_t stride[3]; /* per spatial axis; entries left 0 take the first one's value; none given: the kernel's sizes */
+    int64_t dilation[3]; /* the distance of a window's elements; entries left 0 take the first one's value, which defaults to 1 */
     hone_padding padding;
-    int64_t pad_before[3]; /* for HONE_VALID; each smaller than the kernel */
+    int64_t pad_before[3]; /* for HONE_VALID; each smaller than what a window spans, dilation (kernel - 1) + 1 */
     int64_t pad_after[3];
     bool exclude_padding; /* average: over the elements that exist (PyTorch's count_include_pad=False) */
+    bool ceil_mode;       /* out is rounded up: a last window may reach over the end, but not begin behind the input (PyTorch) */
 } hone_pool_opts;
 /* The largest, or the mean, of each window of kernel sizes (HONE_SHAPE(2, 2)) of x [N, C, in...] -> [N, C, out...], out as
-   of hone_conv. Padding never wins; in a mean it counts as zeros unless excluded. NaN wins; at a tie the gradient goes
-   to the first. The gradient of a maximum is not differentiated again. */
+   of hone_conv. Padding never wins; in a mean it counts as zeros unless excluded, and what ceil_mode adds behind it never counts. NaN
+   wins; at a tie the gradient goes to the first. The gradient of a maximum is not differentiated again. INVALID, SHAPE: padding that is
+   too large, and windows that would see padding alone (dilation larger than a padded axis). */
 HONE_API hone_node *hone_max_pool_opt(hone_node *x, hone_shape kernel, const hone_pool_opts *opts);
 #define hone_max_pool(...) HONE_OPTS2(hone_max_pool_opt, hone_pool_opts, __VA_ARGS__, .struct_size = sizeof(hone_pool_opts))
 HONE_API hone_node *hone_average_pool_opt(hone_node *x, hone_shape kernel, const hone_pool_opts *opts);

@@ -161,13 +161,21 @@ def max_pool(x, a):
     if not x[0].numel():  # PyTorch refuses it
         return x[0][..., : x[0].shape[-2] - a["kernel"][0] + 1, : x[0].shape[-1] - a["kernel"][1] + 1], None
     function = [F.max_pool1d, F.max_pool2d, F.max_pool3d][axes - 1]
-    return function(padded(x[0], a, -torch.inf), a["kernel"], per_axis(a["stride"], axes, 1)), None
+    if a["ceil"]:  # PyTorch's own padding, which both sides have
+        return function(x[0], a["kernel"], per_axis(a["stride"], axes, 1), per_axis(a["before"], axes, 0), per_axis(a["dilation"], axes, 1), True), None
+    return function(padded(x[0], a, -torch.inf), a["kernel"], per_axis(a["stride"], axes, 1), 0, per_axis(a["dilation"], axes, 1)), None
 
 
 def average_pool(x, a):
     axes = x[0].ndim - 2
     function = [F.avg_pool1d, F.avg_pool2d, F.avg_pool3d][axes - 1]
     stride = per_axis(a["stride"], axes, 1)
+    if a["ceil"]:  # PyTorch's own padding, which both sides have
+        return function(x[0], a["kernel"], stride, per_axis(a["before"], axes, 0), True, not a["exclude_padding"])
+    if any(d > 1 for d in a["dilation"]):  # it has none: a convolution with a constant weight
+        conv, channels = [F.conv1d, F.conv2d, F.conv3d][axes - 1], x[0].shape[1]
+        weight = torch.ones(channels, 1, *a["kernel"], dtype=x[0].dtype)
+        function = lambda v, kernel, stride: conv(v, weight, None, stride, 0, a["dilation"], channels) / weight[0].numel()
     y = function(padded(x[0], a, 0), a["kernel"], stride)
     return y / function(padded(torch.ones_like(x[0]), a, 0), a["kernel"], stride) if a["exclude_padding"] else y
 

@@ -13,6 +13,9 @@ typedef struct hone__window {
 
 static inline int64_t hone__volume(const int64_t size[3]) { return size[0] * size[1] * size[2]; }
 
+/* How many inputs a window spans along an axis. */
+static inline int64_t hone__window_reach(const hone__window *w, int axis) { return w->dilation[axis] * (w->kernel[axis] - 1) + 1; }
+
 /* The taps [*low, *high) of output o along an axis that lie inside the input; high <= low: none. */
 static inline void hone__window_taps(const hone__window *w, int axis, int64_t o, int64_t *low, int64_t *high)
 {

@@ -69,10 +69,12 @@ static hone_layer *again(hone_ctx *ctx, const hone_layer *like)
 }
 static const hone__field fields[] = {HONE__FIELD(pool, "kernel", kernel.dim[0], I64),
                                      HONE__FIELD(pool, "stride", opts.stride, I64X3),
+                                     HONE__FIELD(pool, "dilation", opts.dilation, I64X3),
                                      HONE__FIELD(pool, "padding", opts.padding, PADDING),
                                      HONE__FIELD(pool, "pad_before", opts.pad_before, I64X3),
                                      HONE__FIELD(pool, "pad_after", opts.pad_after, I64X3),
                                      HONE__FIELD(pool, "exclude_padding", opts.exclude_padding, BOOL),
+                                     HONE__FIELD(pool, "ceil_mode", opts.ceil_mode, BOOL),
                                      {0}};
 const hone__layer_kind hone__max_pool1d_kind = {"max_pool1d", forward, sizeof(pool), fields, again};
 const hone__layer_kind hone__max_pool2d_kind = {"max_pool2d", forward, sizeof(pool), fields, again};

@@ -83,6 +83,7 @@ bool hone__derive_weight(hone__exec *e, hone__variable *w, const hone__matmul *m
 /* The first attributes of those ops: a number for each spatial axis; missing ones are 1 (stride, dilation) or 0. */
 struct hone__window_attr {
     hone_shape stride, dilation, before, after;
+    bool ceil; /* pooling: a last window may reach over the end, if it begins inside the input or the padding ahead of it */
 };
 #define HONE__WINDOW_ATTRS                                                                                  \
     HONE__ATTR(struct hone__window_attr, stride, SHAPE), HONE__ATTR(struct hone__window_attr, dilation, SHAPE), \

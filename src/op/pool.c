@@ -8,7 +8,7 @@ struct pool_attr {
     bool relu;            /* max_pool_grad: x is what relu gave, so no gradient passes where the maximum is not positive */
     hone_shape spatial;   /* gradients: of the result */
 };
-#define POOL_ATTRS HONE__WINDOW_ATTRS, HONE__ATTR(struct pool_attr, kernel, SHAPE)
+#define POOL_ATTRS HONE__WINDOW_ATTRS, HONE__ATTR(struct hone__window_attr, ceil, BOOL), HONE__ATTR(struct pool_attr, kernel, SHAPE)
 static const hone__attr max_attrs[] = {POOL_ATTRS, {0}};
 static const hone__attr max_grad_attrs[] = {POOL_ATTRS, HONE__ATTR(struct pool_attr, relu, BOOL),
                                              HONE__ATTR(struct pool_attr, spatial, SHAPE), {0}};
@@ -34,10 +34,14 @@ static bool want_pool(hone__call *call, int i, const int64_t *in, hone__window *
         return hone__refuse(call, HONE_SHAPE, "a kernel %s for %d spatial axes (input shape %s)", HONE__SHAPE_STR(t->kernel),
                             x.rank - 2, HONE__SHAPE_STR(x));
     if (!hone__want_window(call, &t->window, x.rank - 2, in, t->kernel.dim, w)) return false;
-    for (int a = 0; a < 3; a++)
-        if (w->before[a] >= w->kernel[a] || w->after[a] >= w->kernel[a])
-            return hone__refuse(call, HONE_INVALID, "padding must be smaller than the kernel %s",
+    for (int a = 0; a < 3; a++) { /* each window must see an input */
+        if (HONE_MAX(w->before[a], w->after[a]) >= hone__window_reach(w, a))
+            return hone__refuse(call, HONE_INVALID, "padding must be smaller than the kernel %s and what its dilation adds",
                                 HONE__SHAPE_STR(t->kernel));
+        if (w->before[a] + w->after[a] > 0 && w->in[a] < w->dilation[a])
+            return hone__refuse(call, HONE_SHAPE, "of spatial axis %d with %lld elements a window of dilation %lld may see padding alone",
+                                a - (3 - w->axes), (long long)w->in[a], (long long)w->dilation[a]);
+    }
     return true;
 }
 
@@ -142,7 +146,7 @@ static void backward(const hone__exec *e, hone__pool p)
     const hone__window *w = &p.w;
     bool apart = true, whole = true;
     for (int a = 0; a < 3; a++) {
-        apart = apart && w->stride[a] >= w->kernel[a];
+        apart = apart && w->stride[a] >= hone__window_reach(w, a);
         whole = whole && w->stride[a] == w->kernel[a] && w->out[a] * w->stride[a] - w->before[a] >= w->in[a];
     }
     if (!apart) {
@@ -229,10 +233,19 @@ static const hone__sample max_samples[] = {
     {.name = "three_axes", .n_in = 1, .in = {X(5, {1, 2, 4, 5, 6})},
      OF(.window = {.stride = {3, {1, 2, 3}}, .before = {3, {1, 0, 1}}}, .kernel = {3, {2, 2, 3}})},
     {.name = "vectors", .n_in = 1, .in = {X(4, {2, 37, 4, 5})}, OF(.window = {.stride = BY(2, 2)}, .kernel = BY(2, 2))},
+    {.name = "dilated", .n_in = 1, .in = {X(4, {2, 3, 9, 8})},
+     OF(.window = {.stride = BY(2, 2), .dilation = {2, {2, 3}}, .before = BY(2, 1), .after = BY(2, 2)}, .kernel = {2, {3, 2}})},
+    {.name = "dilated_apart", .n_in = 1, .in = {X(3, {2, 19, 11})}, OF(.window = {.stride = {1, {3}}, .dilation = {1, {2}}}, .kernel = {1, {2}})},
+    {.name = "ceil", .n_in = 1, .in = {X(4, {2, 3, 6, 7})},
+     OF(.window = {.stride = BY(2, 2), .before = {2, {1, 0}}, .after = {2, {1, 0}}, .ceil = true}, .kernel = {2, {3, 2}})},
+    {.name = "ceil_partial", .n_in = 1, .in = {X(3, {2, 19, 2})}, OF(.window = {.stride = {1, {2}}, .ceil = true}, .kernel = {1, {3}})},
+    {.name = "ceil_dropped", .n_in = 1, .in = {X(3, {2, 3, 5})}, OF(.window = {.stride = {1, {3}}, .before = {1, {1}}, .after = {1, {1}}, .ceil = true}, .kernel = {1, {2}})},
     {.name = "wide", .n_in = 1, .in = {X(4, {1, 2, 17, 18})}, OF(.window = {.stride = BY(2, 17)}, .kernel = BY(2, 17))},
     {.name = "empty", .n_in = 1, .in = {X(4, {0, 3, 6, 4})}, OF(.kernel = BY(2, 2))},
     {.name = "padding", .n_in = 1, .in = {X(4, {1, 3, 6, 4})}, OF(.window = {.before = BY(2, 2)}, .kernel = BY(2, 2)),
      .refused = "padding must be smaller than the kernel"},
+    {.name = "unseen", .n_in = 1, .in = {X(3, {1, 3, 2})}, OF(.window = {.dilation = {1, {3}}, .before = {1, {1}}, .after = {1, {1}}}, .kernel = {1, {2}}),
+     .refused = "may see padding alone"},
     {.name = "kernel", .n_in = 1, .in = {X(4, {1, 3, 6, 4})}, OF(.kernel = BY(1, 2)), .refused = "a kernel [2] for 2 spatial axes"},
     {.name = "axes", .n_in = 1, .in = {X(2, {6, 4})}, OF(.kernel = BY(1, 2)), .refused = "1 to 3 spatial axes"},
     {.name = "window", .n_in = 1, .in = {X(3, {1, 3, 2})}, OF(.kernel = BY(1, 3)), .refused = "the window reaches over 3"},
@@ -243,6 +256,15 @@ static const hone__sample average_samples[] = {
      OF(.window = {.stride = BY(2, 2), .before = BY(2, 1), .after = BY(2, 1)}, .kernel = BY(2, 3))},
     {.name = "excluded", .n_in = 1, .in = {X(4, {2, 3, 7, 5})},
      OF(.window = {.stride = BY(2, 2), .before = BY(2, 1), .after = BY(2, 1)}, .kernel = BY(2, 3), .exclude_padding = true)},
+    {.name = "dilated", .n_in = 1, .in = {X(4, {2, 3, 9, 8})},
+     OF(.window = {.stride = BY(2, 2), .dilation = {2, {2, 3}}, .before = BY(2, 1), .after = BY(2, 2)}, .kernel = {2, {3, 2}})},
+    {.name = "dilated_excluded", .n_in = 1, .in = {X(3, {2, 3, 9})},
+     OF(.window = {.stride = {1, {1}}, .dilation = {1, {2}}, .before = {1, {2}}, .after = {1, {1}}}, .kernel = {1, {3}}, .exclude_padding = true)},
+    {.name = "ceil", .n_in = 1, .in = {X(4, {2, 3, 6, 7})},
+     OF(.window = {.stride = BY(2, 2), .before = {2, {1, 0}}, .after = {2, {1, 0}}, .ceil = true}, .kernel = {2, {3, 2}})},
+    {.name = "ceil_excluded", .n_in = 1, .in = {X(4, {2, 3, 6, 7})},
+     OF(.window = {.stride = BY(2, 2), .before = {2, {1, 0}}, .after = {2, {1, 0}}, .ceil = true}, .kernel = {2, {3, 2}}, .exclude_padding = true)},
+    {.name = "ceil_vectors", .n_in = 1, .in = {X(3, {2, 19, 8})}, OF(.window = {.stride = {1, {3}}, .ceil = true}, .kernel = {1, {3}})},
     {.name = "one_axis", .n_in = 1, .in = {X(3, {2, 5, 9})}, OF(.window = {.stride = {1, {3}}}, .kernel = {1, {2}})},
     {.name = "three_axes", .n_in = 1, .in = {X(5, {1, 2, 4, 5, 6})}, OF(.window = {.stride = {3, {1, 2, 3}}}, .kernel = {3, {2, 2, 3}})},
     {.name = "vectors", .n_in = 1, .in = {X(4, {2, 37, 4, 5})},
@@ -293,11 +315,12 @@ static hone_node *pool(const hone_op *op, hone_node *x, hone_shape kernel, const
     struct pool_attr t = {.kernel = kernel, .exclude_padding = o.exclude_padding};
     int axes = HONE_MIN(HONE_MIN(x->shape.rank - 2, kernel.rank), 3); /* the op refuses what does not fit */
     for (int a = 0; a < axes && !o.stride[0]; a++) t.window.stride.dim[a] = kernel.dim[a];
-    const int64_t one[3] = {1, 1, 1}, *stride = o.stride[0] ? o.stride : t.window.stride.dim;
+    const int64_t *stride = o.stride[0] ? o.stride : t.window.stride.dim;
     int64_t steps[3] = {stride[0], stride[1], stride[2]};
-    if (axes > 0 && !hone__window_options(x->call->graph->ctx, op->name, axes, x->shape.dim + 2, kernel.dim, steps, one,
+    if (axes > 0 && !hone__window_options(x->call->graph->ctx, op->name, axes, x->shape.dim + 2, kernel.dim, steps, o.dilation,
                                           o.padding, o.pad_before, o.pad_after, &t.window))
         return NULL;
+    t.window.ceil = o.ceil_mode;
     return hone__record(x->call->graph, op, 1, &x, &t);
 }
 

@@ -14,7 +14,9 @@ hone__window hone__window_of(const struct hone__window_attr *attr, int axes, con
         w.dilation[a] = used ? entry(attr->dilation, from, 1) : 1;
         w.before[a] = used ? entry(attr->before, from, 0) : 0;
         w.after[a] = used ? entry(attr->after, from, 0) : 0;
-        w.out[a] = (w.in[a] + w.before[a] + w.after[a] - w.dilation[a] * (w.kernel[a] - 1) - 1) / w.stride[a] + 1;
+        int64_t room = w.in[a] + w.before[a] + w.after[a] - hone__window_reach(&w, a);
+        w.out[a] = (attr->ceil ? room + w.stride[a] - 1 : room) / w.stride[a] + 1;
+        if (attr->ceil && (w.out[a] - 1) * w.stride[a] >= w.in[a] + w.before[a]) w.out[a]--;
     }
     return w;
 }
@@ -44,7 +46,7 @@ bool hone__want_window(hone__call *call, const struct hone__window_attr *attr, i
             return hone__refuse(call, HONE_SHAPE, "a kernel of size %lld", (long long)kernel[a]);
         int64_t reach = entry(attr->dilation, a, 1) * (kernel[a] - 1) + 1;
         int64_t padded = in[a] + entry(attr->before, a, 0) + entry(attr->after, a, 0);
-        if (padded < reach)
+        if (padded + (attr->ceil ? entry(attr->stride, a, 1) - 1 : 0) < reach)
             return hone__refuse(call, HONE_SHAPE,
                                 "spatial axis %d has %lld elements with its padding, the window reaches over %lld", a,
                                 (long long)padded, (long long)reach);
@@ -57,7 +59,7 @@ bool hone__window_options(hone_ctx *ctx, const char *what, int axes, const int64
                           const int64_t stride[3], const int64_t dilation[3], hone_padding padding, const int64_t before[3],
                           const int64_t after[3], struct hone__window_attr *attr)
 {
-    *attr = (struct hone__window_attr){{.rank = axes}, {.rank = axes}, {.rank = axes}, {.rank = axes}};
+    *attr = (struct hone__window_attr){.stride.rank = axes, .dilation.rank = axes, .before.rank = axes, .after.rank = axes};
     for (int a = 0; a < axes; a++) {
         attr->stride.dim[a] = stride[a] ? stride[a] : stride[0] ? stride[0] : 1;
         attr->dilation.dim[a] = dilation[a] ? dilation[a] : dilation[0] ? dilation[0] : 1;

@@ -81,6 +81,15 @@ static inline const real *load_gradient(const hone__pool *p, int64_t at, real *t
     return tmp;
 }
 
+/* The position of the input that output o sees at a tap. */
+static inline int64_t seen(const hone__window *w, const int64_t o[3], int64_t kd, int64_t kh, int64_t kw)
+{
+    const int64_t k[3] = {kd, kh, kw};
+    int64_t at[3];
+    for (int a = 0; a < 3; a++) at[a] = o[a] * w->stride[a] - w->before[a] + k[a] * w->dilation[a];
+    return offset(at, w->in);
+}
+
 /* image: the position of the image's first input. */
 static inline void find_taps(const hone__window *w, const int64_t o[3], int64_t image, taps *t)
 {
@@ -90,21 +99,23 @@ static inline void find_taps(const hone__window *w, const int64_t o[3], int64_t 
     for (int64_t kd = low[0]; kd < high[0]; kd++)
         for (int64_t kh = low[1]; kh < high[1]; kh++)
             for (int64_t kw = low[2]; kw < high[2]; kw++) {
-                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
-                                       o[2] * w->stride[2] - w->before[2] + kw};
-                t->at[t->n] = image + offset(at, w->in);
+                t->at[t->n] = image + seen(w, o, kd, kh, kw);
                 t->number[t->n++] = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
             }
 }
 
-/* 1 / (how many elements output o is the mean of). */
+/* 1 / (how many elements output o is the mean of). What a window has behind the padding counts in no mean. */
 static double share(const hone__pool *p, const int64_t o[3])
 {
+    const hone__window *w = &p->w;
     double count = 1;
     for (int a = 0; a < 3; a++) {
-        int64_t low, high;
-        hone__window_taps(&p->w, a, o[a], &low, &high);
-        count *= (double)(p->exclude_padding ? high - low : p->w.kernel[a]);
+        int64_t low = 0, high = w->in[a] + w->before[a] + w->after[a] - o[a] * w->stride[a];
+        if (p->exclude_padding)
+            hone__window_taps(w, a, o[a], &low, &high);
+        else
+            high = HONE_MIN((high + w->dilation[a] - 1) / w->dilation[a], w->kernel[a]);
+        count *= (double)(high - low);
     }
     return 1 / count;
 }
@@ -121,9 +132,7 @@ static void forward_one(const hone__pool *p, const int64_t o[3], int64_t image, 
     for (int64_t kd = low[0]; kd < high[0]; kd++)
         for (int64_t kh = low[1]; kh < high[1]; kh++)
             for (int64_t kw = low[2]; kw < high[2]; kw++) {
-                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
-                                       o[2] * w->stride[2] - w->before[2] + kw};
-                const real *x = load(p->x, p->xt, (image + offset(at, w->in)) * p->c + first, tmp, n);
+                const real *x = load(p->x, p->xt, (image + seen(w, o, kd, kh, kw)) * p->c + first, tmp, n);
                 int32_t tap = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
                 if (!any) {
                     for (int64_t i = 0; i < n; i++) best[i] = x[i];
@@ -204,10 +213,10 @@ void HONE_K(pool)(const hone__pool *p, int64_t begin, int64_t end)
     }
 }
 
-/* The outputs [*low, *high] whose windows see input i along an axis. */
+/* The outputs [*low, *high] whose windows reach over input i along an axis. */
 static void covering(const hone__window *w, int axis, int64_t i, int64_t *low, int64_t *high)
 {
-    int64_t from = i + w->before[axis] - w->kernel[axis] + 1, stride = w->stride[axis];
+    int64_t from = i + w->before[axis] - hone__window_reach(w, axis) + 1, stride = w->stride[axis];
     *low = from > 0 ? (from + stride - 1) / stride : 0;
     *high = HONE_MIN((i + w->before[axis]) / stride, w->out[axis] - 1);
 }
@@ -225,7 +234,13 @@ static void backward_one(const hone__pool *p, const int64_t i[3], int64_t image,
         for (o[1] = low[1]; o[1] <= high[1]; o[1]++)
             for (o[2] = low[2]; o[2] <= high[2]; o[2]++) {
                 int64_t at = (image + offset(o, w->out)) * p->c + first, k[3];
-                for (int a = 0; a < 3; a++) k[a] = i[a] + w->before[a] - o[a] * w->stride[a];
+                bool between = false; /* i lies between two taps of a dilated window */
+                for (int a = 0; a < 3; a++) {
+                    int64_t distance = i[a] + w->before[a] - o[a] * w->stride[a];
+                    k[a] = distance / w->dilation[a];
+                    between |= distance % w->dilation[a] != 0;
+                }
+                if (between) continue;
                 const real *dy = load_gradient(p, at, tmp, n);
                 if (p->average) {
                     real scale = (real)share(p, o);
@@ -268,10 +283,8 @@ static void scatter_one(const hone__pool *p, const int64_t o[3], int64_t image, 
     for (int64_t kd = low[0]; kd < high[0]; kd++)
         for (int64_t kh = low[1]; kh < high[1]; kh++)
             for (int64_t kw = low[2]; kw < high[2]; kw++) {
-                const int64_t at[3] = {o[0] * w->stride[0] - w->before[0] + kd, o[1] * w->stride[1] - w->before[1] + kh,
-                                       o[2] * w->stride[2] - w->before[2] + kw};
                 int32_t tap = (int32_t)((kd * w->kernel[1] + kh) * w->kernel[2] + kw);
-                int64_t to = (image + offset(at, w->in)) * p->c + first;
+                int64_t to = (image + seen(w, o, kd, kh, kw)) * p->c + first;
                 real *dx = stage(p->dx, p->dxt, to, mine);
                 if (p->average) {
                     SIMD for (int64_t j = 0; j < n; j++) dx[j] = dy[j] * scale;
