@@ -224,6 +224,44 @@ static void test_refusals_say_what_does_not_fit(void **state)
     hone_graph_release(graph);
 }
 
+/* As Keras's LSTM begins: kernels of the state orthogonal, the forget gate's bias 1; in each layer and direction, and in cells. */
+static void test_recurrent_layers_begin_as_they_are_told(void **state)
+{
+    (void)state;
+    enum { UNITS = 3, GATES = 4 * UNITS };
+    hone_layer *layers[] = {hone_lstm(ctx, UNITS, .layers = 2, .bidirectional = true, .recurrent_initializer = HONE_INIT_ORTHOGONAL,
+                                      .bias_initializer = HONE_INIT_UNIT_FORGET),
+                            hone_lstm_cell(ctx, UNITS, .recurrent_initializer = HONE_INIT_ORTHOGONAL, .bias_initializer = HONE_INIT_UNIT_FORGET)};
+    for (int l = 0; l < 2; l++) {
+        hone_model *model = hone_model_of(layers[l]);
+        assert_hone_ok(ctx, hone_model_build_for(model, HONE_F32, l ? HONE_SHAPE(2, 4) : HONE_SHAPE(2, 5, 4)));
+        assert_int_equal(hone_model_param_count(model), l ? 4 : 16);
+        for (size_t i = 0; i < hone_model_param_count(model); i++) {
+            const hone_param *p = hone_model_param(model, i);
+            const char *name = hone_param_name(p);
+            float v[GATES * 2 * UNITS];
+            assert_hone_ok(ctx, hone_param_read(p, hone_shape_count(hone_param_shape(p)), v));
+            for (int k = 0; strstr(name, "bias") && k < GATES; k++) /* gates i, f, g, o */
+                assert_true(v[k] == (strstr(name, "bias_ih") && k / UNITS == 1));
+            for (int k = 0; strstr(name, "weight_hh") && k < UNITS * UNITS; k++) {
+                double dot = 0;
+                for (int g = 0; g < GATES; g++) dot += (double)v[g * UNITS + k / UNITS] * (double)v[g * UNITS + k % UNITS];
+                assert_true(fabs(dot - (k % (UNITS + 1) == 0)) < 1e-5);
+            }
+        }
+        hone_model_release(model);
+    }
+    hone_model *model = hone_model_of(hone_gru(ctx, UNITS, .bias_initializer = HONE_INIT_ONES));
+    assert_hone_ok(ctx, hone_model_build_for(model, HONE_F32, HONE_SHAPE(2, 5, 4)));
+    float v[2][3 * UNITS];
+    assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "bias_ih_l0"), 3 * UNITS, v[0]));
+    assert_hone_ok(ctx, hone_param_read(hone_model_find_param(model, "bias_hh_l0"), 3 * UNITS, v[1]));
+    for (int k = 0; k < 3 * UNITS; k++) assert_true(v[0][k] == 1 && v[1][k] == 0);
+    hone_model_release(model);
+    refuse(hone_gru(ctx, 4, .bias_initializer = HONE_INIT_UNIT_FORGET), HONE_SHAPE(2, 3, 4), "gru: an LSTM alone has a forget gate");
+    refuse(hone_dense(ctx, 5, .bias_initializer = HONE_INIT_UNIT_FORGET), HONE_SHAPE(2, 4), "needs an LSTM's bias [4 units], not [5]");
+}
+
 static void record_lengths(void *user, hone_graph *graph, hone_node *const *in, hone_node **out)
 {
     (void)graph;
@@ -366,7 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_values_and_gradients_are_pytorchs), TEST(test_layers_give_their_shapes),
                                        TEST(test_the_last_output_is_that_of_each_directions_end),
-                                       TEST(test_refusals_say_what_does_not_fit),
+                                       TEST(test_refusals_say_what_does_not_fit), TEST(test_recurrent_layers_begin_as_they_are_told),
                                        TEST(test_lengths_outside_the_sequence_are_an_error_of_the_run), TEST(test_layers_learn),
                                        TEST(test_dropout_on_the_state_has_one_mask_for_all_steps),
                                        TEST(test_dropout_between_layers_is_of_each_number)};

@@ -260,7 +260,7 @@ static void test_each_kind_of_layer_is_made_again(void **state)
                                         hone_multi_head_attention(ctx, 2, .head_size = 3, .no_bias = true), hone_rms_norm_layer(ctx), hone_dropout_layer(ctx, 0.25));
     hone_layer_set_checkpointing(block, true);
     check_same(hone_sequential(ctx, hone_embedding_layer(ctx, 5, 8, .padding = true, .padding_index = 2), hone_masking(ctx, 0.5), block,
-                               hone_lstm(ctx, 4, .layers = 2, .bidirectional = true, .return_sequences = true),
+                               hone_lstm(ctx, 4, .layers = 2, .bidirectional = true, .return_sequences = true, .bias_initializer = HONE_INIT_UNIT_FORGET),
                                hone_gru(ctx, 3, .no_bias = true, .return_sequences = true),
                                hone_rnn(ctx, 3, .activation = HONE_RELU, .recurrent_initializer = HONE_INIT_HE_NORMAL), hone_dense(ctx, 5)), tokens, "\"checkpointing\":true");
     /* what makes its children itself, and has something in them that its options do not say */

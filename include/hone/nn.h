@@ -129,8 +129,10 @@ typedef enum hone_initializer {
     HONE_INIT_ORTHOGONAL,     /* as a matrix [first axis, others]: value (default 1) times one whose rows, or columns if they are
                                  fewer, are orthonormal: Q of a normal matrix: Saxe et al. 2014 */
     HONE_INIT_VARIANCE_SCALING, /* variance value / fan, default 1 / fan_in, truncated normal: Keras's VarianceScaling */
-    HONE_INIT_IDENTITY        /* value (default 1) where output i reads input i, 0 elsewhere: [out, in] as Keras's Identity and
+    HONE_INIT_IDENTITY,       /* value (default 1) where output i reads input i, 0 elsewhere: [out, in] as Keras's Identity and
                                  torch.nn.init.eye_; of kernels [out, in, ...] at the middle tap, as torch.nn.init.dirac_ */
+    HONE_INIT_UNIT_FORGET     /* of an LSTM's bias [4 units]: value (default 1) for the forget gate, 0 for the others, so that a new
+                                 LSTM keeps its state: Jozefowicz et al. 2015; Keras's unit_forget_bias */
 } hone_initializer;
 
 typedef enum hone_fan { HONE_FAN_IN, HONE_FAN_OUT, HONE_FAN_AVERAGE } hone_fan;
@@ -492,8 +494,11 @@ typedef struct hone_recurrent_opts {
     hone_activation activation; /* of hone_rnn and hone_rnn_cell: HONE_TANH, the default, or HONE_RELU */
     double dropout;             /* in training, between layers; in [0, 1) */
     double recurrent_dropout;   /* in training, on the state that the gates read, one mask for all steps: Gal and Ghahramani 2016 */
-    hone_initializer initializer;           /* of weight_ih; default HONE_INIT_GLOROT_UNIFORM; biases start at zero */
-    hone_initializer recurrent_initializer; /* of weight_hh; default HONE_INIT_TORCH_LINEAR */
+    hone_initializer initializer;           /* of weight_ih; default HONE_INIT_GLOROT_UNIFORM, as in Keras */
+    hone_initializer recurrent_initializer; /* of weight_hh; default HONE_INIT_TORCH_LINEAR, +-1 / sqrt(units), which PyTorch draws all
+                                               of a layer from. Keras's is HONE_INIT_ORTHOGONAL */
+    hone_initializer bias_initializer;      /* of bias_ih; default HONE_INIT_ZEROS, which bias_hh always starts with: what counts is
+                                               their sum. HONE_INIT_UNIT_FORGET (LSTM alone) is Keras's unit_forget_bias, its default */
 } hone_recurrent_opts;
 /* x [B, T, in] -> [B, units], or all steps; twice the features when bidirectional. With PyTorch's formulas and order of
    gates, W x = weight_ih x + bias_ih and U h = weight_hh h + bias_hh:

@@ -34,13 +34,13 @@ static const char *const activations[] = {"none", "relu",     "sigmoid",    "tan
 static const char *const initializers[] = {"default",       "zeros",      "ones",      "normal",        "glorot_uniform",
                                            "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "torch_linear",
                                            "lecun_uniform", "uniform", "truncated_normal", "constant", "orthogonal",
-                                           "variance_scaling", "identity"};
+                                           "variance_scaling", "identity", "unit_forget"};
 static const char *const fans[] = {"in", "out", "average"};
 static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
 static const char *const paddings[] = {"valid", "same"};
 static const char *const resize_modes[] = {"nearest", "linear", "cubic", "area"};
 _Static_assert(HONE_HARD_SHRINK + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
-_Static_assert(HONE_INIT_IDENTITY + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
+_Static_assert(HONE_INIT_UNIT_FORGET + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
 _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
 _Static_assert(HONE_SAME + 1 == HONE_ARRAY_LEN(paddings), "a name for each padding");

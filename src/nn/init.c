@@ -12,8 +12,8 @@ hone_status hone_layer_initialize_opt(hone_layer *layer, const char *name, hone_
     if (!hone__ok(ctx)) return ctx->status;
     hone_init_opts o = opts ? *opts : (hone_init_opts){0};
     bool spread = initializer != HONE_INIT_CONSTANT && initializer != HONE_INIT_ORTHOGONAL && initializer != HONE_INIT_IDENTITY &&
-                  o.value != (double)HONE_ZERO;
-    if (!name || !name[0] || initializer <= HONE_INIT_DEFAULT || initializer > HONE_INIT_IDENTITY ||
+                  initializer != HONE_INIT_UNIT_FORGET && o.value != (double)HONE_ZERO;
+    if (!name || !name[0] || initializer <= HONE_INIT_DEFAULT || initializer > HONE_INIT_UNIT_FORGET ||
         !isfinite(o.value) || (spread && o.value < 0) || (unsigned)o.fan > HONE_FAN_AVERAGE ||
         (unsigned)o.distribution > HONE_DISTRIBUTE_UNIFORM)
         return hone__fail(ctx, HONE_INVALID, "layer '%s': '%s' cannot begin by initializer %d with value %g",
@@ -154,6 +154,17 @@ static hone_status identity(hone_ctx *ctx, hone_shape shape, double gain, float 
     return HONE_OK;
 }
 
+/* Gates in the order i, f, g, o. */
+static hone_status unit_forget(hone_ctx *ctx, hone_shape shape, double value, float *values)
+{
+    if (shape.rank != 1 || shape.dim[0] % 4)
+        return hone__fail(ctx, HONE_SHAPE, "initializer unit_forget: needs an LSTM's bias [4 units], not %s", HONE__SHAPE_STR(shape));
+    int64_t units = shape.dim[0] / 4;
+    fill(values, 4 * units, 0);
+    fill(values + units, units, value);
+    return HONE_OK;
+}
+
 hone_status hone__fill_initial(hone_ctx *ctx, const hone__initial *initial, hone_shape shape, uint64_t key, float *values)
 {
     const hone_init_opts *o = &initial->opts;
@@ -166,6 +177,7 @@ hone_status hone__fill_initial(hone_ctx *ctx, const hone__initial *initial, hone
     double value = o->value == (double)HONE_ZERO ? 0 : o->value != 0 ? o->value : own;
     switch (which) {
     case HONE_INIT_ORTHOGONAL: return orthogonal(ctx, shape, value, key, values);
+    case HONE_INIT_UNIT_FORGET: return unit_forget(ctx, shape, value, values);
     case HONE_INIT_IDENTITY: return identity(ctx, shape, value, values);
     case HONE_INIT_DEFAULT:
     case HONE_INIT_ZEROS: fill(values, count, 0); break;

@@ -76,7 +76,7 @@ static bool biases(recurrent *r, hone_graph *graph, part_name *names, hone_node 
     int64_t gates = hone__cell_gates(r->kind) * r->units;
     *sums = *inner = NULL;
     if (r->opts.no_bias) return true;
-    hone_node *ih = hone_weight(&r->base, graph, names[2], HONE_SHAPE(gates), HONE_INIT_ZEROS);
+    hone_node *ih = hone_weight(&r->base, graph, names[2], HONE_SHAPE(gates), r->opts.bias_initializer ? r->opts.bias_initializer : HONE_INIT_ZEROS);
     hone_node *hh = hone_weight(&r->base, graph, names[3], HONE_SHAPE(gates), HONE_INIT_ZEROS);
     if (r->kind == HONE__CELL_GRU) {
         *inner = hone_slice(hh, 0, 2 * r->units, HONE_END, 1);
@@ -167,6 +167,7 @@ static bool check(hone_ctx *ctx, const char *type, hone__cell_kind kind, bool ce
         wrong = "a cell has one layer, one direction and one step";
     bool elman = kind == HONE__CELL_TANH && (o->activation == HONE_RELU || o->activation == HONE_TANH);
     if (o->activation != HONE_NO_ACTIVATION && !elman) wrong = "an activation can be chosen for an rnn alone: HONE_TANH or HONE_RELU";
+    if (o->bias_initializer == HONE_INIT_UNIT_FORGET && kind != HONE__CELL_LSTM) wrong = "an LSTM alone has a forget gate for HONE_INIT_UNIT_FORGET";
     if (wrong) hone__fail(ctx, HONE_INVALID, "%s: %s", type, wrong);
     return !wrong;
 }
@@ -236,6 +237,7 @@ static const hone__field fields[] = {HONE__FIELD(recurrent, "units", units, I64)
                                      HONE__FIELD(recurrent, "recurrent_dropout", opts.recurrent_dropout, F64),
                                      HONE__FIELD(recurrent, "initializer", opts.initializer, INITIALIZER),
                                      HONE__FIELD(recurrent, "recurrent_initializer", opts.recurrent_initializer, INITIALIZER),
+                                     HONE__FIELD(recurrent, "bias_initializer", opts.bias_initializer, INITIALIZER),
                                      {0}};
 #define KIND(name) const hone__layer_kind hone__##name##_kind = {#name, forward, sizeof(recurrent), fields, again}
 KIND(rnn);
