@@ -311,7 +311,7 @@ static void put_forecasts(FILE *to, const task_report *r)
                     i ? "as a season ago (seasonal naive)" : "as the last value (naive)", s->naive[i][0], s->naive[i][1]);
     fputs("</table>\n", to);
     draw(to, r, "forecast", false, "row", "value", 2,
-         (const hone_plot_series[]){{.name = "came", .count = (size_t)(n - first + before), .x = x + first - before, .y = values + first - before},
+         (const hone_plot_series[]){{.name = "actual", .count = (size_t)(n - first + before), .x = x + first - before, .y = values + first - before},
                                     {.name = "forecast", .count = (size_t)drawn, .x = x + first, .y = said}});
     free(x), free(said);
 }

@@ -556,6 +556,29 @@ static void test_the_first_error_stays(void **state)
     hone_ctx_release(c);
 }
 
+/* What reads or writes a file says so; nothing prints "(null)". */
+static void test_a_path_is_wanted(void **state)
+{
+    (void)state;
+    hone_ctx *c = hone_ctx_new(.threads = 1);
+    hone_tensor *x = hone_tensor_new(c, HONE_F32, HONE_SHAPE(2, 2));
+    REFUSED(hone_npy_save(x, NULL));
+    assert_non_null(strstr(hone_error(c), "no path was given"));
+#define WANTS_A_PATH(call) \
+    NOTHING(call); \
+    assert_int_equal(hone_ctx_status(c), HONE_INVALID); \
+    assert_non_null(strstr(hone_error(c), "no path was given")); \
+    hone_clear_error(c)
+    hone_clear_error(c);
+    WANTS_A_PATH(hone_npy_load(c, NULL));
+    WANTS_A_PATH(hone_frame_load(c, NULL));
+    WANTS_A_PATH(hone_pipeline_load(c, NULL));
+    WANTS_A_PATH(hone_model_load(c, NULL));
+    WANTS_A_PATH(hone_vocabulary_load(c, NULL));
+    hone_tensor_free(x);
+    hone_ctx_release(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +594,7 @@ int main(void)
         TEST(test_train_takes_null),
         TEST(test_no_function_is_forgotten),
         TEST(test_the_first_error_stays),
+        TEST(test_a_path_is_wanted),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -30,6 +30,7 @@ void *hone__system_alloc(size_t size)
 /* Opens a regular file for reading; -1 and a sticky error otherwise. O_NONBLOCK: a pipe must not hang us. */
 static int open_regular(hone_ctx *ctx, const char *path, size_t *size)
 {
+    if (!path) return hone__fail(ctx, HONE_INVALID, "no path was given"), -1;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0) {

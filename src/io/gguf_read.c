@@ -363,7 +363,6 @@ static hone_gguf *open_map(hone_ctx *ctx, const char *path, hone__map map, bool 
 hone_gguf *hone_gguf_open(hone_ctx *ctx, const char *path)
 {
     if (!hone__ok(ctx)) return NULL;
-    if (!path) return hone__fail(ctx, HONE_INVALID, "a path of a GGUF file is NULL"), NULL;
     hone__map map;
     if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
     return open_map(ctx, path, map, true);

@@ -360,7 +360,7 @@ static hone_safetensors *new_file(hone_ctx *ctx)
 hone_safetensors *hone_safetensors_open(hone_ctx *ctx, const char *path)
 {
     if (!hone__ok(ctx)) return NULL;
-    if (!path) return hone__fail(ctx, HONE_INVALID, "a path of a safetensors file is NULL"), NULL;
+    if (!path) return hone__fail(ctx, HONE_INVALID, "no path was given"), NULL;
     hone_safetensors *file = new_file(ctx);
     if (!file || (hone__is_folder(path) ? open_folder(file, path) : open_path(file, path))) return file;
     hone_safetensors_close(file);

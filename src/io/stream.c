@@ -6,7 +6,7 @@
 hone_status hone__stream_open(hone_ctx *ctx, hone__stream *stream, const char *path)
 {
     *stream = (hone__stream){.ctx = ctx, .alignment = 1};
-    if (!path) return hone__fail_run(ctx, HONE_INVALID, "a path to write a model to is NULL");
+    if (!path) return hone__fail_run(ctx, HONE_INVALID, "no path was given");
     if (!(stream->path = hone__strdup(ctx, path))) return HONE_MEMORY;
     hone_status status = hone__file_create(ctx, &stream->file, path);
     if (status != HONE_OK) hone__free(ctx, stream->path);

@@ -54,7 +54,6 @@ hone_status hone_npy_save(const hone_tensor *tensor, const char *path)
 {
     if (!tensor) return HONE_INVALID;
     hone_ctx *ctx = tensor->ctx;
-    if (!path) return hone__fail_run(ctx, HONE_INVALID, "a path to save a tensor to is NULL");
     uint8_t head[MOST_HEAD];
     size_t before = write_head(tensor, head);
     hone_dtype dtype = saved_dtype(tensor);
@@ -220,7 +219,6 @@ hone_tensor *hone__npy_read(hone_ctx *ctx, const char *path, const uint8_t *data
 hone_tensor *hone_npy_load(hone_ctx *ctx, const char *path)
 {
     if (!hone__ok(ctx)) return NULL;
-    if (!path) return hone__fail(ctx, HONE_INVALID, "a path to load a tensor from is NULL"), NULL;
     hone__map map;
     if (hone__map_open(ctx, path, &map) != HONE_OK) return NULL;
     hone_tensor *tensor = hone__npy_read(ctx, path, map.data, map.size);
