@@ -30,6 +30,9 @@ static void test_options_go_where_they_belong(void **state)
     has("max_pool2d 3 stride=2 dilation=2 ceil_mode", 0, "{\"ceil_mode\":true,\"dilation\":[2,0,0],\"kernel\":3,\"stride\":[2,0,0]}");
     has("lstm 7 recurrent_initializer=orthogonal bias_initializer=unit_forget", 0,
         "{\"bias_initializer\":\"unit_forget\",\"recurrent_initializer\":\"orthogonal\",\"units\":7}");
+    has("activation softplus 2", 0, "{\"a\":2.0,\"activation\":\"softplus\"}");
+    has("activation hard_tanh 0 b=0.5", 0, "{\"a\":0.0,\"activation\":\"hard_tanh\",\"b\":0.5}");
+    has("activation relu", 0, "{\"activation\":\"relu\"}");
     has("reshape 1x28x28", 0, "{\"shape\":[1,28,28]}");
     has("gru 7 2 bidirectional dropout=0.5", 0, "{\"bidirectional\":true,\"dropout\":0.5,\"layers\":2,\"units\":7}");
     has("conv1d 4 3, leaky_relu 0.2, glu 1", 1, "{\"slope\":0.2}");

@@ -290,7 +290,7 @@ static void test_op_takes_null(void **state)
     (void)state;
     NOTHING(hone_cast(NULL, (hone_dtype){0}));
     NOTHING(hone_matmul_opt(NULL, NULL, NULL));
-    NOTHING(hone_activate(NULL, (hone_activation){0}));
+    NOTHING(hone_activate_opt(NULL, (hone_activation){0}, NULL));
     NOTHING(hone_linear_opt(NULL, NULL, NULL, NULL));
     NOTHING(hone_conv_opt(NULL, NULL, NULL, NULL));
     NOTHING(hone_conv_transpose_opt(NULL, NULL, NULL, NULL));

@@ -244,6 +244,7 @@ static void test_each_kind_of_layer_is_made_again(void **state)
     check_same(hone_sequential(ctx, hone_sinusoidal_positions(ctx), hone_conv_transpose1d(ctx, 3, 4, .stride = {2}), hone_depthwise_conv1d(ctx, 3),
                                hone_separable_conv1d(ctx, 4, 3), hone_concatenate_layer(ctx, 1), hone_add_layer(ctx), hone_multiply_layer(ctx), hone_average_layer(ctx),
                                hone_maximum_layer(ctx), hone_minimum_layer(ctx), hone_leaky_relu_layer(ctx, 0.3), hone_elu_layer(ctx, HONE_ZERO), hone_glu_layer(ctx, 1),
+                               hone_activation_layer(ctx, HONE_HARD_TANH, .a = HONE_ZERO, .b = 0.75), hone_activation_layer(ctx, HONE_RRELU),
                                hone_residual(ctx, hone_activity_regularization(ctx, 0.5, 0), hone_activation_layer(ctx, HONE_HARD_SHRINK))),
                line, "{\"type\":\"concatenate\",\"options\":{\"axis\":1}");
     check_same(hone_sequential(ctx, hone_flatten(ctx), hone_rnn_cell(ctx, 5), hone_gru_cell(ctx, 4), hone_lstm_cell(ctx, 3)), line, "gru_cell");

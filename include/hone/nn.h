@@ -365,7 +365,10 @@ HONE_API hone_layer *hone_instance_norm_layer_opt(hone_ctx *ctx, const hone_grou
 
 /* In training mode zeroes a share `rate` in [0, 1) of the elements and scales the others by 1 / (1 - rate). */
 HONE_API hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate);
-HONE_API hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation);
+/* hone_activate with the same options: hone_activation_layer(ctx, HONE_SOFT_SHRINK, .a = 0.1). */
+HONE_API hone_layer *hone_activation_layer_opt(hone_ctx *ctx, hone_activation activation, const hone_activation_opts *opts);
+#define hone_activation_layer(...)                                                                           \
+    HONE_OPTS2(hone_activation_layer_opt, hone_activation_opts, __VA_ARGS__, .struct_size = sizeof(hone_activation_opts))
 /* hone_glu along axis; 0, which is the batch's, stands for the last one. As torch.nn.GLU. */
 HONE_API hone_layer *hone_glu_layer(hone_ctx *ctx, int axis);
 /* hone_leaky_relu; slope 0: 0.01, HONE_ZERO: 0. And hone_elu; alpha 0: 1, HONE_ZERO: 0. */

@@ -26,7 +26,7 @@ HONE_API hone_node *hone_matmul_opt(hone_node *a, hone_node *b, const hone_matmu
 #define hone_matmul(...)                                                                                     \
     HONE_OPTS2(hone_matmul_opt, hone_matmul_opts, __VA_ARGS__, .struct_size = sizeof(hone_matmul_opts))
 
-/* Activations that a layer applies to its output. */
+/* Activations that a layer applies to its output. Those with numbers a, b (hone_activation_opts) name them with their defaults. */
 typedef enum hone_activation {
     HONE_NO_ACTIVATION,
     HONE_RELU,
@@ -35,26 +35,39 @@ typedef enum hone_activation {
     HONE_GELU,
     HONE_GELU_TANH,
     HONE_SILU,
-    HONE_SOFTPLUS,
-    HONE_LEAKY_RELU, /* slope 0.01 */
+    HONE_SOFTPLUS,   /* log(1 + e^(a x)) / a, or x where a x > b: beta 1, threshold 20 */
+    HONE_LEAKY_RELU, /* slope a = 0.01 */
     HONE_SOFTMAX,    /* over the last axis */
-    HONE_ELU,        /* alpha 1 */
+    HONE_ELU,        /* alpha a = 1 */
     HONE_SELU,
-    HONE_CELU,       /* alpha 1 */
+    HONE_CELU,       /* alpha a = 1 */
     HONE_SOFTSIGN,
     HONE_HARD_SIGMOID,
     HONE_HARD_SWISH,
-    HONE_HARD_TANH,  /* clamped to [-1, 1] */
+    HONE_HARD_TANH,  /* clamped to [a, b] = [-1, 1] */
     HONE_MISH,
     HONE_RELU6,      /* clamped to [0, 6] */
     HONE_LOG_SIGMOID,
     HONE_LOG_SOFTMAX, /* over the last axis */
     HONE_EXPONENTIAL,
     HONE_TANH_SHRINK, /* x - tanh(x) */
-    HONE_SOFT_SHRINK, /* x - 0.5, 0, x + 0.5: towards 0 by 0.5 */
-    HONE_HARD_SHRINK  /* |x| > 0.5 ? x : 0 */
+    HONE_SOFT_SHRINK, /* x - a, 0, x + a: towards 0 by lambda a = 0.5 */
+    HONE_HARD_SHRINK, /* |x| > a ? x : 0, lambda a = 0.5 */
+    HONE_SOFTMIN,     /* softmax(-x) over the last axis */
+    HONE_SQUAREPLUS,  /* (x + sqrt(x^2 + a)) / 2, a = 4: Barron, 2021 */
+    HONE_THRESHOLD,   /* x > a ? x : b, both 0 */
+    HONE_RRELU        /* x > 0 ? x : s x; in training each element's s is drawn from [a, b) = [1/8, 1/3), as hone_dropout draws, in
+                         evaluation it is (a + b) / 2: Xu et al., 2015. In a functional model as a layer, which is told the mode */
 } hone_activation;
-HONE_API hone_node *hone_activate(hone_node *x, hone_activation activation);
+typedef struct hone_activation_opts {
+    size_t struct_size;
+    double a, b; /* 0: the activation's default, HONE_ZERO: 0; in the order of PyTorch's arguments */
+} hone_activation_opts;
+/* y = activation(x). INVALID for numbers that the activation does not take: any of one that names none, a beta of HONE_SOFTPLUS or an
+   alpha of HONE_CELU of 0, bounds the wrong way round, a negative lambda. */
+HONE_API hone_node *hone_activate_opt(hone_node *x, hone_activation activation, const hone_activation_opts *opts);
+#define hone_activate(...)                                                                                   \
+    HONE_OPTS2(hone_activate_opt, hone_activation_opts, __VA_ARGS__, .struct_size = sizeof(hone_activation_opts))
 
 typedef struct hone_linear_opts {
     size_t struct_size;

@@ -15,6 +15,11 @@ F = nn.functional
 
 ACTIVATIONS = [F.elu, F.selu, F.celu, F.softsign, F.hardsigmoid, F.hardswish, F.hardtanh, F.mish, F.relu6, F.logsigmoid,
                F.tanhshrink, F.softshrink, F.hardshrink]
+NUMBERED = [  # in the order of tests/test_layers.c; squareplus is Keras's
+    lambda v: F.softplus(v, 2, 3), lambda v: F.softplus(v, -0.5, 1.5), lambda v: F.celu(v, 0.6), lambda v: F.softshrink(v, 0.7),
+    lambda v: F.hardshrink(v, 1.3), lambda v: F.hardtanh(v, 0, 2.5), lambda v: F.threshold(v, 0.2, -3), F.relu, lambda v: F.softmin(v, -1),
+    lambda v: (v + (v * v + 4).sqrt()) / 2, lambda v: (v + (v * v).sqrt()) / 2, lambda v: F.rrelu(v, 0.1, 0.4), F.rrelu, lambda v: F.elu(v, 0.7),
+    lambda v: F.leaky_relu(v, 0)]
 TRANSPOSED = [  # channels, filters, kernel, options: in the order of tests/test_layers.c
     (4, 6, (3, 2), {}),
     (4, 6, 3, {"stride": 2, "padding": 1, "output_padding": 1}),
@@ -161,6 +166,12 @@ def main():
         y = function(v)
         golden[f"activations.y{i}"] = y.detach()
         golden[f"activations.slope{i}"] = torch.autograd.grad(y.sum(), v)[0]
+    weights = torch.linspace(-1, 2, 160)
+    golden["numbered.weights"] = weights
+    for i, function in enumerate(NUMBERED):
+        y = function(v)
+        golden[f"numbered.y{i}"] = y.detach()
+        golden[f"numbered.slope{i}"] = torch.autograd.grad((y * weights).sum(), v)[0]
     for i, (kind, sizes, options, size) in enumerate(OTHER_RANKS, len(TRANSPOSED)):
         layer = kind(*sizes, **options)
         x = torch.randn(2, layer.in_channels, *size)

@@ -30,7 +30,8 @@ const hone__layer_kind *hone__find_layer_kind(const char *type)
 static const char *const activations[] = {"none", "relu",     "sigmoid",    "tanh",   "gelu", "gelu_tanh",
                                           "silu", "softplus", "leaky_relu", "softmax", "elu", "selu", "celu", "softsign",
                                           "hard_sigmoid", "hard_swish", "hard_tanh", "mish", "relu6", "log_sigmoid",
-                                          "log_softmax", "exponential", "tanh_shrink", "soft_shrink", "hard_shrink"};
+                                          "log_softmax", "exponential", "tanh_shrink", "soft_shrink", "hard_shrink", "softmin",
+                                          "squareplus", "threshold", "rrelu"};
 static const char *const initializers[] = {"default",       "zeros",      "ones",      "normal",        "glorot_uniform",
                                            "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "torch_linear",
                                            "lecun_uniform", "uniform", "truncated_normal", "constant", "orthogonal",
@@ -39,7 +40,7 @@ static const char *const fans[] = {"in", "out", "average"};
 static const char *const distributions[] = {"truncated_normal", "normal", "uniform"};
 static const char *const paddings[] = {"valid", "same"};
 static const char *const resize_modes[] = {"nearest", "linear", "cubic", "area"};
-_Static_assert(HONE_HARD_SHRINK + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
+_Static_assert(HONE_RRELU + 1 == HONE_ARRAY_LEN(activations), "a name for each activation");
 _Static_assert(HONE_INIT_UNIT_FORGET + 1 == HONE_ARRAY_LEN(initializers), "a name for each initializer");
 _Static_assert(HONE_FAN_AVERAGE + 1 == HONE_ARRAY_LEN(fans), "a name for each fan");
 _Static_assert(HONE_DISTRIBUTE_UNIFORM + 1 == HONE_ARRAY_LEN(distributions), "a name for each distribution");
@@ -113,6 +114,10 @@ static json_t *field_to_json(const hone__field *field, const void *from, bool *f
     case HONE__FIELD_F64:
         if (*(const double *)at == 0) return NULL;
         json = json_real(*(const double *)at);
+        break;
+    case HONE__FIELD_F64_GIVEN:
+        if (*(const double *)at == 0) return NULL;
+        json = json_real(hone__choose(*(const double *)at, 0));
         break;
     case HONE__FIELD_F64_ZERO: json = json_real(*(const double *)at); break;
     case HONE__FIELD_BOOL:
@@ -229,6 +234,7 @@ static bool field_from_json(const hone__field *field, const json_t *json, void *
     case HONE__FIELD_SHAPE:
     case HONE__FIELD_AXES: return list_from_json(field, json, at);
     case HONE__FIELD_F64: return *(double *)at = json_number_value(json), json_is_number(json);
+    case HONE__FIELD_F64_GIVEN:
     case HONE__FIELD_F64_ZERO:
         *(double *)at = json_number_value(json) == 0 ? (double)HONE_ZERO : json_number_value(json);
         return json_is_number(json);

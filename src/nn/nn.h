@@ -152,6 +152,7 @@ typedef enum hone__field_type {
     HONE__FIELD_SHAPE,
     HONE__FIELD_AXES,
     HONE__FIELD_F64,
+    HONE__FIELD_F64_GIVEN, /* an option whose 0, the default, is left out; HONE_ZERO is written as 0 */
     HONE__FIELD_F64_ZERO, /* a double that is 0 only when one says so: always written; read, 0 becomes HONE_ZERO */
     HONE__FIELD_BOOL,
     HONE__FIELD_ACTIVATION,

@@ -76,7 +76,7 @@ static bool refuse_value(const words *w, const hone__field *f, const char *text)
         [HONE__FIELD_I64X3] = "one to three whole numbers as in 2x2",
         [HONE__FIELD_SHAPE] = "whole numbers as in 2x2", [HONE__FIELD_AXES] = "whole numbers as in 2x1",
         [HONE__FIELD_F64] = "a number",            [HONE__FIELD_F64_ZERO] = "a number",
-        [HONE__FIELD_BOOL] = "true or false"};
+        [HONE__FIELD_F64_GIVEN] = "a number",      [HONE__FIELD_BOOL] = "true or false"};
     char values[400] = "";
     list_values(f, values, sizeof values);
     hone__fail(w->ctx, HONE_INVALID, "layer %d, %s: %s is '%s', and must be %s%s", w->layer, w->kind->type, f->name, text,
@@ -107,6 +107,11 @@ static bool is_list(hone__field_type type)
     return type == HONE__FIELD_SHAPE || type == HONE__FIELD_AXES || type == HONE__FIELD_I64X3;
 }
 
+static bool is_real(hone__field_type type)
+{
+    return type == HONE__FIELD_F64 || type == HONE__FIELD_F64_ZERO || type == HONE__FIELD_F64_GIVEN;
+}
+
 /* NULL: not such a value (or memory ran out). */
 static json_t *value_of(const hone__field *f, const char *text)
 {
@@ -119,7 +124,7 @@ static json_t *value_of(const hone__field *f, const char *text)
         if (!strcmp(names[i], text)) return json_string(text);
     if (count) return NULL;
     json_t *number = json_loads(text, JSON_DECODE_ANY, NULL); /* a point is a point whatever the program's locale is */
-    if (json_is_integer(number) || (json_is_real(number) && (f->type == HONE__FIELD_F64 || f->type == HONE__FIELD_F64_ZERO))) return number;
+    if (json_is_integer(number) || (json_is_real(number) && is_real(f->type))) return number;
     json_decref(number);
     return NULL;
 }
@@ -137,8 +142,7 @@ static bool set(words *w, const hone__field *f, const char *text)
 /* The options that a number may fill without its name: those ahead of the first that takes none. */
 static bool is_leading(const hone__field *f)
 {
-    return f->name && (f->type == HONE__FIELD_I64 || f->type == HONE__FIELD_INT || f->type == HONE__FIELD_F64 ||
-                       f->type == HONE__FIELD_F64_ZERO || f->type == HONE__FIELD_SHAPE || f->type == HONE__FIELD_AXES);
+    return f->name && (f->type == HONE__FIELD_I64 || f->type == HONE__FIELD_INT || is_real(f->type) || f->type == HONE__FIELD_SHAPE || f->type == HONE__FIELD_AXES);
 }
 
 static const hone__field *field_for(const words *w, const char *text)

@@ -1,5 +1,6 @@
 /* Layers of a few lines: embedding, norms, dropout, activation, flatten. */
 #include "nn/nn.h"
+#include "op/op.h"
 
 #include <math.h>
 
@@ -150,6 +151,7 @@ typedef struct simple {
     hone_layer base;
     double rate; /* or a slope */
     hone_activation activation;
+    hone_activation_opts numbers;
     int axis;
 } simple;
 
@@ -180,13 +182,17 @@ hone_layer *hone_dropout_layer(hone_ctx *ctx, double rate)
 
 static hone_node *activation_forward(hone_layer *self, hone_graph *graph, hone_node *const *in, int n)
 {
+    const simple *l = (const simple *)(const void *)self;
     (void)graph, (void)n;
-    return hone_activate(in[0], ((simple *)(void *)self)->activation);
+    return hone_activate_opt(in[0], l->activation, &l->numbers);
 }
-hone_layer *hone_activation_layer(hone_ctx *ctx, hone_activation activation)
+hone_layer *hone_activation_layer_opt(hone_ctx *ctx, hone_activation activation, const hone_activation_opts *opts)
 {
+    double a, b;
+    if (!hone__ok(ctx) || !hone__activation_numbers(ctx, activation, opts, &a, &b)) return NULL;
     simple *l = new_simple(ctx, "activation", activation_forward);
     if (l) l->activation = activation;
+    if (l && opts) l->numbers = *opts;
     return l ? &l->base : NULL;
 }
 
@@ -286,7 +292,8 @@ static hone_layer *dropout_again(hone_ctx *ctx, const hone_layer *like)
 }
 static hone_layer *activation_again(hone_ctx *ctx, const hone_layer *like)
 {
-    return hone_activation_layer(ctx, ((const simple *)(const void *)like)->activation);
+    const simple *l = (const simple *)(const void *)like;
+    return hone_activation_layer_opt(ctx, l->activation, &l->numbers);
 }
 static hone_layer *glu_again(hone_ctx *ctx, const hone_layer *like)
 {
@@ -303,7 +310,8 @@ static hone_layer *flatten_again(hone_ctx *ctx, const hone_layer *like)
     return hone_flatten(ctx);
 }
 static const hone__field dropout_fields[] = {HONE__FIELD(simple, "rate", rate, F64), {0}};
-static const hone__field activation_fields[] = {HONE__FIELD(simple, "activation", activation, ACTIVATION), {0}};
+static const hone__field activation_fields[] = {HONE__FIELD(simple, "a", numbers.a, F64_GIVEN), HONE__FIELD(simple, "b", numbers.b, F64_GIVEN),
+                                                HONE__FIELD(simple, "activation", activation, ACTIVATION), {0}};
 const hone__layer_kind hone__dropout_kind = {"dropout", dropout_forward, sizeof(simple), dropout_fields, dropout_again};
 const hone__layer_kind hone__activation_kind = {"activation", activation_forward, sizeof(simple), activation_fields,
                                                 activation_again};

@@ -98,6 +98,13 @@ bool hone__window_options(hone_ctx *ctx, const char *what, int axes, const int64
                           const int64_t stride[3], const int64_t dilation[3], hone_padding padding, const int64_t before[3],
                           const int64_t after[3], struct hone__window_attr *attr);
 
+/* ---- activations ---- */
+
+/* An activation's numbers, defaults resolved; INVALID (sticky) for those that it does not take. */
+bool hone__activation_numbers(hone_ctx *ctx, hone_activation activation, const hone_activation_opts *opts, double *a, double *b);
+/* Each element times a number in [low, high), drawn as hone_dropout draws (random_scale.c). */
+hone_node *hone__random_scale(hone_node *x, double low, double high);
+
 /* ---- pointers into views ---- */
 static inline void *hone__at(const hone__view *view, int64_t element)
 {
