@@ -173,8 +173,12 @@ static void rows_with_gaps_and_repeated_rows_are_dropped(void **state)
     hone_frame *copy = hone_frame_take(f, 3, (int64_t[]){5, 0, 0});
     assert_true(copy->rows == 3 && isnan(copy->columns[0].numbers[0]) && copy->columns[1].codes[2] == 1);
     assert_string_equal(copy->columns[1].categories[1], "b");
-    hone_frame_free(copy);
+    hone_frame *again = hone_frame_take(copy, 2, (int64_t[]){2, 0});
+    assert_true(hone_frame_origin(f, 4) == 4 && hone_frame_origin(copy, 0) == 5 && hone_frame_origin(again, 0) == 0 && hone_frame_origin(again, 1) == 5);
+    assert_true(hone_frame_origin(copy, 3) == -1 && hone_frame_origin(copy, -1) == -1 && hone_frame_origin(NULL, 0) == -1);
+    hone_frame_free(copy), hone_frame_free(again);
     assert_hone_ok(ctx, hone_frame_drop_duplicates(f, NULL));
+    assert_true(hone_frame_origin(f, 1) == 1 && hone_frame_origin(f, 2) == 3); /* the first of those that are alike */
     assert_int_equal(f->rows, 3); /* (1, b), (NaN, a), (0, -) */
     assert_true(f->columns[0].numbers[2] == 0 && f->columns[1].codes[1] == 0 && f->columns[1].codes[2] == -1);
     assert_hone_ok(ctx, hone_frame_drop_missing(f, HONE_COLUMNS("t")));

@@ -65,6 +65,9 @@ HONE_API const hone_column *hone_frame_find(const hone_frame *frame, const char 
 HONE_API bool hone_column_missing(const hone_column *column, int64_t row);
 /* The rows of these numbers, in this order, as a new frame. NULL on error (does not stick, but MEMORY): INVALID. */
 HONE_API hone_frame *hone_frame_take(const hone_frame *frame, int64_t count, const int64_t *rows);
+/* Where a row stood, from 0, in the frame that was read or made first, whatever was taken, divided or dropped since, as an index of
+   pandas; errors tell that number. -1 for a row that is not there. */
+HONE_API int64_t hone_frame_origin(const hone_frame *frame, int64_t row);
 /* Drops rows in place: those with a missing value in one of the columns, or those that equal an earlier row in all of them
    (missing equals missing). columns: HONE_COLUMNS, NULL: every one. NOT_FOUND for a column that is not there. Errors do not
    stick, but MEMORY. */

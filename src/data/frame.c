@@ -37,6 +37,7 @@ void hone_frame_free(hone_frame *public)
     for (size_t i = 0; i < public->n_columns; i++) free_column(ctx, &public->columns[i]);
     hone__free(ctx, public->columns);
     hone__arena_free(&f->arena);
+    hone__free(ctx, f->origin);
     hone__free(ctx, f);
     hone_ctx_release(ctx);
 }
@@ -163,6 +164,29 @@ bool hone__frame_copy(hone_frame *public, const hone_column *from)
 
 /* ---- rows ---- */
 
+int64_t hone_frame_origin(const hone_frame *public, int64_t row)
+{
+    if (!public || row < 0 || row >= public->rows) return -1;
+    const frame *f = frame_of(public);
+    return f->origin ? f->origin[row] : row;
+}
+
+/* Room for where the rows come from, which is where they are; NULL: memory ran out, or there are none. */
+static int64_t *origins(frame *f)
+{
+    if (!f->origin && f->public.rows) f->origin = hone__alloc(f->ctx, (size_t)f->public.rows * sizeof *f->origin);
+    return f->origin;
+}
+
+bool hone__frame_follow(hone_frame *to, const hone_frame *from)
+{
+    const int64_t *origin = frame_of(from)->origin;
+    if (!origin || !from->rows) return true;
+    if (!origins(frame_of(to))) return false;
+    memcpy(frame_of(to)->origin, origin, (size_t)from->rows * sizeof *origin);
+    return true;
+}
+
 hone_frame *hone_frame_take(const hone_frame *public, int64_t count, const int64_t *rows)
 {
     if (!public) return NULL;
@@ -174,6 +198,11 @@ hone_frame *hone_frame_take(const hone_frame *public, int64_t count, const int64
                                   (long long)rows[i], (long long)i, (long long)public->rows),
                    NULL;
     hone_frame *taken = hone_frame_new(ctx, count);
+    if (taken && count && !origins(frame_of(taken))) {
+        hone_frame_free(taken);
+        return NULL;
+    }
+    for (int64_t i = 0; taken && i < count; i++) frame_of(taken)->origin[i] = hone_frame_origin(public, rows[i]);
     for (size_t k = 0; taken && k < public->n_columns; k++) {
         hone_column *to = append_like(frame_of(taken), &public->columns[k]);
         if (!to) {
@@ -247,6 +276,8 @@ static void compact(hone_frame *public, const int64_t *keep, int64_t count)
         size_t size = value_size(&public->columns[k]);
         for (int64_t i = 0; i < count; i++) memmove(values + (size_t)i * size, values + (size_t)keep[i] * size, size);
     }
+    int64_t *origin = frame_of(public)->origin;
+    for (int64_t i = 0; i < count; i++) origin[i] = origin[keep[i]];
     public->rows = count;
 }
 
@@ -262,7 +293,12 @@ static hone_status keep_rows(hone_frame *public, const char *const *names, filte
     const hone_column **columns = choose(public, names, &n);
     if (!columns) return hone__ok(ctx) ? HONE_NOT_FOUND : ctx->status;
     int64_t *keep = hone__calloc(ctx, (size_t)public->rows, sizeof *keep), count = keep ? filter(public, columns, n, keep) : -1;
-    if (count >= 0) compact(public, keep, count);
+    if (count >= 0 && count < public->rows) {
+        const bool first = !frame_of(public)->origin;
+        int64_t *origin = origins(frame_of(public));
+        for (int64_t i = 0; origin && first && i < public->rows; i++) origin[i] = i;
+        if (origin) compact(public, keep, count);
+    }
     hone__free(ctx, keep);
     hone__free(ctx, columns);
     return ctx->status;

@@ -4,26 +4,27 @@
 
 #include <math.h>
 
-hone_status hone__refuse_text(hone_ctx *ctx, const hone_column *c, int64_t rows, const char *what)
+hone_status hone__refuse_text(hone_ctx *ctx, const hone_frame *frame, const hone_column *c, const char *is, const char *what)
 {
     int64_t shown = -1; /* what is no number stands for the mistake in a column of numbers: "?", "12 km" */
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < frame->rows; r++) {
         if (c->codes[r] < 0) continue;
         bool number = hone__is_number(c->categories[c->codes[r]]);
         if (shown < 0 || !number) shown = r;
         if (!number) break;
     }
-    if (shown < 0) return hone__fail_run(ctx, HONE_DTYPE, "column '%.60s' is text %s", c->name, what);
-    return hone__fail_run(ctx, HONE_DTYPE, "column '%.60s' is text %s (\"%.60s\" in row %lld)", c->name, what,
-                          c->categories[c->codes[shown]], (long long)shown);
+    if (shown < 0) return hone__fail_run(ctx, HONE_DTYPE, "column '%.60s' %s text %s", c->name, is, what);
+    return hone__fail_run(ctx, HONE_DTYPE, "column '%.60s' %s text %s (\"%.60s\" in row %lld)", c->name, is, what,
+                          c->categories[c->codes[shown]], (long long)hone_frame_origin(frame, shown));
 }
 
-hone_status hone__narrow(hone_ctx *ctx, const hone_column *c, int64_t row, float *value)
+hone_status hone__narrow(hone_ctx *ctx, const hone_frame *frame, const hone_column *c, int64_t row, float *value)
 {
     double v = c->numbers[row];
     *value = (float)v;
     if (!isinf(*value) || isinf(v)) return HONE_OK;
-    return hone__fail_run(ctx, HONE_NUMERIC, "column '%.60s', row %lld: a number too large for a tensor's 32 bits", c->name, (long long)row);
+    return hone__fail_run(ctx, HONE_NUMERIC, "column '%.60s', row %lld: a number too large for a tensor's 32 bits", c->name,
+                          (long long)hone_frame_origin(frame, row));
 }
 
 hone_status hone__frame_features(hone_ctx *ctx, const hone_frame *frame, const hone_column *without, hone_tensor **x)
@@ -34,11 +35,11 @@ hone_status hone__frame_features(hone_ctx *ctx, const hone_frame *frame, const h
     for (const hone_column *c = frame->columns; status == HONE_OK && c < frame->columns + frame->n_columns; c++) {
         if (c == without) continue;
         if (hone__is_text(c)) {
-            status = hone__refuse_text(ctx, c, frame->rows, "and features are numbers: a pipeline encodes or drops it");
+            status = hone__refuse_text(ctx, frame, c, "is", "and features are numbers: a pipeline encodes or drops it");
             continue;
         }
         float *value = (float *)(*x)->data + k++;
-        for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++, value += n) status = hone__narrow(ctx, c, r, value);
+        for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++, value += n) status = hone__narrow(ctx, frame, c, r, value);
     }
     if (status == HONE_OK) return HONE_OK;
     hone_tensor_free(*x);
@@ -65,7 +66,7 @@ hone_status hone__frame_target(hone_ctx *ctx, const hone_frame *frame, const cha
         bool missing = hone_column_missing(c, r), infinite = c->numbers && isinf(c->numbers[r]);
         if (infinite || (missing && !may_miss))
             return hone__fail_run(ctx, HONE_INVALID, "the target '%.60s' is %s in row %lld; %s", name,
-                                  missing ? "missing" : "infinite", (long long)r,
+                                  missing ? "missing" : "infinite", (long long)hone_frame_origin(frame, r),
                                   missing ? "hone_frame_drop_missing drops rows without one" : "it must be a finite number");
     }
     return HONE_OK;
@@ -79,7 +80,7 @@ static hone_status target_tensor(hone_ctx *ctx, const hone_frame *frame, const h
     hone_status status = HONE_OK;
     for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) {
         if (!classes)
-            status = hone__narrow(ctx, c, r, (float *)(*y)->data + r);
+            status = hone__narrow(ctx, frame, c, r, (float *)(*y)->data + r);
         else
             ((int32_t *)(*y)->data)[r] = c->codes ? c->codes[r] : (int32_t)c->numbers[r];
     }

@@ -112,9 +112,9 @@ static hone_status add_input(const hone_pipeline *p, hone_frame *f, const hone__
         return p->ctx->status;
     }
     if (hone__is_empty(c, from->rows)) return add_empty(p, f, in);
-    return hone__fail_run(p->ctx, HONE_DTYPE, "column '%.60s' holds %s here and held %s in training%s", in->name,
-                          in->text ? "numbers" : "text", in->text ? "text" : "numbers",
-                          in->text ? "; name it in .text when the file is read" : "");
+    if (!in->text) return hone__refuse_text(p->ctx, from, c, "holds", "here and held numbers in training");
+    return hone__fail_run(p->ctx, HONE_DTYPE, "column '%.60s' holds numbers here and held text in training; name it in .text when the "
+                                              "file is read", in->name);
 }
 
 /* The columns that the pipeline was fitted on, in that order, in a frame of their own. */
@@ -122,6 +122,7 @@ static hone_status inputs_of(const hone_pipeline *p, const hone_frame *frame, ho
 {
     *inputs = hone_frame_new(p->ctx, frame->rows);
     hone_status status = p->ctx->status;
+    if (*inputs && !hone__frame_follow(*inputs, frame)) status = p->ctx->status;
     for (size_t i = 0; status == HONE_OK && i < p->n_inputs; i++) status = add_input(p, *inputs, &p->inputs[i], frame);
     if (status == HONE_OK) return HONE_OK;
     hone_frame_free(*inputs);
@@ -151,7 +152,7 @@ static hone_status fit_features(hone_pipeline *p, const hone_frame *f)
     if (!(p->features = hone__arena_alloc(&p->fitted, f->n_columns * sizeof *p->features))) return p->ctx->status;
     for (size_t i = 0; i < f->n_columns; i++) {
         if (hone__is_text(&f->columns[i]))
-            return hone__refuse_text(p->ctx, &f->columns[i], f->rows,
+            return hone__refuse_text(p->ctx, f, &f->columns[i], "is",
                                      "and no step encodes it: add HONE_ONE_HOT_ENCODER, or drop it with HONE_DROP_COLUMNS");
         if (!(p->features[p->n_features++] = hone__arena_strdup(&p->fitted, f->columns[i].name))) return p->ctx->status;
     }

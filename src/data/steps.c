@@ -17,6 +17,14 @@ static hone_status nothing_to_learn(const hone_pipeline *p, const step *s, const
                           hone__step_types[s->kind].name, c->name);
 }
 
+static hone_status infinite(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c)
+{
+    int64_t row = 0;
+    while (row < frame->rows && !isinf(c->numbers[row])) row++;
+    return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has infinite values, as in row %lld", hone__step_types[s->kind].name,
+                          c->name, (long long)hone_frame_origin(frame, row));
+}
+
 /* The column's values, sorted; an error where nothing can be learnt. */
 static hone_status sorted_values(hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
                                  double **sorted, int64_t *count)
@@ -26,7 +34,7 @@ static hone_status sorted_values(hone_pipeline *p, const step *s, const hone_fra
     if (*count && isfinite(v[0]) && isfinite(v[*count - 1])) return HONE_OK;
     hone__free(p->ctx, v);
     if (!*count) return nothing_to_learn(p, s, c);
-    return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' has infinite values", hone__step_types[s->kind].name, c->name);
+    return infinite(p, s, frame, c);
 }
 
 /* The longest run of equal values, the first of several. */
@@ -122,6 +130,8 @@ static hone_status fit_scaler(hone_pipeline *p, step *s, const hone_frame *frame
 {
     int64_t count;
     char wrong[HONE__WRONG];
+    for (int64_t r = 0; r < frame->rows; r++)
+        if (isinf(c->numbers[r])) return infinite(p, s, frame, c);
     if (!hone__fit_scale(p->ctx, s, c->numbers, frame->rows, l, &count, wrong))
         return hone__fail_run(p->ctx, HONE_NUMERIC, "%s: column '%.60s' %s", hone__step_types[s->kind].name, c->name, wrong);
     return count ? HONE_OK : nothing_to_learn(p, s, c);
@@ -239,33 +249,35 @@ static int64_t find_number(const double *numbers, size_t n, double v)
     return -1;
 }
 
-static hone_status unknown_class(const hone_pipeline *p, const hone_column *c, int64_t row)
+static hone_status unknown_class(const hone_pipeline *p, const hone_frame *frame, const hone_column *c, int64_t row)
 {
     char number[HONE__NUMBER];
     return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is \"%.60s\" in row %lld, which was none of the %zu classes in "
                                                 "training; HONE_LABEL_ENCODER with ignore_unknown accepts it",
                           c->name, c->codes ? c->categories[c->codes[row]] : hone__number_text(c->numbers[row], number),
-                          (long long)row, p->n_classes);
+                          (long long)hone_frame_origin(frame, row), p->n_classes);
 }
 
-static hone_status unknown(const hone_pipeline *p, const step *s, const hone_column *c, int64_t row, const learnt *l)
+static hone_status unknown(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c, int64_t row,
+                           const learnt *l)
 {
+    const long long told = hone_frame_origin(frame, row);
     const char *what = hone__step_types[s->kind].name;
     if (s->o.ignore_unknown) return HONE_OK;
-    if (s->kind == HONE_LABEL_ENCODER) return unknown_class(p, c, row);
+    if (s->kind == HONE_LABEL_ENCODER) return unknown_class(p, frame, c, row);
     if (hone_column_missing(c, row))
         return hone__fail_run(p->ctx, HONE_INVALID,
                               "%s: column '%.60s' has no value in row %lld; impute it first, or set ignore_unknown", what,
-                              c->name, (long long)row);
+                              c->name, told);
     if (hone__is_text(c))
         return hone__fail_run(p->ctx, HONE_INVALID,
                               "%s: column '%.60s', row %lld: \"%.60s\" was not among the %zu values in training (\"%.60s\", "
                               "...); set ignore_unknown to accept it",
-                              what, c->name, (long long)row, c->categories[c->codes[row]], l->n, l->texts[0]);
+                              what, c->name, told, c->categories[c->codes[row]], l->n, l->texts[0]);
     return hone__fail_run(p->ctx, HONE_INVALID,
                           "%s: column '%.60s', row %lld: %g was not among the %zu values in training (%g, ...); set "
                           "ignore_unknown to accept it",
-                          what, c->name, (long long)row, c->numbers[row], l->n, l->numbers[0]);
+                          what, c->name, told, c->numbers[row], l->n, l->numbers[0]);
 }
 
 hone_status hone__encode(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
@@ -276,7 +288,7 @@ hone_status hone__encode(const hone_pipeline *p, const step *s, const hone_frame
     for (size_t i = 0; map && i < c->n_categories; i++) map[i] = (int32_t)find_text(l->texts, l->n, c->categories[i]);
     for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) {
         codes[r] = !c->codes ? (int32_t)find_number(l->numbers, l->n, c->numbers[r]) : c->codes[r] >= 0 ? map[c->codes[r]] : -1;
-        if (codes[r] < 0) status = unknown(p, s, c, r, l);
+        if (codes[r] < 0) status = unknown(p, s, frame, c, r, l);
     }
     hone__free(p->ctx, map);
     return status;

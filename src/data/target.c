@@ -72,7 +72,7 @@ static hone_status copy_classes(const hone_pipeline *p, const hone_frame *frame,
     for (int64_t r = 0; r < frame->rows; r++) {
         if (!hone__is_class(c->numbers[r]))
             return hone__fail_run(p->ctx, HONE_INVALID, "the target '%.60s' is %g in row %lld; in training all were whole numbers from 0",
-                                  p->target, c->numbers[r], (long long)r);
+                                  p->target, c->numbers[r], (long long)hone_frame_origin(frame, r));
         y[r] = (int32_t)c->numbers[r];
     }
     return HONE_OK;
@@ -91,7 +91,7 @@ hone_status hone__target_apply(const hone_pipeline *p, const hone_frame *frame, 
     if (!(*y = hone_tensor_new(p->ctx, real ? HONE_F32 : HONE_I32, HONE_SHAPE(frame->rows)))) return p->ctx->status;
     if (is_encoded(p)) return encode(p, frame, c, (*y)->data);
     if (!real) return copy_classes(p, frame, c, (*y)->data);
-    for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) status = hone__narrow(p->ctx, c, r, (float *)(*y)->data + r);
+    for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) status = hone__narrow(p->ctx, frame, c, r, (float *)(*y)->data + r);
     return status;
 }
 
