@@ -73,7 +73,7 @@ static bool set_scalar(reader *r, const option *o, const char *where)
     return false;
 }
 
-/* A list fills an option that may be given several times; in another it is joined with commas. */
+/* A list fills an option that may be given several times; in another it is joined with commas, and layers as people write them. */
 static bool set_sequence(reader *r, const option *o, const char *where)
 {
     char *joined = cli_copy("");
@@ -87,8 +87,8 @@ static bool set_sequence(reader *r, const option *o, const char *where)
         } else if (o->kind == OPTION_STRINGS) {
             ok = set(r, o, where, keep(r, scalar(r)));
         } else {
-            joined = cli_realloc(joined, strlen(joined) + strlen(scalar(r)) + 2);
-            if (n) strcat(joined, ",");
+            joined = cli_realloc(joined, strlen(joined) + strlen(scalar(r)) + 3);
+            if (n) strcat(joined, !strcmp(o->value, "LAYERS") ? ", " : ",");
             strcat(joined, scalar(r));
         }
     }

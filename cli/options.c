@@ -169,6 +169,15 @@ static bool in_range(const option *o, double x)
     return x >= o->min && (o->max < o->min || x <= o->max);
 }
 
+/* What names a file or folder names one; a text, a column and a network of no layers may be empty. */
+static bool may_be_empty(const option *o)
+{
+    static const char *const kinds[] = {"TEXT", "COLUMN", "LAYERS"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(o->value, kinds[i])) return true;
+    return false;
+}
+
 /* An INT without bounds of its own has min = max = 0: every table gives them. */
 bool options_set(const command *c, void *args, const option *o, const char *where, const char *value)
 {
@@ -182,7 +191,9 @@ bool options_set(const command *c, void *args, const option *o, const char *wher
         return true;
     case OPTION_STRING:
         *(const char **)to = value;
-        return true;
+        if (*value || may_be_empty(o)) return true;
+        cli_fail(common, "%s%s is empty: %s is expected", where, o->name, o->value);
+        return false;
     case OPTION_STRINGS: {
         string_list *list = to;
         list->items = cli_realloc(list->items, (list->count + 1) * sizeof *list->items);
@@ -344,7 +355,8 @@ static bool apply(command_line *line)
     const command *c = line->command;
     if (!set_defaults(c, args)) return false;
     for (size_t i = 0; i < line->n; i++)
-        if (line->set[i].option->offset == offsetof(common_args, config)) args->config = line->set[i].value;
+        if (line->set[i].option->offset == offsetof(common_args, config) && !options_set(c, args, line->set[i].option, "--", line->set[i].value))
+            return false;
     if (args->config && !options_load(c, args, args->config)) return false;
     for (size_t i = 0; i < line->n; i++) /* a list on the command line replaces the file's */
         if (line->set[i].option->kind == OPTION_STRINGS)

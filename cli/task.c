@@ -52,6 +52,15 @@ double task_deviation(double n, double mean, double variance)
     return variance <= rounding ? 1 : sqrt(variance);
 }
 
+/* A folder without one example, or whose files are of another kind, is a class in name alone. */
+static bool has_two_classes(const task *t)
+{
+    int64_t i = 1;
+    while (i < t->rows && t->labels[i] == t->labels[0]) i++;
+    if (i < t->rows) return true;
+    return cli_fail(t->args, "all %s are of the class '%s': there is nothing to tell apart", t->kind->plural, t->names[t->labels[0]]), false;
+}
+
 static void note_rare_classes(const task *t)
 {
     int64_t *rows = cli_alloc((size_t)t->classes * sizeof *rows), rare = 0, first = -1;
@@ -121,7 +130,9 @@ task *task_look(const common_args *args, hone_ctx *ctx, const char *path, const 
         cli_fail(args, "--target COLUMN is missing: which column of %s is to be predicted?", path);
     else
         t = task_look_at_frame(args, ctx, path, target, wishes);
-    if (t && t->classes) note_rare_classes(t);
+    if (!t || !t->classes) return t;
+    if (!has_two_classes(t)) return task_free(t), NULL;
+    note_rare_classes(t);
     return t;
 }
 
@@ -311,6 +322,9 @@ hone_tensor *task_targets(const task *t, int64_t n, const int64_t *rows)
     return y;
 }
 
+/* Of the file, in which there may be rows without a target. */
+static int64_t task_row(const task *t, int64_t row) { return t->frame ? hone_frame_origin(t->frame, row) : row; }
+
 hone_tensor *task_take(task *t, int64_t n, const int64_t *rows)
 {
     hone_tensor *x = t->kind->take(t, n, rows);
@@ -320,7 +334,7 @@ hone_tensor *task_take(task *t, int64_t n, const int64_t *rows)
     while (i < count && isfinite(values[i])) i++;
     if (i == count) return x;
     cli_fail(t->args, "%s%srow %lld has a number that is infinite, or far too large beside those that were learnt from",
-             t->from ? t->path : "", t->from ? ": " : "", (long long)rows[i / (count / n)]);
+             t->from ? t->path : "", t->from ? ": " : "", (long long)task_row(t, rows[i / (count / n)]));
     hone_tensor_free(x);
     return NULL;
 }

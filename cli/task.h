@@ -117,6 +117,8 @@ hone_frame *task_load_frame(const common_args *args, hone_ctx *ctx, const char *
 const hone_column *task_find_target(const common_args *args, const hone_frame *frame, const char *path, const char *target);
 /* Are all of its texts numbers, some with a decimal comma? */
 bool task_has_commas(const hone_column *column);
+/* Are all of its texts dates, as ISO 8601 writes them? */
+bool task_has_dates(const hone_column *column);
 bool task_read_frame(task *t, const char *path, bool targets);
 /* Says whether the target has classes or is a quantity; false: it cannot be learnt, which has been said (task_target.c). */
 bool task_choose_target(task *t, int learn);

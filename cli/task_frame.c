@@ -83,6 +83,23 @@ bool task_has_commas(const hone_column *column)
     return all && comma;
 }
 
+/* "2024-02-29", with or without a time behind it (ISO 8601). */
+static bool is_date(const char *text)
+{
+    static const char form[] = "dddd-dd-dd";
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i]) return false;
+    const char *time = text + strlen(form);
+    return !*time || ((*time == 'T' || *time == ' ') && strspn(time + 1, "0123456789:.+-Z") == strlen(time + 1));
+}
+
+bool task_has_dates(const hone_column *column)
+{
+    bool all = column->n_categories > 0;
+    for (size_t i = 0; i < column->n_categories && all; i++) all = is_date(column->categories[i]);
+    return all;
+}
+
 /* What is read as text, and meant as numbers. */
 static void tell_commas(const common_args *args, const hone_frame *frame, const char *path)
 {
@@ -172,7 +189,8 @@ static const hone_column *find_text(const common_args *args, const hone_frame *f
         }
     }
     if (!best || !others) return best;
-    cli_note(args, "'%s' holds texts, and there are columns beside it: `--text %s` would learn from the texts alone", best->name, best->name);
+    cli_note(args, "'%s' holds texts, and there are columns beside it: a table's network does not read words, and is learnt from those columns; "
+                   "`--text %s` would learn from the texts alone", best->name, best->name);
     return NULL;
 }
 

@@ -36,7 +36,9 @@ static const char *why_left_out(const task *t, const hone_column *c, int64_t n, 
     if (first < 0) return "it has no values";
     if (!others) return "it is the same in every row";
     if (c->type == HONE_COLUMN_TEXT && (int64_t)c->n_categories > t->rows / 2)
-        return task_has_commas(c) ? "its numbers have commas" : "nearly every row has another text";
+        return task_has_commas(c) ? "its numbers have commas"
+               : task_has_dates(c) ? "dates are not read: columns of numbers are, such as year, month and weekday"
+                                   : "nearly every row has another text";
     if (c->type == HONE_COLUMN_TEXT) return NULL;
     return numbers_rows(t, c) ? "it numbers the rows" : NULL;
 }
@@ -123,7 +125,8 @@ static hone_tensor *take(task *t, int64_t n, const int64_t *rows)
 {
     hone_frame *some = hone_frame_take(t->frame, n, rows);
     hone_tensor *x = NULL;
-    if (some) hone_pipeline_apply(pipeline_of(t), some, &x, NULL);
+    if (some && hone_pipeline_apply(pipeline_of(t), some, &x, NULL) == HONE_DTYPE)
+        hone_pipeline_apply(pipeline_of(t), t->frame, &x, NULL); /* the text that is no number may be in another row: it names that */
     hone_frame_free(some);
     return x;
 }

@@ -55,6 +55,14 @@ static void wrong_usage_exits_with_2_and_suggests(void **state)
     result none = finish(start(NULL, (char *const *)(const char *const[]){"hone", NULL}));
     check(none, 2, "usage: hone COMMAND");
     release(none);
+    static const char *const empty[][3] = {{"train", "--data", "DATA"},       {"train", "--output-dir", "DIR"}, {"predict", "--model", "DIR"},
+                                           {"finetune", "--output-dir", "DIR"}, {"generate", "--model", "MODEL"}, {"eval", "--data", "DATA"},
+                                           {"generate", "--config", "FILE.yaml"}};
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
+        char message[80];
+        snprintf(message, sizeof message, "%s is empty: %s is expected", empty[i][1], empty[i][2]);
+        REFUSES(2, message, empty[i][0], empty[i][1], "");
+    }
     REFUSES(2, "did you mean 'finetune'?", "fintune");
     REFUSES(2, "unknown command 'xyzzy'", "help", "xyzzy");
     REFUSES(2, "hone finetune: unknown option '--lerning-rate'; did you mean '--learning-rate'?", "finetune",

@@ -220,10 +220,10 @@ static void test_networks_are_written_by_hand(void **state)
     release(r);
     write_all(place("run.yaml"), "target: species\nepochs: 2\narch:\n  - dense 12 gelu no_bias\n  - batch_norm\n  - dense 5 relu\n");
     r = HONE_RUN(NULL, "train", "--data", IRIS, "--config", place("run.yaml"), "--output-dir", place("hand"));
-    check(r, 0, "network: dense 12 gelu no_bias,batch_norm,dense 5 relu, dense 3 softmax");
+    check(r, 0, "network: dense 12 gelu no_bias, batch_norm, dense 5 relu, dense 3 softmax");
     release(r);
     char *html = read_all(place("hand/report.html"));
-    assert_non_null(strstr(html, "<pre>--target species --epochs 2 --arch &#39;dense 12 gelu no_bias,batch_norm,dense 5 relu&#39;</pre>"));
+    assert_non_null(strstr(html, "<pre>--target species --epochs 2 --arch &#39;dense 12 gelu no_bias, batch_norm, dense 5 relu&#39;</pre>"));
     free(html);
     write_all(place("bad.yaml"), "target: species\narch:\n  - dense: 12\n");
     REFUSES(2, "arch: a list of plain values is expected", "train", "--data", IRIS, "--config", place("bad.yaml"), "--output-dir",
@@ -232,6 +232,8 @@ static void test_networks_are_written_by_hand(void **state)
             place("none"), "--arch", "dense 8, dropuot 0.1");
     REFUSES(2, "dense: 'rleu' is none of its options; they are units, activation (none|relu|", "train", "--data", IRIS, "--target", "species",
             "--output-dir", place("none"), "--arch", "dense 8 rleu");
+    REFUSES(2, "option 'units' is 100000000; at most 16777216 is possible", "train", "--data", IRIS, "--target", "species", "--output-dir",
+            place("none"), "--arch", "dense 100000000");
     REFUSES(1, "--arch: ", "train", "--quiet", "--data", IRIS, "--target", "species", "--output-dir", place("none"), "--arch", "conv2d 8 3");
     FILE *file = fopen(place("rows.jsonl"), "w");
     for (int i = 0; i < 40; i++) fprintf(file, "{\"size\": %d, \"big\": %s}\n", i, i < 20 ? "false" : "true");
@@ -305,7 +307,7 @@ static void test_wrong_usage_is_told(void **state)
     write_all(place("one.npy"), "");
     REFUSES(1, "one array is nothing to learn from", "train", "--data", place("one.npy"), "--output-dir", place("none"));
     write_all(place("few.csv"), "a,b\n1,2\n3,4\n");
-    REFUSES(1, "2 rows with a target are too few", "train", "--data", place("few.csv"), "--target", "b", "--output-dir", place("none"));
+    REFUSES(1, "2 rows with a target are too few to learn from: at least 10 are needed", "train", "--data", place("few.csv"), "--target", "b", "--output-dir", place("none"));
 }
 
 /* As spreadsheets of many countries write them. */
@@ -390,13 +392,14 @@ static void test_columns_that_say_nothing_are_left_out(void **state)
 {
     (void)state;
     FILE *file = fopen(place("left.csv"), "w");
-    fputs("Id,code,same,none,mark,a,y\n", file);
-    for (int i = 0; i < 40; i++) fprintf(file, "%d,c%d,7,,%s%d,%d,%s\n", i + 100, i, i == 5 ? "?" : "", i == 5 ? 0 : i, i * 7 % 11, two(i));
+    fputs("Id,code,same,none,day,mark,a,y\n", file);
+    for (int i = 0; i < 40; i++) fprintf(file, "%d,c%d,7,,2024-02-%02dT10:%02d:00Z,%s%d,%d,%s\n", i + 100, i, i % 29 + 1, i, i == 5 ? "?" : "", i == 5 ? 0 : i, i * 7 % 11, two(i));
     fclose(file);
     result r = HONE_RUN(NULL, TRAIN("left.csv", "y", "left"));
     check(r, 0, "'Id' is left out: it numbers the rows");
     static const char *const said[] = {"'code' is left out: nearly every row has another text", "'same' is left out: it is the same in every row",
                                        "'none' is left out: it has no values",
+                                       "'day' is left out: dates are not read: columns of numbers are, such as year, month and weekday",
                                        "'mark' is read as text because of '?0': where this means that a value is missing, leave it empty"};
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         if (!strstr(r.err, said[i])) fail_msg("'%s' is missing in %s", said[i], r.err);
@@ -444,6 +447,32 @@ static void test_files_are_read_as_they_are_written(void **state)
     write_all(place("parted/task.json"), "{\"format\": \"hone-task\", \"version\": 1, \"kind\": \"table\", \"target\": \"y\", "
                                          "\"classes\": [\"x\", \"z\"], \"text_columns\": [1]}");
     REFUSES(1, "not what `hone train` of this version wrote", "predict", "--model", place("parted"), "--data", place("numbers.csv"));
+}
+
+/* From 0 on, as `hone predict` counts them: over many, and where some before them were dropped for want of a target. */
+static void test_rows_are_told_as_the_file_has_them(void **state)
+{
+    (void)state;
+    write_rows("numbered.csv", ',', two);
+    result r = HONE_RUN(NULL, TRAIN("numbered.csv", "y", "numbered"));
+    check(r, 0, "40 rows, 3 columns");
+    release(r);
+    static const char *const wrong[][2] = {{"1e300", "column 'a', row 1500: a number too large"},
+                                           {"fast", "column 'a' holds text here and held numbers in training (\"fast\" in row 1500)"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        FILE *file = fopen(place("many.csv"), "w");
+        fputs("a,b\n", file);
+        for (int row = 0; row < 1600; row++) row == 1500 ? fprintf(file, "%s,t1\n", wrong[i][0]) : fprintf(file, "%d.5,t1\n", row % 40);
+        fclose(file);
+        r = HONE_RUN(NULL, "predict", "--model", place("numbered"), "--data", place("many.csv"));
+        check(r, 1, wrong[i][1]);
+        release(r);
+    }
+    FILE *file = fopen(place("endless-rows.csv"), "w");
+    fputs("a,b,y\n", file);
+    for (int row = 0; row < 40; row++) fprintf(file, "%s,%d,%s\n", row == 30 ? "inf" : row % 2 ? "1.5" : "2.5", row * 7 % 11, row % 4 == 3 ? "" : two(row));
+    fclose(file);
+    REFUSES(1, "imputer: column 'a' has infinite values, as in row 30", TRAIN("endless-rows.csv", "y", "none"), "--quiet");
 }
 
 /* ---- classes of which one is rare ---- */
@@ -505,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_classes_or_a_quantity),
         cmocka_unit_test(test_columns_that_say_nothing_are_left_out),
         cmocka_unit_test(test_files_are_read_as_they_are_written),
+        cmocka_unit_test(test_rows_are_told_as_the_file_has_them),
         cmocka_unit_test(test_balanced_classes_weigh_the_same),
     };
     return cmocka_run_group_tests(tests, make_folder, clean_up);

@@ -171,6 +171,10 @@ static void test_pictures_that_cannot_be_learnt_are_refused(void **unused)
     check(r, 0, NULL);
     release(r);
     REFUSES(1, "at least 2, and 10 pictures; there are 3 and 3", "train", "--data", place("three"), "--output-dir", place("none"));
+    make_pictures("alike", 12, 1);
+    rename(place("alike/flat"), place("alike-flat")), rename(place("alike/tall"), place("alike-tall"));
+    mkdir(place("alike/void"), 0700);
+    REFUSES(1, "all pictures are of the class 'cross': there is nothing to tell apart", "train", "--data", place("alike"), "--output-dir", place("none"));
     REFUSES(1, "there are 0 and 1", "train", "--data", place("three/flat"), "--output-dir", place("none"));
     REFUSES(1, "--text is for tables and texts", "train", "--data", place("three"), "--text", "x", "--output-dir", place("none"));
     REFUSES(1, "reviews.csv: neither a folder nor a .png, .jpg or .jpeg", "predict", "--model", place("eye"), "--data", place("reviews.csv"));
@@ -279,6 +283,27 @@ static void make_sounds(const char *folder, int n)
             write_sound(path, RATE, kinds[kind].least + (kinds[kind].most - kinds[kind].least) * draw(100) / 100);
         }
     }
+}
+
+/* Also a folder whose files are left out, as they are of another kind. */
+static void test_sounds_of_one_class_are_refused(void **unused)
+{
+    (void)unused;
+    char path[400];
+    mkdir(place("mixed"), 0700), mkdir(place("mixed/high"), 0700), mkdir(place("mixed/drawn"), 0700);
+    write_all(place("mixed/drawn/one.png"), "");
+    for (int i = 0; i < 12; i++) {
+        snprintf(path, sizeof path, "%s/%03d.wav", place("mixed/high"), i);
+        write_sound(path, RATE, 2000);
+    }
+    result r = HONE_RUN(NULL, "train", "--data", place("mixed"), "--output-dir", place("none"));
+    if (strstr(r.err, "sndfile")) {
+        release(r);
+        skip();
+    }
+    check(r, 1, "all sounds are of the class 'high': there is nothing to tell apart");
+    assert_non_null(strstr(r.err, "the pictures are left out"));
+    release(r);
 }
 
 static void test_sounds_are_learnt_and_told(void **unused)
@@ -620,7 +645,7 @@ static void test_the_column_of_texts_is_found_or_named(void **unused)
     (void)unused;
     make_texts("stars.tsv", 60, true);
     result r = HONE_RUN(NULL, "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("stars"), "--epochs", "1");
-    check(r, 0, "'review' holds texts, and there are columns beside it: `--text review` would learn from the texts alone");
+    check(r, 0, "'review' holds texts, and there are columns beside it: a table's network does not read words, and is learnt from those columns; `--text review` would");
     assert_non_null(strstr(r.err, "network: dense 64 relu"));
     release(r);
     r = HONE_RUN(NULL, "train", "--data", place("stars.tsv"), "--target", "label", "--output-dir", place("stars"), "--epochs", "1", "--text",
@@ -651,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_pictures_in_colour_of_a_size_and_an_arch),
         cmocka_unit_test(test_pictures_that_cannot_be_learnt_are_refused),
         cmocka_unit_test(test_a_broken_picture_is_named_before_training),
+        cmocka_unit_test(test_sounds_of_one_class_are_refused),
         cmocka_unit_test(test_sounds_are_learnt_and_told),
         cmocka_unit_test(test_what_strayed_into_a_folder_does_not_decide),
         cmocka_unit_test(test_idx_pairs_are_learnt_and_told),

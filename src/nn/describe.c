@@ -272,7 +272,11 @@ static hone_layer *make(hone_ctx *ctx, const hone__layer_kind *kind, const json_
     if (!like) return NULL;
     like->type = kind->type;
     const char *bad = fields_from_json(kind->fields, options, like);
-    if (bad)
+    const json_t *value = bad ? json_object_get(options, bad) : NULL;
+    if (json_is_integer(value) && (json_integer_value(value) > MOST || json_integer_value(value) < -MOST))
+        hone__fail(ctx, HONE_FORMAT, "layer of type '%s': option '%.100s' is %lld; at most %d is possible", kind->type, bad,
+                   (long long)json_integer_value(value), (int)MOST);
+    else if (bad)
         hone__fail(ctx, HONE_FORMAT, "layer of type '%s': option '%.100s' is unknown or its value is wrong", kind->type, bad);
     else
         layer = kind->again(ctx, like);
