@@ -6,8 +6,7 @@ enum {
     FEWEST = 16,           /* rows, columns and terms below which there is too little work in a tile */
     FEWEST_F32 = 64,       /* half the harmonic mean of rows and columns that pay for packing three parts of f32 */
     MOST_TERMS_F32 = 1024, /* at once, so that enough panels of A lie in the second cache */
-    GROUP = 8,             /* panels of B at once where a thread packs its own; in f32 as many as GROUP_BYTES hold, */
-    GROUP_BYTES = 1 << 18, /* two at least */
+    GROUP = 8,             /* panels of B at once where a thread packs its own; in f32 two, one of which is multiplied */
     MOST_SHARED = 1 << 13, /* columns of B beyond which a row of f32 is one thread's: it may be handed over */
     MOST_PACKED = 1 << 26, /* bytes of B that are packed at once */
     CACHED = 3 << 17,      /* bytes of C, of a thread, beyond which it is written past the caches, as training's activations are in */
@@ -132,10 +131,7 @@ void hone__gemm_free(hone__gemm *g)
 bool hone__gemm_makes_inner(const hone__gemm *g) { return g->more.k > 0 && g->more.k <= PANEL && g->column_parts == 1; }
 
 /* Panels of B that a thread packs at once where it packs its own. */
-static int64_t group_of(const hone__gemm *g)
-{
-    return g->parts == 1 ? GROUP : HONE_MIN(HONE_MAX(GROUP_BYTES / (int64_t)g->panel & ~1, 2), GROUP);
-}
+static int64_t group_of(const hone__gemm *g) { return g->parts == 1 ? GROUP : 2; }
 
 /* What all threads pack: B and P. */
 static size_t packed_bytes(const hone__gemm *g)
@@ -203,6 +199,10 @@ static void multiply(void *arg, int64_t begin, int64_t end)
         int64_t own = share_to_pack(j, part), start = own > n0 && own < n1 ? own - n0 : 0;
         for (int64_t m = m0; m < m1; m += step) {
             int64_t to = HONE_MIN(m + step, m1), group = g->own ? group_of(g) : n1 - n0;
+            if (g->own && g->parts > 1) {
+                hone__gemm_pack_and_multiply_amx(&j->product, &j->a, m, to, &j->b, n0, n1, j->k, a, sums);
+                continue;
+            }
             pack_operand(j, a, &j->a, &j->inner, g->d.m, m, to - m, false);
             if (j->p.data)
                 hone__gemm_inner_amx(a, j->product.panel, j->k, g->d.m, m, to, j->packed_p, g->more.k, (float)g->more.scale, j->made);

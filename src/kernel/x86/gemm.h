@@ -8,6 +8,8 @@
 #define HONE__GEMM_PANEL 32
 /* Bytes of sums that a thread keeps. */
 #define HONE__GEMM_SUMS (128 << 10)
+/* Of a square of 32 x 32, in three parts: what is packed at once beside products. */
+#define HONE__GEMM_EIGHTHS 8
 
 /* An operand as it lies: f32, bf16, or blocks of 32 (q4_0, q4_1, q8_0). Strides in elements of the axis that is summed
    over and of the other; one of them is 1, and the other one of blocks a multiple of 32. */
@@ -25,6 +27,9 @@ bool hone__gemm_reads_amx(hone_dtype type);
    of k: B; else A. `to` is aligned to 64. */
 void hone__gemm_pack_amx(void *to, size_t panel, const hone__gemm_operand *x, int parts, int64_t at, int64_t left, int64_t k,
                          int64_t count, bool pairs);
+/* Of the square of 32 terms from the p-th on of one such panel, in three parts, the part-th eighth. */
+void hone__gemm_pack_eighth_amx(char *to, const hone__gemm_operand *x, int64_t at, int64_t left, int64_t p, int64_t k, int part,
+                                bool pairs);
 
 typedef struct hone__gemm_product {
     int64_t m, n;
@@ -50,5 +55,9 @@ int64_t hone__gemm_stretch_amx(size_t panel);
    n0; a, b: those panels, packed; sums: HONE__GEMM_SUMS bytes, aligned to 64. */
 void hone__gemm_multiply_amx(const hone__gemm_product *g, const char *a, int64_t m0, int64_t m1, const char *b, int64_t n0,
                              int64_t n1, int64_t start, void *sums);
+/* The same of f32 in three parts, with A and B, k long, as they lie: they are packed while what is packed already is multiplied.
+   panels: room for m1 - m0 and two, aligned to 64. */
+void hone__gemm_pack_and_multiply_amx(const hone__gemm_product *g, const hone__gemm_operand *a, int64_t m0, int64_t m1,
+                                      const hone__gemm_operand *b, int64_t n0, int64_t n1, int64_t k, char *panels, void *sums);
 
 #endif
