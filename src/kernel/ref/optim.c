@@ -190,10 +190,19 @@ void HONE_K(add_squares)(void *y, const void *x, double scale, int64_t n)
     SIMD for (int64_t i = 0; i < n; i++) to[i] += by * v[i] * v[i];
 }
 
+/* Four quarters side by side: no sum waits for itself as long as one would, and memory is asked for four pages at once. */
 double HONE_K(sumsq)(const void *x, int64_t n)
 {
-    const real *v = x;
-    double total = 0;
-    SIMD_SUM(total) for (int64_t i = 0; i < n; i++) total += (double)v[i] * (double)v[i];
-    return total;
+    int64_t quarter = n / 4;
+    const real *v = x, *w = v + quarter, *y = w + quarter, *z = y + quarter;
+    double a = 0, b = 0, c = 0, d = 0;
+    HONE_PRAGMA_(omp simd reduction(+ : a, b, c, d))
+    for (int64_t i = 0; i < quarter; i++) {
+        a += (double)v[i] * (double)v[i];
+        b += (double)w[i] * (double)w[i];
+        c += (double)y[i] * (double)y[i];
+        d += (double)z[i] * (double)z[i];
+    }
+    for (int64_t i = 4 * quarter; i < n; i++) a += (double)v[i] * (double)v[i];
+    return (a + b) + (c + d);
 }
