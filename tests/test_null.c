@@ -28,6 +28,7 @@ static void test_data_takes_null(void **state)
     REFUSED(hone_frame_add_texts(NULL, "x", room));
     hone_frame_free(NULL);
     NOTHING(hone_frame_find(NULL, "x"));
+    assert_int_equal(hone_frame_origin(NULL, 0), -1);
     assert_true(hone_column_missing(NULL, 1));
     NOTHING(hone_frame_take(NULL, 1, room));
     REFUSED(hone_frame_drop_missing(NULL, room));
