@@ -3,10 +3,26 @@
 #define HONE_TEST_LAYER_TOOLS_H
 
 #include "graph_tools.h"
+#include "golden.h"
 
 #include "train/train.h"
 
 #include <math.h>
+
+/* layers.golden.safetensors, made by make_layer_golden.py */
+static inline hone_safetensors *open_layers(void)
+{
+    hone_safetensors *file = hone_safetensors_open(ctx, HONE_TEST_DATA "/layers.golden.safetensors");
+    if (!file) fail_msg("%s", hone_error(ctx));
+    return file;
+}
+
+static inline void assert_near(const float *have, const hone_tensor *want, double tolerance, const char *what)
+{
+    for (int64_t i = 0; i < hone_shape_count(hone_tensor_shape(want)); i++)
+        if (!(fabs((double)have[i] - (double)at(want, i)) <= tolerance * (1 + fabs((double)at(want, i)))))
+            fail_msg("%s[%lld] is %.9g, not %.9g", what, (long long)i, (double)have[i], (double)at(want, i));
+}
 
 static inline hone_tensor *ramp(hone_shape shape)
 {
