@@ -70,11 +70,17 @@ bool cli_interrupted(void);                            /* has one come since the
         .help = "a LoRA adapter on top of the model: a folder from `hone finetune` or PEFT"                  \
     }
 
+/* ---- training (output_dir.c) ---- */
+
+/* A training that is not resumed begins to write into the folder: tells of a model that it will replace, and removes older events for
+   TensorBoard, of Hone's alone, from these folders in it ("." for itself; NULL behind the last). */
+void cli_begin_output(const common_args *args, const char *folder, const char *const *events);
+
 /* ---- generating (sampling.c) ---- */
 
 typedef struct sampling_args {
     int64_t max_tokens, top_k;
-    double temperature, top_p;
+    double temperature, top_p, min_p;
     string_list stop;
 } sampling_args;
 #define OPTIONS_SAMPLING(type)                                                                               \
@@ -86,6 +92,9 @@ typedef struct sampling_args {
          .initial = "0", OPTION_AT_LEAST(0), .help = "only the N likeliest tokens; 0: all"},                 \
         {.name = "top-p", .kind = OPTION_POSITIVE, .offset = offsetof(type, sampling.top_p), .value = "X",   \
          .initial = "1", .max = 1, .help = "only the likeliest tokens that together reach probability X"},   \
+        {.name = "min-p", .kind = OPTION_REAL, .offset = offsetof(type, sampling.min_p), .value = "X",       \
+         .initial = "0", .min = 0, .max = 1,                                                                 \
+         .help = "only tokens at least X times as likely as the likeliest one"},                             \
     {                                                                                                        \
         .name = "stop", .kind = OPTION_STRINGS, .offset = offsetof(type, sampling.stop), .value = "TEXT",    \
         .help = "ends the answer where this text would begin"                                                \
@@ -104,6 +113,7 @@ bool cli_read_line(char **line, size_t *capacity, size_t *size, bool *newline);
 bool cli_parse_ids(const char *text, size_t size, int32_t **ids, size_t *count, const char **bad);
 /* One object, one line on stdout; takes the reference. */
 void cli_print_json(json_t *object);
+void cli_write_json(FILE *to, json_t *object); /* the same in a file */
 json_t *cli_json_real(double value);                     /* null when it is not finite */
 json_t *cli_json_ids(const hone_tokens *tokens);          /* an array of numbers */
 json_t *cli_json_text(const char *text, size_t size);    /* bytes that are not UTF-8 become U+FFFD */

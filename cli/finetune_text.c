@@ -89,7 +89,10 @@ static void print_counts(const char *name, const hone_llm_data *data, int64_t ma
                 "           %s are too long and lose their end; --max-seq-length sets what is too long\n",
                 cli_count(n.truncated, a));
     if (n.empty)
-        fprintf(stderr, "           %s have nothing to learn from and are left out\n", cli_count(n.empty, a));
+        fprintf(stderr, "           %s have nothing to learn from and are left out%s%s\n", cli_count(n.empty, a),
+                n.why_empty[0] ? ": " : "", n.why_empty);
+    if (n.blank)
+        fprintf(stderr, "           %s have an empty answer: that there is nothing to say is learnt from them\n", cli_count(n.blank, a));
 }
 
 void finetune_print_plan(const finetune_run *run)

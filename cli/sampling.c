@@ -17,6 +17,7 @@ hone_generate_opts sampling_opts(const common_args *args, const sampling_args *s
                      .temperature = (float)sampling->temperature,
                      .top_k = sampling->top_k,
                      .top_p = (float)sampling->top_p,
+                     .min_p = (float)sampling->min_p,
                      .seed = args->seed},
         .stop = sampling->stop.items,
         .n_stop = sampling->stop.count,

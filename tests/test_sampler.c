@@ -34,13 +34,14 @@ static void test_sampler(void **state)
     enum { DRAWS = 40000 };
     static const struct {
         int64_t top_k;
-        float top_p;
-        int kept; /* of the ranking 1, 3, 2, 0, 4, 5 */
-    } cuts[] = {{0, 0, 6}, {3, 0, 3}, {0, 0.85f, 3}, {4, 0.95f, 4}, {100, 1, 6}, {2, 0.5f, 1}};
+        float top_p, min_p;
+        int kept; /* of the ranking 1, 3, 2, 0, 4, 5, whose chances over the best one's are 1, 1, 0.45, 0.20, 0.09, 0.04 */
+    } cuts[] = {{0, 0, 0, 6},       {3, 0, 0, 3},       {0, 0.85f, 0, 3}, {4, 0.95f, 0, 4},    {100, 1, 0, 6},  {2, 0.5f, 0, 1},
+                {0, 0, 0.1f, 4},    {0, 0, 1, 2},       {3, 0, 0.1f, 3},  {0, 0.85f, 0.5f, 2}, {0, 0.85f, 0.1f, 3}};
     const int32_t ranking[6] = {1, 3, 2, 0, 4, 5};
     for (size_t c = 0; c < HONE_ARRAY_LEN(cuts); c++) {
         hone_sampler *s = hone_sampler_new(ctx, .temperature = 1.25f, .top_k = cuts[c].top_k,
-                                           .top_p = cuts[c].top_p, .seed = 7);
+                                           .top_p = cuts[c].top_p, .min_p = cuts[c].min_p, .seed = 7);
         double total = 0;
         int hits[6] = {0};
         for (int i = 0; i < cuts[c].kept; i++) total += exp((double)logits[ranking[i]] / 1.25);
@@ -53,7 +54,7 @@ static void test_sampler(void **state)
         /* A function of the position, not of the calls before. */
         int32_t late = next(s, logits, 6, 12345), early = next(s, logits, 6, 3);
         hone_sampler *fresh = hone_sampler_new(ctx, .temperature = 1.25f, .top_k = cuts[c].top_k,
-                                               .top_p = cuts[c].top_p, .seed = 7);
+                                               .top_p = cuts[c].top_p, .min_p = cuts[c].min_p, .seed = 7);
         assert_int_equal(next(fresh, logits, 6, 3), early);
         assert_int_equal(next(fresh, logits, 6, 12345), late);
         hone_sampler_free(fresh);
@@ -71,6 +72,10 @@ static void test_sampler(void **state)
     assert_null(hone_sampler_new(ctx, .temperature = -1));
     hone_clear_error(ctx);
     assert_null(hone_sampler_new(ctx, .top_p = 1.5f));
+    hone_clear_error(ctx);
+    assert_null(hone_sampler_new(ctx, .min_p = -0.1f));
+    hone_clear_error(ctx);
+    assert_null(hone_sampler_new(ctx, .min_p = NAN));
     hone_clear_error(ctx);
     assert_null(hone_sampler_new(ctx, .temperature = NAN));
     hone_clear_error(ctx);

@@ -160,12 +160,14 @@ typedef struct hone_sampler_opts {
     int64_t top_k;     /* only the k largest logits (of equal ones the lower ids); default 0: all */
     float top_p;   /* only the likeliest tokens whose probabilities reach p, in (0, 1]; default 0 or 1: all */
     uint64_t seed; /* default 0 */
+    float min_p;   /* only tokens at least min_p times as likely as the likeliest one, in [0, 1]; default 0: all */
 } hone_sampler_opts;
 
 typedef struct hone_sampler hone_sampler;
 
 /* Chooses tokens: first top_k, then softmax(logits / temperature) over what is left, then top_p over that
-   distribution (at least one token stays), then one uniform draw. NULL on error (sticky): INVALID for an
+   distribution, then min_p (at least one token stays; Nguyen et al. 2024, as transformers' MinPLogitsWarper behind its
+   TopPLogitsWarper), then one uniform draw. NULL on error (sticky): INVALID for an
    option out of range, MEMORY. The caller owns the result. */
 HONE_API hone_sampler *hone_sampler_new_opt(hone_ctx *ctx, const hone_sampler_opts *opts);
 #define hone_sampler_new(...)                                                                                \
@@ -296,6 +298,8 @@ typedef struct hone_llm_data_counts {
     int64_t truncated; /* examples that lost their end */
     int64_t empty;     /* examples with nothing to learn from: left out of training */
     int64_t longest;   /* tokens */
+    int64_t blank;     /* records with an assistant's text of blanks alone, of which the token that ends it is learnt */
+    const char *why_empty; /* which record is the first of the empty ones and what it lacks, for people; "": not known. The data's */
 } hone_llm_data_counts;
 HONE_API hone_llm_data_counts hone_llm_data_count(const hone_llm_data *data);
 /* Example i: ids and trained [count], borrowed. INVALID when there is none. */

@@ -22,6 +22,9 @@ hone_tensor *hone__idx_read(hone_ctx *ctx, const char *path, const uint8_t *data
 hone_tensor *hone__image_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, const hone_image_opts *opts);
 hone_tensor *hone__wav_read(hone_ctx *ctx, const char *path, const uint8_t *data, size_t size, int *sample_rate);
 /* plain: the whole of it is one record, else JSON lines. */
+struct json_error_t;
+/* What jansson says is wrong, in words of ours where its own are about its options. */
+const char *hone__json_error(const struct json_error_t *error);
 hone_records *hone__records_read(hone_ctx *ctx, const char *path, const char *data, size_t size, bool plain);
 
 /* hone_k_fold; shuffle false: of the rows as they stand, so that without classes a fold is consecutive rows. */

@@ -56,7 +56,7 @@ static bool read_lines(lines *l, const char *data, size_t size)
         if (blank < n) {
             json_error_t error;
             json_t *row = json_loadb(at, n, JSON_REJECT_DUPLICATES, &error);
-            if (!json_is_object(row)) return json_decref(row), refuse(l, line, row ? "is not an object" : error.text);
+            if (!json_is_object(row)) return json_decref(row), refuse(l, line, row ? "is not an object" : hone__json_error(&error));
             bool ok = note_columns(l, row, line);
             if (json_array_append_new(l->rows, row) != 0 && ok) return hone__fail(l->ctx, HONE_MEMORY, "memory ran out"), false;
             if (!ok) return false;

@@ -269,6 +269,15 @@ static bool check_layout(const place *p, const json_t *object, const layout **ch
 
 /* ---- lines ---- */
 
+const char *hone__json_error(const struct json_error_t *error)
+{
+    switch (json_error_code(error)) {
+    case json_error_null_character:
+    case json_error_null_byte_in_key: return "has \\u0000 in a text, which no text can hold: remove it";
+    default: return error->text;
+    }
+}
+
 static hone_record *new_record(hone_records *rs)
 {
     if (!hone__grow(rs->ctx, (void **)&rs->items, &rs->capacity, rs->count + 1, sizeof *rs->items))
@@ -289,7 +298,7 @@ static bool read_line(place *p, const char *line, size_t size, const layout **ch
            is not counted */
         size_t read = error.position > 0 ? HONE_MIN((size_t)error.position, size) : 0;
         p->byte += json_error_code(&error) == json_error_invalid_utf8 || !read ? read : read - 1;
-        return refuse(p, "%s%s", error.text, early ? "; a record must be on one line" : "");
+        return refuse(p, "%s%s", hone__json_error(&error), early ? "; a record must be on one line" : "");
     }
     hone_record *record = NULL;
     bool ok = json_is_object(object);

@@ -64,7 +64,28 @@ static hone_status check_ids(const hone_llm *llm, const hone_llm_data *d, size_t
     return HONE_OK;
 }
 
-static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record *r, bool train_on_prompt)
+static bool is_assistant(const hone_message *m) { return !strcmp(m->role, "assistant"); }
+
+static bool is_blank(const char *text) { return !text[strspn(text, " \t\r\n")]; }
+
+/* Why nothing of record `number` is learnt. */
+static void explain_empty(hone_llm_data *d, const hone_message *messages, size_t count, size_t number)
+{
+    char roles[120] = "";
+    bool any = false;
+    for (size_t i = 0, at = 0; i < count; i++) {
+        any |= is_assistant(&messages[i]);
+        if (at < sizeof roles - 1) at += (size_t)snprintf(roles + at, sizeof roles - at, "%s'%.20s'", i ? ", " : "", messages[i].role);
+    }
+    if (any)
+        snprintf(d->why_empty, sizeof d->why_empty, "of record %zu max_seq_length %lld cuts off what the assistant says", number,
+                 (long long)d->max_seq_length);
+    else
+        snprintf(d->why_empty, sizeof d->why_empty, "record %zu has no message of the role 'assistant', whose text is learnt, but of %s", number,
+                 roles);
+}
+
+static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record *r, size_t number, bool train_on_prompt)
 {
     size_t from = d->tokens.count;
     hone_status status;
@@ -79,7 +100,12 @@ static hone_status add_record(hone_llm *llm, hone_llm_data *d, const hone_record
     size_t count = r->kind == HONE_RECORD_TEXT ? 2 : r->n_messages;
     status = hone_chat_encode(d->ctx, llm->tokenizer, messages, count, false, &d->tokens);
     if (status == HONE_OK) status = check_ids(llm, d, from);
-    return status == HONE_OK ? close_example(d, from, train_on_prompt, true) : status;
+    if (status == HONE_OK) status = close_example(d, from, train_on_prompt, true);
+    if (d->empty && !d->why_empty[0]) explain_empty(d, messages, count, number);
+    bool blank = false;
+    for (size_t i = 0; i < count && !blank; i++) blank = is_assistant(&messages[i]) && is_blank(messages[i].content);
+    d->blank += blank;
+    return status;
 }
 
 hone_llm_data *hone_llm_data_new_opt(hone_llm *llm, const hone_records *records, const hone_llm_data_opts *opts)
@@ -99,7 +125,7 @@ hone_llm_data *hone_llm_data_new_opt(hone_llm *llm, const hone_records *records,
     d->ctx = hone_ctx_retain(ctx);
     d->max_seq_length = most;
     for (size_t i = 0; i < hone_records_count(records); i++) {
-        hone_status status = add_record(llm, d, hone_records_get(records, i), opts && opts->train_on_prompt);
+        hone_status status = add_record(llm, d, hone_records_get(records, i), i + 1, opts && opts->train_on_prompt);
         if (status == HONE_OK) continue;
         if (hone__ok(ctx)) ctx->status = status; /* building: it sticks */
         hone__error_prefix(ctx, "record %zu", i + 1);
@@ -111,8 +137,10 @@ hone_llm_data *hone_llm_data_new_opt(hone_llm *llm, const hone_records *records,
 
 hone_llm_data_counts hone_llm_data_count(const hone_llm_data *d)
 {
-    if (!d) return (hone_llm_data_counts){0};
-    return (hone_llm_data_counts){(int64_t)d->examples, (int64_t)d->tokens.count, d->trained, d->truncated, d->empty, d->longest};
+    if (!d) return (hone_llm_data_counts){.why_empty = ""};
+    return (hone_llm_data_counts){.examples = (int64_t)d->examples, .tokens = (int64_t)d->tokens.count, .trained_tokens = d->trained,
+                                  .truncated = d->truncated, .empty = d->empty, .longest = d->longest, .blank = d->blank,
+                                  .why_empty = d->why_empty};
 }
 
 hone_status hone_llm_data_example(const hone_llm_data *d, int64_t i, const int32_t **ids, const uint8_t **trained, int64_t *count)

@@ -9,7 +9,8 @@ struct hone_llm_data {
     hone_tokens tokens; /* all examples, one after the other */
     size_t *start;      /* [examples + 1] into tokens */
     size_t examples, start_capacity;
-    int64_t max_seq_length, truncated, empty, longest, trained;
+    int64_t max_seq_length, truncated, empty, blank, longest, trained;
+    char why_empty[240]; /* of the first of those; "": there is none, or its text is too short */
 };
 
 static inline int64_t hone__example_length(const hone_llm_data *data, int64_t i)

@@ -136,7 +136,9 @@ static hone_status make_plan(hone_finetune *run)
     hone_finetune_opts *o = &run->o;
     hone_status status = pack_epoch(run);
     if (status != HONE_OK) return status;
-    if (!run->packing.rows) return bad(run, "there is nothing to learn from: no example has a trained token");
+    if (!run->packing.rows)
+        return hone__fail(ctx, HONE_INVALID, "finetune: there is nothing to learn from: no example has a trained token%s%s",
+                          run->train->why_empty[0] ? "; " : "", run->train->why_empty);
     int64_t a_step = o->batch_size * o->gradient_accumulation_steps, an_epoch = (run->packing.rows + a_step - 1) / a_step;
     run->planned.rows = run->packing.rows;
     run->planned.total_steps = o->max_steps ? o->max_steps : (int64_t)ceil(o->epochs * (double)an_epoch - 1e-9);

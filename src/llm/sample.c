@@ -29,6 +29,7 @@ hone_sampler *hone_sampler_new_opt(hone_ctx *ctx, const hone_sampler_opts *opts)
                    (long long)o.top_k, (double)o.top_p);
         return NULL;
     }
+    if (!(o.min_p >= 0 && o.min_p <= 1)) return hone__fail(ctx, HONE_INVALID, "sampler: min_p is %g; 0 to 1 are allowed", (double)o.min_p), NULL;
     hone_sampler *s = hone__calloc(ctx, 1, sizeof *s);
     if (!s) return NULL;
     s->ctx = ctx;
@@ -108,10 +109,17 @@ hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t coun
         !hone__grow(ctx, (void **)&s->weight, &s->weight_room, (size_t)count, sizeof *s->weight))
         return ctx->status;
     double scale = 1.0 / (double)s->opts.temperature, top = (double)logits[best], total = 0;
+    const double least = (double)s->opts.min_p; /* of weights: the best one is 1 */
     for (int64_t i = 0; i < count; i++) s->order[i] = (int32_t)i;
-    if (top_k == count && !cut_p) { /* nobody is left out, so no order is needed */
-        for (int64_t i = 0; i < count; i++) total += s->weight[i] = exp(((double)logits[i] - top) * scale);
-        *id = (int32_t)draw(s, count, total, position);
+    if (top_k == count && !cut_p) { /* nobody is left out for others, so no order is needed */
+        int64_t n = 0;
+        for (int64_t i = 0; i < count; i++) {
+            double weight = exp(((double)logits[i] - top) * scale);
+            if (weight < least) continue;
+            total += s->weight[n] = weight;
+            s->order[n++] = (int32_t)i;
+        }
+        *id = s->order[draw(s, n, total, position)];
         return HONE_OK;
     }
     /* The i-th best candidate ends at order[count - 1 - i]. */
@@ -130,6 +138,10 @@ hone_status hone_sampler_next(hone_sampler *s, const float *logits, int64_t coun
         if (top_k == count) {
             int32_t next = take_best(s->order, count - i, logits);
             s->weight[i] = exp(((double)logits[next] - top) * scale);
+        }
+        if (s->weight[i] < least) {
+            kept = i;
+            break;
         }
         total += s->weight[i];
         if (cut_p && total >= limit) {
