@@ -142,6 +142,7 @@ static int train(finetune_run *run)
     run->profiled_steps = steps < PROFILE_STEPS ? steps : PROFILE_STEPS;
     run->profiled_from = steps - run->profiled_steps < PROFILE_WARM_STEPS ? steps - run->profiled_steps : PROFILE_WARM_STEPS;
     if (run->args->profile) profile_step(run); /* a short run: from the beginning */
+    if (!run->args->resume_from_checkpoint) cli_begin_output(&run->args->common, run->args->output_dir, (const char *const[]){".", NULL});
     hone_status status = hone_finetune_run(work);
     progress_end(&run->progress);
     int result = status == HONE_OK ? EXIT_DONE : EXIT_FAILED;
@@ -195,7 +196,8 @@ static const option options[] = {
     {.name = "data", .kind = OPTION_STRING, AT(data), .value = "DATA", .required = true,
      .help = "a .jsonl or .txt file, or a folder with train.jsonl and perhaps valid.jsonl"},
     {.name = "output-dir", .kind = OPTION_STRING, AT(output_dir), .value = "DIR", .required = true,
-     .help = "where the adapter or model, metrics, curves and checkpoints go"},
+     .help = "where the adapter or model, metrics, curves and checkpoints go; older ones in it are replaced, "
+             "unless --resume-from-checkpoint goes on with them"},
     {.name = "method", .kind = OPTION_CHOICE, AT(method), .value = "lora|full", .initial = "lora",
      .help = "lora trains small matrices beside the frozen ones, full every parameter"},
     {.name = "adapter", .kind = OPTION_STRING, AT(adapter), .value = "DIR",

@@ -13,12 +13,19 @@ typedef struct train_args {
     const char *data, *validation, *test, *target, *output_dir, *arch;
     task_wishes wishes;
     int64_t epochs, batch_size, patience, save_epochs;
-    double learning_rate, test_share;
-    int optimizer, loss, class_weights;
+    double learning_rate, weight_decay, test_share;
+    int optimizer, schedule, loss, class_weights;
     bool resume;
 } train_args;
 
 enum { WEIGHTS_NONE = 1, WEIGHTS_BALANCED };
+enum { DECAY_NOT_GIVEN = -1 };
+/* As --schedule has them, from 1 on. */
+static const struct {
+    const char *name;
+    hone_schedule_kind kind;
+} schedules[] = {{NULL, HONE_SCHEDULE_CONSTANT},  {"constant", HONE_SCHEDULE_CONSTANT}, {"cosine", HONE_SCHEDULE_COSINE},
+                 {"linear", HONE_SCHEDULE_LINEAR}, {"one_cycle", HONE_SCHEDULE_ONE_CYCLE}};
 static const char *const optimizers[] = {NULL,
 #define HONE_OPTIMIZER(name, ...) #name,
 #include "hone/optimizer.def"
@@ -67,6 +74,14 @@ static int64_t epochs(const training *t) { return t->args->epochs ? t->args->epo
 static double learning_rate(const training *t)
 {
     return t->args->learning_rate > 0 ? t->args->learning_rate : rates[t->args->optimizer] * t->task->kind->learning_rate;
+}
+
+static bool is_constant(const training *t) { return schedules[t->args->schedule].kind == HONE_SCHEDULE_CONSTANT; }
+/* As hone_optimizer_from_name takes it. */
+static double weight_decay(const training *t)
+{
+    double decay = t->args->weight_decay;
+    return decay > 0 ? decay : decay < 0 ? 0 : (double)HONE_ZERO;
 }
 
 /* ---- parts of the data ---- */
@@ -222,7 +237,7 @@ static bool make_model(training *t)
                                     "gru without return_sequences do", of->kind->plural);
         return false;
     }
-    if (hone_compile(of->model, .optimizer = hone_optimizer_from_name(t->ctx, optimizers[t->args->optimizer], learning_rate(t), 0),
+    if (hone_compile(of->model, .optimizer = hone_optimizer_from_name(t->ctx, optimizers[t->args->optimizer], learning_rate(t), weight_decay(t)),
                      .loss = of->classes ? HONE_SPARSE_CATEGORICAL_CROSSENTROPY : losses[t->args->loss], .max_grad_norm = 1,
                      .auto_compute = t->args->common.dtype == DTYPE_AUTO && of->kind != &task_table && of->kind != &task_series /* whose products are small */,
                      .compute = t->args->common.dtype == DTYPE_BF16 ? HONE_BF16 : HONE_F32) != HONE_OK)
@@ -275,6 +290,9 @@ static json_t *describe_options(const training *t)
     put_text(o, "--batch-size", "%lld", (long long)batch_size(t));
     put_text(o, "--optimizer", "%s", optimizers[args->optimizer]);
     put_text(o, "--learning-rate", "%.17g", learning_rate(t));
+    put_text(o, "--weight-decay", t->args->weight_decay < 0 ? "not given" : "%.17g", t->args->weight_decay);
+    put_text(o, "--schedule", "%s", schedules[args->schedule].name);
+    put_text(o, "--epochs", is_constant(t) ? "any" : "%lld", (long long)epochs(t)); /* a schedule ends with the last one */
     put_text(o, "--loss", "%s", hone_loss_name(losses[args->loss]));
     put_text(o, "--class-weights", "%s", args->class_weights == WEIGHTS_BALANCED ? "balanced" : "none");
     put_text(o, "--dtype", "%s", (const char *[]){"auto", "f32", "bf16"}[args->common.dtype - 1]);
@@ -319,8 +337,8 @@ static bool build(training *t)
     snprintf(t->layers, size, "%s%s", t->first, arch);
     cli_note(&t->args->common, "network: %s%s, dense %lld%s", t->first, arch, (long long)answers(of),
              of->classes ? " softmax" : "");
-    cli_note(&t->args->common, "optimizer: %s, learning rate %g, %lld %s a step", optimizers[t->args->optimizer], learning_rate(t),
-             (long long)batch_size(t), of->kind->plural);
+    cli_note(&t->args->common, "optimizer: %s, learning rate %g%s%s, %lld %s a step", optimizers[t->args->optimizer], learning_rate(t),
+             is_constant(t) ? "" : " at most, ", is_constant(t) ? "" : schedules[t->args->schedule].name, (long long)batch_size(t), of->kind->plural);
     if (!t->x) t->files = task_files_new(of);
     if (!(t->args->resume ? task_resume(&t->checkpoints) : make_model(t)) || !check_epochs(t)) return false;
     t->summary = hone_summary(of->model, hone_tensor_dtype(t->x_valid), input_shape(t));
@@ -453,6 +471,7 @@ static bool train(training *t)
 {
     const train_args *args = t->args;
     const task_kind *kind = t->task->kind;
+    if (!args->resume) cli_begin_output(&args->common, args->output_dir, (const char *const[]){"train", "validation", NULL});
     if (!open_metrics(t)) return false;
     hone_callback *stop = hone_early_stopping(t->ctx, .patience = (int)(args->patience < 0 ? kind->patience : args->patience),
                                               .restore_best_weights = true);
@@ -464,8 +483,11 @@ static bool train(training *t)
     cli_on_interrupt(INTERRUPTS_TELL_ONCE, NULL);
     double *weights = class_weights(t);
     int before = (int)json_array_size(t->checkpoints.epochs);
+    const hone_schedule schedule = {.kind = schedules[args->schedule].kind};
+    /* of a training that goes on, the optimizer has the rate where it stopped; the schedule's peak is its own one */
+    hone_optimizer_set_learning_rate(hone_model_optimizer(t->task->model), learning_rate(t));
     hone_status status = stop && events ? hone_fit_loader(t->task->model, t->loader, NULL,
-                                                          .epochs = (int)epochs(t), .initial_epoch = before,
+                                                          .epochs = (int)epochs(t), .initial_epoch = before, .schedule = is_constant(t) ? NULL : &schedule,
                                                           .validation_x = t->x_valid, .validation_y = t->y_valid, .on_epoch = on_epoch,
                                                           .on_epoch_user = t, .progress = !args->common.quiet, .print = print,
                                                           .class_weights = weights, .n_class_weights = weights ? (size_t)t->task->classes : 0,
@@ -548,6 +570,7 @@ static int run(void *memory)
     training t = {.args = args};
     if (!check_arch(args)) return EXIT_USAGE;
     if (args->wishes.window && !args->wishes.forecast) return cli_usage(&args->common, "--window is for --forecast");
+    if (args->weight_decay < 0 && args->weight_decay != DECAY_NOT_GIVEN) return cli_usage(&args->common, "--weight-decay must be at least 0");
     if (args->test && args->test_share > 0) return cli_usage(&args->common, "--test and --test-share exclude each other");
     bool made;
     if (!make_folder(args, &made)) return EXIT_FAILED;
@@ -597,7 +620,8 @@ static const option options[] = {
     {.name = "window", .kind = OPTION_INT, .offset = offsetof(train_args, wishes.window), .value = "N",
      .shown = "two seasons, where one is found; else 2 x --forecast", .min = 1, .max = 100000, .help = "so many last values say the next ones"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
-     .help = "where the model, report.html, metrics.jsonl, events for TensorBoard and the pictures go"},
+     .help = "where the model, report.html, metrics.jsonl, events for TensorBoard and the pictures go; those of an older training in it are "
+             "replaced, unless --resume goes on with it"},
     {.name = "text", .kind = OPTION_STRING, .offset = offsetof(train_args, wishes.text), .value = "COLUMN",
      .shown = "one of mostly different sentences, when there is nothing else to learn from", .help = "the column of texts to read"},
     {.name = "arch", .kind = OPTION_STRING, .offset = offsetof(train_args, arch), .value = "LAYERS", .shown = "proposed and told",
@@ -620,6 +644,11 @@ static const option options[] = {
              "a quarter with lion"},
     {.name = "optimizer", .kind = OPTION_CHOICE, .offset = offsetof(train_args, optimizer), .value = optimizer_choices + 1,
      .initial = "adamw", .help = "what makes the steps"},
+    {.name = "weight-decay", .kind = OPTION_REAL, .offset = offsetof(train_args, weight_decay), .value = "X", .initial = "-1",
+     .shown = "0.01 with adamw and lamb, 0.1 with muon, else 0", OPTION_AT_LEAST(DECAY_NOT_GIVEN),
+     .help = "decoupled from the gradient with adamw, lion, muon, adafactor; else added to it"},
+    {.name = "schedule", .kind = OPTION_CHOICE, .offset = offsetof(train_args, schedule), .value = "constant|cosine|linear|one_cycle",
+     .initial = "constant", .help = "how the learning rate falls to 0 by the last of --epochs; one_cycle: rises over 30 % of the steps first"},
     {.name = "loss", .kind = OPTION_CHOICE, .offset = offsetof(train_args, loss), .value = "mse|mae|huber|log_cosh", .shown = "mse",
      .help = "of a quantity, brought to mean 0 and standard deviation 1; of classes it is the cross-entropy"},
     {.name = "class-weights", .kind = OPTION_CHOICE, .offset = offsetof(train_args, class_weights), .value = "none|balanced",
@@ -629,7 +658,7 @@ static const option options[] = {
      "Ctrl-C leaves one, too"},
     {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
      .help = "goes on from the checkpoint in --output-dir to the bits of a training that was never stopped; --epochs and --patience may "
-             "be others than they were"},
+             "be others than they were, --epochs with a constant --schedule alone"},
     {.name = "test-share", .kind = OPTION_POSITIVE, .offset = offsetof(train_args, test_share), .value = "X", .shown = "0.2",
      .max = 0.9, .help = "of the rows is held out and measured at the end; 15 % of the others say when to stop"},
 };

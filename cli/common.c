@@ -208,9 +208,14 @@ bool cli_parse_ids(const char *text, size_t size, int32_t **ids, size_t *count, 
 
 void cli_print_json(json_t *object)
 {
-    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    putchar('\n');
+    cli_write_json(stdout, object);
     fflush(stdout);
+}
+
+void cli_write_json(FILE *to, json_t *object)
+{
+    json_dumpf(object, to, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fputc('\n', to);
     json_decref(object);
 }
 

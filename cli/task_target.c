@@ -71,7 +71,9 @@ static bool name_classes(task *t, const hone_column *column)
 bool task_choose_target(task *t, int learn)
 {
     const hone_column *column = hone_frame_find(t->frame, t->target);
-    if (t->rows < FEWEST_ROWS) return cli_fail(t->args, "%lld rows with a target are too few to learn from: at least %d are needed", (long long)t->rows, FEWEST_ROWS), false;
+    if (t->rows < FEWEST_ROWS)
+        return cli_fail(t->args, "%lld rows with a target are too few to learn from: at least %d are needed", (long long)t->rows,
+                        FEWEST_ROWS), false;
     if (column->categories && learn == LEARN_QUANTITY)
         return cli_fail(t->args, "--learn quantity: '%s' has text, as '%.60s'", t->target, column->categories[0]), false;
     if (has_classes(t, learn, column)) {

@@ -3,6 +3,7 @@
 
 #include "hone/hone.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -455,6 +456,41 @@ static void finetune_trains_says_what_it_does_and_can_be_used(void **state)
     release(text), release(export), release(merged);
 }
 
+static int count_events(const char *folder)
+{
+    int n = 0;
+    DIR *open = opendir(folder);
+    for (struct dirent *e; open && (e = readdir(open));) n += !strncmp(e->d_name, "events.out.tfevents.", 20);
+    if (open) closedir(open);
+    return n;
+}
+
+/* Of a chat without an assistant's turn nothing is learnt; an empty answer is learnt, and told. A second run replaces the first. */
+static void records_that_teach_little_are_told_and_older_runs_replaced(void **state)
+{
+    (void)state;
+#define TUNE(data, ...) \
+    "finetune", "--model", tiny(), "--data", place(data), "--output-dir", place("again"), "--max-seq-length", "64", "--max-steps", "1", __VA_ARGS__
+#define CHAT(role) "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"" role "\", \"content\": \"Yes\"}]}\n"
+    write_all(place("alien.jsonl"), CHAT("alien"));
+    REFUSES(1, "no example has a trained token; record 1 has no message of the role 'assistant', whose text is learnt, but of 'user', 'alien'",
+            TUNE("alien.jsonl", "--quiet"));
+    write_all(place("mixed.jsonl"), CHAT("assistant") CHAT("alien"));
+    result r = HONE_RUN(NULL, TUNE("mixed.jsonl", "--json"));
+    check(r, 0, "1 have nothing to learn from and are left out: record 2 has no message of the role 'assistant'");
+    assert_null(strstr(r.err, "is there already"));
+    release(r);
+    assert_int_equal(count_events(place("again")), 1);
+    write_all(place("again/events.out.tfevents.1700000000.host.42.0"), "of another program");
+    write_all(place("blank.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"a\", \"completion\": \"\"}\n");
+    r = HONE_RUN(NULL, TUNE("blank.jsonl", "--json"));
+    check(r, 0, "1 have an empty answer");
+    assert_non_null(strstr(r.err, "again/adapter_model.safetensors is there already, and is replaced"));
+    release(r);
+    assert_int_equal(count_events(place("again")), 2);
+    assert_int_equal(access(place("again/events.out.tfevents.1700000000.host.42.0"), F_OK), 0);
+}
+
 /* Ctrl-C as soon as the first step has been written. */
 static void an_interrupted_run_saves_and_says_how_to_go_on(void **state)
 {
@@ -538,6 +574,7 @@ int main(void)
         cmocka_unit_test(output_that_cannot_be_written_fails_with_1),
         cmocka_unit_test(eval_measures_labels),
         cmocka_unit_test(finetune_trains_says_what_it_does_and_can_be_used),
+        cmocka_unit_test(records_that_teach_little_are_told_and_older_runs_replaced),
         cmocka_unit_test(an_interrupted_run_saves_and_says_how_to_go_on),
         cmocka_unit_test(exports_are_models_again),
     };

@@ -76,6 +76,13 @@ static void test_an_epoch_is_told_and_dtype_is_obeyed(void **state)
     free(lines);
     assert_int_equal(event_files(place("told/train")), 1);
     assert_int_equal(event_files(place("told/validation")), 1);
+    write_all(place("told/train/events.out.tfevents.1700000000.host.42.0.v2"), "of another program");
+    r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("told"), "--epochs", "1");
+    check(r, 0, "told/model.safetensors is there already, and is replaced when this training ends");
+    release(r);
+    assert_int_equal(event_files(place("told/train")), 2);
+    assert_int_equal(event_files(place("told/validation")), 1);
+    assert_int_equal(access(place("told/train/events.out.tfevents.1700000000.host.42.0.v2"), F_OK), 0);
     result by[3];
     for (int i = 0; i < 3; i++) {
         static const char *const types[] = {"auto", "f32", "bf16"};
@@ -475,6 +482,65 @@ static void test_rows_are_told_as_the_file_has_them(void **state)
     REFUSES(1, "imputer: column 'a' has infinite values, as in row 30", TRAIN("endless-rows.csv", "y", "none"), "--quiet");
 }
 
+static void test_answers_go_into_a_file_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    for (int json = 0; json < 2; json++) {
+        const char *form = json ? "--json" : "--quiet";
+        result told = HONE_RUN(NULL, "predict", "--model", place("iris"), "--data", IRIS, form);
+        result r = HONE_RUN(NULL, "predict", "--model", place("iris"), "--data", IRIS, "--output", place("answers"), form);
+        check(r, 0, NULL);
+        assert_string_equal(r.out, "");
+        char *written = read_all(place("answers"));
+        assert_string_equal(written, told.out);
+        free(written);
+        release(told), release(r);
+    }
+    FILE *file = fopen(place("late.csv"), "w");
+    fputs("sepal_length,sepal_width,petal_length,petal_width\n", file);
+    for (int i = 0; i < 1200; i++) fputs(i < 1100 ? "5,3,1,0.2\n" : "5,1e300,1,0.2\n", file);
+    fclose(file);
+    write_all(place("answers"), "older");
+    REFUSES(1, "row 1100", "predict", "--model", place("iris"), "--data", place("late.csv"), "--output", place("answers"));
+    char *kept = read_all(place("answers"));
+    assert_string_equal(kept, "older");
+    free(kept);
+    REFUSES(1, "No such file or directory", "predict", "--model", place("iris"), "--data", IRIS, "--output", place("no/such/answers"));
+}
+
+/* The rate of the last epoch's last step; what decays more has smaller weights. */
+static void test_the_learning_rate_follows_its_schedule(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schedule, *told;
+        double least, most; /* of the last rate, over the first one given */
+    } cases[] = {{"constant", "learning rate 0.002, 32", 1, 1}, {"linear", "learning rate 0.002 at most, linear, 32", 0.04, 0.07},
+                 {"cosine", "at most, cosine", 0.0001, 0.02}, {"one_cycle", "at most, one_cycle", 0, 0.02}};
+    double squares[2];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        result r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("scheduled"), "--epochs", "5", "--schedule",
+                            cases[i].schedule);
+        check(r, 0, cases[i].told);
+        release(r);
+        char *lines = read_all(place("scheduled/metrics.jsonl"));
+        assert_int_equal(json_lines(lines, keep), 5);
+        double share = number("learning_rate") / 0.002;
+        if (!(share >= cases[i].least * 0.999 && share <= cases[i].most * 1.001)) fail_msg("%s ends at %g", cases[i].schedule, share);
+        free(lines);
+    }
+    for (int i = 0; i < 2; i++) {
+        result r = HONE_RUN(NULL, "train", "--data", IRIS, "--target", "species", "--output-dir", place("decayed"), "--epochs", "20", "--arch", "8",
+                            "--weight-decay", i ? "40" : "0", "--json", "--quiet");
+        check(r, 0, NULL);
+        json_lines(r.out, keep);
+        squares[i] = number("accuracy");
+        release(r);
+    }
+    assert_true(squares[0] > squares[1]); /* of weights that decay to nothing nothing is learnt */
+    REFUSES(2, "--weight-decay must be at least 0", TRAIN("left.csv", "y", "none"), "--weight-decay", "-0.5");
+}
+
 /* ---- classes of which one is rare ---- */
 
 /* The two overlap: who guesses the common one where both may be is right more often, and finds few of the rare one. */
@@ -535,6 +601,8 @@ int main(void)
         cmocka_unit_test(test_columns_that_say_nothing_are_left_out),
         cmocka_unit_test(test_files_are_read_as_they_are_written),
         cmocka_unit_test(test_rows_are_told_as_the_file_has_them),
+        cmocka_unit_test(test_answers_go_into_a_file_whole_or_not_at_all),
+        cmocka_unit_test(test_the_learning_rate_follows_its_schedule),
         cmocka_unit_test(test_balanced_classes_weigh_the_same),
     };
     return cmocka_run_group_tests(tests, make_folder, clean_up);

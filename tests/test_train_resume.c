@@ -143,6 +143,32 @@ static void test_training_that_goes_on_is_as_if_it_had_never_stopped(void **stat
     free(report);
 }
 
+/* Its rate stands where it would, and it ends with the last epoch: another number of them is another training. */
+static void test_a_schedule_goes_on(void **state)
+{
+    (void)state;
+    write_rows("falling.csv", ',', fine);
+#define LEARN_FALLING(to, epochs, decay, ...)                                                                                            \
+    "train", "--data", place("falling.csv"), "--target", "y", "--output-dir", place(to), "--patience", "1000000", "--quiet", "--schedule", \
+        "cosine", "--weight-decay", decay, "--epochs", epochs, "--arch", "8", __VA_ARGS__
+    pid_t child = start(NULL, (char *const *)(const char *const[]){"hone", LEARN_FALLING("falling", "3000", "0.1", "--json"), NULL});
+    wait_for_line(child, place("falling/metrics.jsonl"));
+    kill(child, SIGINT);
+    result r = finish(child);
+    check(r, 0, NULL);
+    release(r);
+    assert_true(checkpoint_of("falling") > 0 && checkpoint_of("falling") < 3000);
+    REFUSES(1, "--epochs was 3000, now 2000", LEARN_FALLING("falling", "2000", "0.1", "--resume"));
+    REFUSES(1, "--weight-decay was 0.1", LEARN_FALLING("falling", "3000", "0.2", "--resume"));
+    r = HONE_RUN(NULL, LEARN_FALLING("falling", "3000", "0.1", "--resume"));
+    check(r, 0, NULL);
+    release(r);
+    r = HONE_RUN(NULL, LEARN_FALLING("fell", "3000", "0.1", "--json"));
+    check(r, 0, NULL);
+    release(r);
+    assert_same_trainings("falling", "fell");
+}
+
 /* As if it had not been stopped; and where not even one epoch was whole, that is told. */
 static void test_interrupted_training_goes_on(void **state)
 {
@@ -238,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_a_second_interrupt_leaves_no_half_of_a_file),
         cmocka_unit_test(test_training_that_goes_on_is_as_if_it_had_never_stopped),
         cmocka_unit_test(test_interrupted_training_goes_on),
+        cmocka_unit_test(test_a_schedule_goes_on),
         cmocka_unit_test(test_killed_training_goes_on),
         cmocka_unit_test(test_what_cannot_go_on_is_refused),
     };
