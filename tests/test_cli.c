@@ -291,6 +291,10 @@ static void generate_prints_the_continuation_alone(void **state)
     result warm = HONE_RUN(NULL, GENERATE, WARM, "--seed", "7"),
            again = HONE_RUN(NULL, GENERATE, WARM, "--seed=7");
     assert_string_equal(warm.out, again.out);
+    result likeliest = HONE_RUN(NULL, GENERATE, "--temperature", "1.5", "--min-p", "1", "--prompt", "Hello");
+    assert_string_equal(likeliest.out, a.out);
+    assert_string_not_equal(likeliest.out, warm.out);
+    release(likeliest);
     release(a), release(b), release(json), release(warm), release(again);
     REFUSES(1, "the prompt is empty", GENERATE, "--prompt", "");
 }
