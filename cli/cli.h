@@ -80,7 +80,7 @@ void cli_begin_output(const common_args *args, const char *folder, const char *c
 
 typedef struct sampling_args {
     int64_t max_tokens, top_k;
-    double temperature, top_p, min_p;
+    double temperature, top_p, min_p, repetition_penalty;
     string_list stop;
 } sampling_args;
 #define OPTIONS_SAMPLING(type)                                                                               \
@@ -95,6 +95,9 @@ typedef struct sampling_args {
         {.name = "min-p", .kind = OPTION_REAL, .offset = offsetof(type, sampling.min_p), .value = "X",       \
          .initial = "0", .min = 0, .max = 1,                                                                 \
          .help = "only tokens at least X times as likely as the likeliest one"},                             \
+        {.name = "repetition-penalty", .kind = OPTION_POSITIVE,                                              \
+         .offset = offsetof(type, sampling.repetition_penalty), .value = "X", .initial = "1", .max = 100,    \
+         .help = "above 1: tokens of the prompt and the answer so far become less likely"},                  \
     {                                                                                                        \
         .name = "stop", .kind = OPTION_STRINGS, .offset = offsetof(type, sampling.stop), .value = "TEXT",    \
         .help = "ends the answer where this text would begin"                                                \

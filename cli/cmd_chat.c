@@ -85,6 +85,7 @@ static hone_status answer(chat *c, const hone_tokens *tokens)
     hone_generate_opts opts = sampling_opts(&c->args->common, &c->args->sampling);
     opts.on_text = on_text;
     opts.user = c;
+    opts.earlier = tokens->ids, opts.n_earlier = (int64_t)same;
     hone_tokens made = {0};
     c->answer_size = 0;
     if (status == HONE_OK)

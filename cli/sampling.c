@@ -19,6 +19,7 @@ hone_generate_opts sampling_opts(const common_args *args, const sampling_args *s
                      .top_p = (float)sampling->top_p,
                      .min_p = (float)sampling->min_p,
                      .seed = args->seed},
+        .repetition_penalty = (float)sampling->repetition_penalty,
         .stop = sampling->stop.items,
         .n_stop = sampling->stop.count,
     };

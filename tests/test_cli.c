@@ -294,7 +294,11 @@ static void generate_prints_the_continuation_alone(void **state)
     result likeliest = HONE_RUN(NULL, GENERATE, "--temperature", "1.5", "--min-p", "1", "--prompt", "Hello");
     assert_string_equal(likeliest.out, a.out);
     assert_string_not_equal(likeliest.out, warm.out);
-    release(likeliest);
+    result other = HONE_RUN(NULL, GENERATE, "--repetition-penalty", "0.01", "--prompt", "Hello");
+    check(other, 0, NULL);
+    assert_string_not_equal(other.out, a.out);
+    REFUSES(2, "repetition-penalty 0: must be more than 0", GENERATE, "--repetition-penalty", "0", "--prompt", "Hello");
+    release(likeliest), release(other);
     release(a), release(b), release(json), release(warm), release(again);
     REFUSES(1, "the prompt is empty", GENERATE, "--prompt", "");
 }

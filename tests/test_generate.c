@@ -69,6 +69,67 @@ static void test_greedy_generation(void **state)
     hone_llm_free(llm);
 }
 
+/* The likeliest token of a session's logits by transformers' formula, with `n` tokens before it. */
+static int32_t likeliest(const hone_session *session, int64_t v, const int32_t *ids, int64_t n, float penalty)
+{
+    const float *logits = hone_session_logits(session);
+    int32_t best = 0;
+    float most = -INFINITY;
+    for (int32_t t = 0; t < v; t++) {
+        bool seen = false;
+        for (int64_t i = 0; i < n && !seen; i++) seen = ids[i] == t;
+        float x = !seen ? logits[t] : logits[t] < 0 ? logits[t] * penalty : logits[t] / penalty;
+        if (x > most) best = t, most = x;
+    }
+    return best;
+}
+
+static void test_repeated_tokens_are_penalized(void **state)
+{
+    (void)state;
+    enum { COUNT = 16 };
+    int32_t ids[128];
+    int64_t n = sequence("short", ids, 64);
+    hone_llm *llm = open_llm(LLAMA);
+    hone_session *session = hone_session_new(llm, 128), *rows = hone_session_new_rows(llm, 2, 128);
+    hone_tokens out = {0}, plain = {0};
+    assert_hone_ok(ctx, hone_generate(session, ids, n, &plain, .max_tokens = COUNT, .ignore_end = true));
+    for (int k = 0; k < 2; k++) {
+        const float penalty = k ? 0.7f : 1.6f;
+        out.count = 0;
+        assert_hone_ok(ctx, hone_session_rewind(session, 0));
+        assert_hone_ok(ctx, hone_generate(session, ids, n, &out, .max_tokens = COUNT, .ignore_end = true, .repetition_penalty = penalty));
+        assert_int_equal(out.count, COUNT);
+        assert_hone_ok(ctx, hone_session_rewind(session, 0));
+        assert_hone_ok(ctx, hone_session_feed(session, ids, n, NULL));
+        for (int64_t i = 0; i < COUNT; i++) {
+            ids[n + i] = likeliest(session, hone_llm_vocabulary(llm), ids, n + i, penalty);
+            assert_int_equal(out.ids[i], ids[n + i]);
+            assert_hone_ok(ctx, hone_session_feed(session, &ids[n + i], 1, NULL));
+        }
+        if (!k) assert_memory_not_equal(out.ids, plain.ids, COUNT * sizeof *plain.ids);
+        /* a prompt of which the session holds the beginning, and one of several */
+        hone_tokens rest = {0};
+        assert_hone_ok(ctx, hone_session_rewind(session, 2));
+        assert_hone_ok(ctx, hone_generate(session, ids + 2, n - 2, &rest, .max_tokens = COUNT, .ignore_end = true, .repetition_penalty = penalty,
+                                          .earlier = ids, .n_earlier = 2));
+        assert_memory_equal(rest.ids, out.ids, COUNT * sizeof *rest.ids);
+        hone_generation item = {.prompt = ids, .count = n};
+        assert_hone_ok(ctx, hone_generate_batch(rows, &item, 1, .max_tokens = COUNT, .ignore_end = true, .repetition_penalty = penalty));
+        assert_memory_equal(item.tokens.ids, out.ids, COUNT * sizeof *rest.ids);
+        hone_tokens_free(ctx, &rest), hone_tokens_free(ctx, &item.tokens), hone_text_free(ctx, &item.text);
+    }
+    static const float wrong[] = {-1, NAN, INFINITY};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(wrong); i++) {
+        assert_hone_ok(ctx, hone_session_rewind(session, 0));
+        assert_int_equal(hone_generate(session, ids, n, NULL, .repetition_penalty = wrong[i]), HONE_INVALID);
+        assert_int_equal(hone_ctx_status(ctx), HONE_OK);
+    }
+    hone_tokens_free(ctx, &out), hone_tokens_free(ctx, &plain);
+    hone_session_free(session), hone_session_free(rows);
+    hone_llm_free(llm);
+}
+
 /* ---- several sequences at once ------------------------------------------------------------------------------ */
 
 enum { PROMPTS = 11, MADE = 12 };
@@ -238,7 +299,7 @@ static hone_status try_batch(counting *c, hone_dtype compute)
     hone_session *session = llm ? hone_session_new_rows(llm, 2, 32) : NULL;
     const int32_t ids[] = {1, 2, 3, 4, 5, 6};
     hone_generation items[] = {{.prompt = ids, .count = 3}, {.prompt = ids, .count = 3}, {.prompt = ids + 1, .count = 5}};
-    if (session) hone_generate_batch(session, items, 3, .max_tokens = 3, .ignore_end = true);
+    if (session) hone_generate_batch(session, items, 3, .max_tokens = 3, .ignore_end = true, .repetition_penalty = 1.1f);
     hone_status status = hone_ctx_status(own);
     for (int i = 0; i < 3; i++) {
         if (status == HONE_OK) assert_int_equal(items[i].tokens.count, 3);
@@ -273,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_greedy_generation),
+        TEST(test_repeated_tokens_are_penalized),
         TEST(test_rows_are_what_single_sessions_are),
         TEST(test_rows_refuse_what_does_not_fit),
         TEST(test_batches_generate_what_single_prompts_do),

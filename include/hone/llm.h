@@ -248,6 +248,12 @@ typedef struct hone_generate_opts {
     const char *const *stop;     /* texts that end the generation; not part of it */
     size_t n_stop;
     bool ignore_end;             /* go on after the end-of-text and end-of-turn tokens */
+    /* Before a token is chosen the logits of those that were there are divided by it where they are positive, and multiplied
+       where they are not: of the prompt, of what is generated, and of `earlier`. More than 0; default 1: nothing changes. Keskar et
+       al. 2019, 4.1, as transformers' RepetitionPenaltyLogitsProcessor. */
+    float repetition_penalty;
+    const int32_t *earlier;      /* [n_earlier] tokens that the session held before the prompt; borrowed */
+    int64_t n_earlier;
     /* Text as it comes, whole characters, not NUL-terminated; false stops. */
     bool (*on_text)(void *user, const char *text, size_t size);
     /* For hone_generate_batch, instead of on_text: item `i` has its results; false stops. */
@@ -255,7 +261,7 @@ typedef struct hone_generate_opts {
     void *user;
 } hone_generate_opts;
 /* Feeds the prompt and generates until an end token, a stop text, max_tokens or the session's capacity. New tokens are
-   appended to out (NULL: not wanted), the end token not among them. */
+   appended to out (NULL: not wanted), the end token not among them. INVALID for a penalty that is no number above 0. */
 HONE_API hone_status hone_generate_opt(hone_session *session, const int32_t *prompt, int64_t count, hone_tokens *out,
                                        const hone_generate_opts *opts);
 #define hone_generate(...)                                                                                   \

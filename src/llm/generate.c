@@ -2,6 +2,8 @@
 #include "llm/llm.h"
 #include "llm/tokenizer.h"
 
+#include <math.h>
+
 typedef struct generation {
     hone_llm *llm;
     const hone_generate_opts *o;
@@ -12,6 +14,8 @@ typedef struct generation {
     hone_text *kept;  /* where text is handed out to; NULL: to on_text */
     size_t longest;   /* stop string */
     int64_t left;     /* tokens that may still be generated */
+    bool *seen;       /* [V] was the token there? NULL: no penalty is asked for */
+    float *logits;    /* [V] with the penalty */
     bool stopped;
 } generation;
 
@@ -39,6 +43,41 @@ static bool hand_out(generation *g, bool all)
     return go_on && !g->stopped;
 }
 
+/* ---- the penalty for repetition ---- */
+
+static bool is_penalized(const hone_generate_opts *o) { return o->repetition_penalty != 0 && o->repetition_penalty != 1; }
+
+static void see(generation *g, const int32_t *ids, int64_t count)
+{
+    for (int64_t i = 0; g->seen && i < count; i++)
+        if (ids[i] >= 0 && ids[i] < g->llm->config.vocab_size) g->seen[ids[i]] = true; /* others are refused when they are fed */
+}
+
+static const float *penalize(const generation *g, const float *logits)
+{
+    const float penalty = g->o->repetition_penalty;
+    for (int64_t i = 0; i < g->llm->config.vocab_size; i++)
+        g->logits[i] = !g->seen[i] ? logits[i] : logits[i] > 0 ? logits[i] / penalty : logits[i] * penalty;
+    return g->logits;
+}
+
+static hone_status prepare_penalty(generation *g)
+{
+    hone_ctx *ctx = g->llm->ctx;
+    const float penalty = g->o->repetition_penalty;
+    if (!(penalty >= 0) || isinf(penalty))
+        return hone__fail_run(ctx, HONE_INVALID, "generate: repetition_penalty is %g; more than 0 is allowed", (double)penalty);
+    if (!is_penalized(g->o)) return HONE_OK;
+    size_t n = (size_t)g->llm->config.vocab_size;
+    g->seen = hone__calloc(ctx, n, sizeof *g->seen);
+    g->logits = hone__alloc(ctx, n * sizeof *g->logits);
+    if (!g->seen || !g->logits) return ctx->status;
+    see(g, g->o->earlier, g->o->n_earlier);
+    return HONE_OK;
+}
+
+/* ---- one sequence ---- */
+
 static hone_status begin(generation *g, hone_llm *llm, const hone_generate_opts *o, uint64_t seed)
 {
     hone_sampler_opts sampling = o->sampling;
@@ -46,7 +85,7 @@ static hone_status begin(generation *g, hone_llm *llm, const hone_generate_opts 
     *g = (generation){.llm = llm, .o = o, .left = o->max_tokens ? o->max_tokens : 256};
     for (size_t i = 0; i < o->n_stop; i++) g->longest = HONE_MAX(g->longest, strlen(o->stop[i]));
     g->sampler = hone_sampler_new_opt(llm->ctx, &sampling);
-    return g->sampler ? HONE_OK : llm->ctx->status;
+    return g->sampler ? prepare_penalty(g) : llm->ctx->status;
 }
 
 /* Chooses the token at `position` from the logits before it; *go_on: it is to be fed, for another one. */
@@ -54,8 +93,10 @@ static hone_status choose(generation *g, const float *logits, int64_t position, 
 {
     hone_ctx *ctx = g->llm->ctx;
     *go_on = false;
+    if (g->seen) logits = penalize(g, logits);
     hone_status status = hone_sampler_next(g->sampler, logits, g->llm->config.vocab_size, (uint64_t)position, id);
     if (status != HONE_OK || (!g->o->ignore_end && hone_tokenizer_is_end(g->llm->tokenizer, *id))) return status;
+    see(g, id, 1);
     if (g->out && hone__tokens_add(ctx, g->out, *id) != HONE_OK) return ctx->status;
     status = hone_decode_stream_add(ctx, g->llm->tokenizer, *id, HONE_DECODE_SKIP_SPECIAL, &g->stream, &g->text);
     if (status == HONE_OK) *go_on = hand_out(g, false) && --g->left > 0;
@@ -71,6 +112,8 @@ static void end(generation *g, hone_status status)
         hand_out(g, true);
     hone_text_free(ctx, &g->text);
     hone_sampler_free(g->sampler);
+    hone__free(ctx, g->seen);
+    hone__free(ctx, g->logits);
 }
 
 static const hone_generate_opts none = {0};
@@ -85,6 +128,7 @@ hone_status hone_generate_opt(hone_session *s, const int32_t *prompt, int64_t co
     generation g;
     hone_status status = begin(&g, llm, opts ? opts : &none, opts ? opts->sampling.seed : 0);
     g.out = out;
+    see(&g, prompt, count);
     if (status == HONE_OK) status = hone_session_feed(s, prompt, count, NULL);
     bool go_on = true;
     for (int32_t id; status == HONE_OK && go_on;) {
@@ -144,6 +188,7 @@ static hone_status begin_item(batch *b, int64_t r)
     w->item = i;
     w->g.out = &item->tokens;
     w->g.kept = &item->text;
+    see(&w->g, item->prompt, item->count);
     if (status == HONE_OK && i && b->last >= 0 && same_prompt(item, item - 1)) {
         status = hone_session_row_copy(b->s, r, b->last, item->count);
     } else if (status == HONE_OK) {
