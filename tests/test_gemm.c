@@ -28,7 +28,7 @@ static float seen(hone_dtype ab, float x) { return ab == HONE_BF16 ? hone__bf16_
 static void *stored(hone_dtype type, hone_dtype ab, int64_t count, float *values)
 {
     float *plain = malloc((size_t)count * 4);
-    void *data = malloc(hone__dtype_bytes(type, count));
+    void *data = aligned_alloc(64, (hone__dtype_bytes(type, count) + 63) / 64 * 64); /* as rows past the caches must lie */
     for (int64_t i = 0; i < count; i++) plain[i] = seen(type == HONE_BF16 ? HONE_BF16 : ab, draw() / 3);
     if (hone__is_blocks(type)) {
         hone__block_format_of(type)->pack(data, plain, count);
@@ -43,7 +43,8 @@ static void *stored(hone_dtype type, hone_dtype ab, int64_t count, float *values
 
 static double at(const float *x, int64_t i, int64_t j, int64_t row, int64_t column) { return (double)x[i * row + j * column]; }
 
-static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type)
+/* before: values are added in the pass that writes C, where the product can. */
+static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type, bool before)
 {
     hone__matmul_desc d = {.batch = 1, .m = s.m, .n = s.n, .k = s.k, .ab = ab, .c = s.half ? HONE_BF16 : HONE_F32,
                            .a_row = s.transposed_a ? 1 : s.k, .a_col = s.transposed_a ? s.m : 1,
@@ -61,10 +62,16 @@ static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type)
     hone__matmul *product = hone__matmul_new(ctx, &d);
     assert_non_null(product);
     void *scratch = aligned_alloc(64, (hone__matmul_scratch(product) + 127) / 64 * 64);
-    assert_int_equal(hone__matmul_run(product, a_data, b_data, bias, c_data, scratch), HONE_OK);
+    before = before && hone__matmul_sums(product);
+    float *sums = before ? malloc(count * 4) : NULL;
+    hone_dtype type = s.bias ? HONE_BF16 : HONE_F32;
+    void *sum_data = before ? stored(type, type, s.m * s.n, sums) : NULL;
+    hone__view view = hone__view_dense(sum_data, type, HONE_SHAPE(s.m, s.n));
+    if (before) hone__matmul_run_sum(product, a_data, b_data, bias, &view, c_data, scratch);
+    else assert_int_equal(hone__matmul_run(product, a_data, b_data, bias, c_data, scratch), HONE_OK);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
-            double sum = (s.bias ? (double)bias[j] : 0) + (s.add ? (double)c[i * s.n + j] : 0), size = 0;
+            double sum = (before ? (double)sums[i * s.n + j] : 0) + (s.bias ? (double)bias[j] : 0) + (s.add ? (double)c[i * s.n + j] : 0), size = 0;
             for (int64_t p = 0; p < s.k; p++) {
                 double term = at(a, i, p, d.a_row, d.a_col) * at(b, p, j, d.b_row, d.b_col);
                 sum += term;
@@ -78,7 +85,7 @@ static void check(hone_ctx *ctx, shape s, hone_dtype ab, hone_dtype b_type)
         }
     hone__matmul_free(product);
     free(scratch);
-    free(a), free(b), free(c), free(bias);
+    free(a), free(b), free(c), free(bias), free(sums), free(sum_data);
     free(a_data), free(b_data), free(c_data);
 }
 
@@ -98,6 +105,7 @@ static const shape shapes[] = {
     {128, 200, 784, false, true, false, true, false}, {126, 512, 100, false, false, false, false, true}, /* columns shared in f32 */
     {200, 320, 128, true, false, false, false, false}, {128, 288, 64, false, true, false, true, true},
     {250, 260, 2090, false, true, false, true, true}, {320, 240, 1100, true, false, false, true, false}, /* terms in passes */
+    {1000, 128, 32, false, true, false, false, false}, {1300, 192, 32, false, true, true, true, false}, /* past the caches */
 };
 
 static void test_products_equal_sums_in_double(void **state)
@@ -106,9 +114,11 @@ static void test_products_equal_sums_in_double(void **state)
     static const hone_dtype types[] = {HONE_BF16, HONE_F32, HONE_Q4_0, HONE_Q4_1, HONE_Q8_0};
     for (int threads = 1; threads <= 3; threads++) {
         hone_ctx *ctx = hone_ctx_new(.threads = threads);
-        for (size_t i = 0; i < HONE_ARRAY_LEN(shapes); i++)
+        for (size_t i = 0; i < HONE_ARRAY_LEN(shapes); i++) {
             for (size_t t = 0; t < 2 * HONE_ARRAY_LEN(types); t++)
-                check(ctx, shapes[i], t & 1 ? HONE_F32 : HONE_BF16, types[t / 2]);
+                check(ctx, shapes[i], t & 1 ? HONE_F32 : HONE_BF16, types[t / 2], false);
+            check(ctx, shapes[i], HONE_BF16, HONE_F32, true);
+        }
         hone_ctx_release(ctx);
     }
 }
@@ -143,7 +153,7 @@ static void check_second_product(hone_ctx *ctx, int64_t m, int64_t rank, hone_dt
     assert_non_null(g);
     assert_int_equal(hone__gemm_makes_inner(g), rank <= 32 && m > 32); /* if there are rows enough for all threads */
     void *scratch = aligned_alloc(64, (hone__gemm_scratch(g) + 127) / 64 * 64);
-    hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, &(hone__gemm_factors){p_data, q_data, u_data});
+    hone__gemm_run(g, x_data, w_data, NULL, y_data, scratch, &(hone__gemm_factors){p_data, q_data, u_data}, NULL);
     if (hone__gemm_makes_inner(g)) {
         hone__convert(u, HONE_F32, u_data, HONE_BF16, m * rank);
         check_inner(u, x, p, m, K, &more);

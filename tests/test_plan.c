@@ -497,6 +497,40 @@ static void test_every_allocation_may_fail(void **state)
     ctx = kept;
 }
 
+
+/* Of two products with x, the second one's gradient of x adds the first one's; f32 beside bf16 within its rounding. */
+static void test_products_add_the_gradient_so_far(void **state)
+{
+    (void)state;
+    hone_shape rows = HONE_SHAPE(NORM_ROWS, NORM_WIDTH), square = HONE_SHAPE(NORM_WIDTH, NORM_WIDTH);
+    hone_tensor *t[] = {noise(rows, 1, 1), noise(square, 0.3, 2), noise(square, 0.3, 3)};
+    float want[NORM_ROWS * NORM_WIDTH], largest = 0;
+    for (int way = 0; way < 3; way++) { /* eager; planned in f32; in bf16 */
+        hone_graph *graph = hone_graph_new(ctx, .eager = way == 0);
+        hone_node *x = hone_constant(graph, t[0]), *gradient;
+        hone_node *y = hone_mul(hone_linear(x, hone_constant(graph, t[1]), NULL), hone_linear(x, hone_constant(graph, t[2]), NULL));
+        assert_hone_ok(ctx, hone_grad(hone_sum(y, HONE_ALL_AXES, false), 1, &x, &gradient));
+        if (way == 0) {
+            assert_hone_ok(ctx, hone_node_read(gradient, NORM_ROWS * NORM_WIDTH, HONE_F32, want));
+            for (int k = 0; k < NORM_ROWS * NORM_WIDTH; k++) largest = fmaxf(largest, fabsf(want[k]));
+        } else {
+            hone__plan *plan = hone__plan_new(graph, 1, &gradient, way == 2 ? HONE_BF16 : HONE_F32);
+            assert_non_null(plan);
+            int sums = 0;
+            for (size_t e = 0; e < plan->n_execs; e++) sums += plan->execs[e].call && plan->execs[e].call->sums_gradients;
+            assert_int_equal(sums, 1);
+            assert_string_equal(gradient->call->op->name, "linear");
+            assert_hone_ok(ctx, hone__plan_run(plan, &now));
+            const float *got = hone__plan_output(plan, 0)->data;
+            for (int k = 0; k < NORM_ROWS * NORM_WIDTH; k++)
+                assert_float_equal(got[k], want[k], largest * (way == 2 ? 0.02f : 1e-6f));
+            hone__plan_free(plan);
+        }
+        hone_graph_release(graph);
+    }
+    for (int i = 0; i < 3; i++) hone_tensor_free(t[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +539,7 @@ int main(void)
         TEST(test_reshaped_operands_share_a_cast),
         TEST(test_find_nonfinite_names_the_first_op),
         TEST(test_norms_add_the_gradient_so_far),
+        TEST(test_products_add_the_gradient_so_far),
         TEST(test_placement_against_brute_force),
         TEST(test_random_graphs_planned_against_eager),
         TEST(test_a_plan_is_made_once_for_each_shape),

@@ -100,7 +100,7 @@ def matmul(x, a):
 
 def linear(x, a):
     turned = (lambda w: w) if a["transposed"] else (lambda w: w.mT)
-    x0, w, bias, p, q = (x + [None] * 3)[:5]
+    x0, w, bias, p, q, before = (x + [None] * 4)[:6]
     y = x0 @ turned(w)
     if bias is not None:
         y = y + bias
@@ -108,6 +108,8 @@ def linear(x, a):
     if p is not None:
         u = a["scale"] * (x0 @ turned(p))
         y = y + u @ turned(q)
+    if before is not None:
+        y = y + before
     return ACTIVATION[a["activation"]](y), u
 
 

@@ -54,7 +54,7 @@ static void note_needs(planner *p, int n, hone_node *const *outputs)
             if (op->flags & HONE__VIEW) continue; /* its own readers are noted on its base */
             uint8_t need = NEED_F32;
             if (!(op->keep_in >> HONE_MIN(i, 31) & 1)) {
-                if (op->flags & HONE__COMPUTE) need = NEED_COMPUTE;
+                if (op->flags & HONE__COMPUTE) need = i && i == op->sum_in ? NEED_FLEX : NEED_COMPUTE;
                 else if (op == &hone__op_add && !call->sums_gradients) need = NEED_SUM;
                 else if (op->flags & HONE__FLEX) need = NEED_FLEX;
             }
@@ -81,7 +81,10 @@ static void note_needs(planner *p, int n, hone_node *const *outputs)
    with an f32 part, such as the residual stream, is not. */
 static bool is_half(const planner *p, const hone__call *call)
 {
-    if (call->op->flags & HONE__COMPUTE) return true;
+    if (call->op->flags & HONE__COMPUTE) { /* a product added to products is one product */
+        int before = call->op->sum_in;
+        return !call->sums_gradients || p->half[base_of(call->in[before])->id];
+    }
     if (!(call->op->flags & HONE__FLEX) || call->sums_gradients) return false;
     bool any = false;
     for (int i = 0; i < call->n_in; i++) {
@@ -252,8 +255,9 @@ static hone_dtype wanted_dtype(const planner *p, const hone_op *op, const hone_n
     hone_dtype stored = main->view.dtype;
     if (node->dtype != HONE_F32) return node->dtype;
     if (!(op->keep_in >> HONE_MIN(i, 31) & 1)) {
-        if (op->flags & HONE__COMPUTE) return is_bf16_plan(p) ? HONE_BF16 : HONE_F32;
-        if (op->flags & HONE__FLEX && (stored == HONE_BF16 || stored == HONE_F32)) return stored;
+        bool flexible = op->flags & HONE__FLEX || (i && i == op->sum_in); /* what a product adds is as it is stored */
+        if (!flexible && op->flags & HONE__COMPUTE) return is_bf16_plan(p) ? HONE_BF16 : HONE_F32;
+        if (flexible && (stored == HONE_BF16 || stored == HONE_F32)) return stored;
     }
     return HONE_F32;
 }

@@ -219,7 +219,7 @@ static void multiply(void *arg, int64_t begin, int64_t end)
 
 /* Without C: instead of it, take is called. */
 static void run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                const hone__gemm_factors *f, hone__sums_fn take, void *arg)
+                const hone__gemm_factors *f, const hone__view *sum, hone__sums_fn take, void *arg)
 {
 #ifdef HONE_X86
     const hone__matmul_desc *d = &g->d;
@@ -230,8 +230,8 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
     int64_t kept = g->parts == 1 ? CACHED : of_weight ? CACHED_F32 / 3 * 2 : CACHED_F32;
     bool stream = once_written && row * d->m > kept * parts && row % HONE_ALIGN == 0 && (uintptr_t)c % HONE_ALIGN == 0;
     job j = {.g = g, .a = {a, d->ab, d->a_col, d->a_row}, .b = {b, g->b_type, d->b_row, d->b_col}, .packed_b = scratch,
-             .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, d->c == HONE_BF16, d->accumulate && c,
-                         stream && c, take, arg}};
+             .product = {d->m, d->n, g->parts, g->panel, c, d->c_row, d->bias ? bias : NULL, sum ? sum->data : NULL,
+                         sum && sum->dtype == HONE_BF16, d->c == HONE_BF16, d->accumulate && c, stream && c, take, arg}};
     j.parts = j.packed_b + packed_bytes(g);
     j.packed_p = j.packed_b + (g->own ? 0 : (size_t)g->pass * g->panel);
     if (f) j.q = (hone__gemm_operand){f->q, more->q_stored, more->q_row, more->q_col};
@@ -255,14 +255,14 @@ static void run(const hone__gemm *g, const void *a, const void *b, const void *b
         j.product.bias = NULL;
     }
 #else
-    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)f, (void)take, (void)arg;
+    (void)g, (void)a, (void)b, (void)bias, (void)c, (void)scratch, (void)f, (void)sum, (void)take, (void)arg;
 #endif
 }
 
 void hone__gemm_run(const hone__gemm *g, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                    const hone__gemm_factors *factors)
+                    const hone__gemm_factors *factors, const hone__view *sum)
 {
-    run(g, a, b, bias, c, scratch, factors, NULL, NULL);
+    run(g, a, b, bias, c, scratch, factors, sum, NULL, NULL);
 }
 
 bool hone__gemm_hands_over(const hone__gemm *g)
@@ -272,5 +272,5 @@ bool hone__gemm_hands_over(const hone__gemm *g)
 
 void hone__gemm_hand_over(const hone__gemm *g, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch)
 {
-    run(g, a, b, NULL, NULL, scratch, NULL, take, arg);
+    run(g, a, b, NULL, NULL, scratch, NULL, NULL, take, arg);
 }

@@ -28,9 +28,9 @@ hone__gemm *hone__gemm_new(hone_ctx *ctx, const hone__matmul_desc *desc, const h
 void hone__gemm_free(hone__gemm *gemm); /* NULL is allowed */
 size_t hone__gemm_scratch(const hone__gemm *gemm);
 bool hone__gemm_makes_inner(const hone__gemm *gemm);
-/* factors: of the second product, or NULL. */
+/* factors: of the second product, or NULL. sum: as of hone__matmul_run_sum, or NULL; for A and B in bf16. */
 void hone__gemm_run(const hone__gemm *gemm, const void *a, const void *b, const void *bias, void *c, void *scratch,
-                    const hone__gemm_factors *factors);
+                    const hone__gemm_factors *factors, const hone__view *sum);
 /* As hone__matmul_hands_over and hone__matmul_hand_over. */
 bool hone__gemm_hands_over(const hone__gemm *gemm);
 void hone__gemm_hand_over(const hone__gemm *gemm, const void *a, const void *b, hone__sums_fn take, void *arg, void *scratch);

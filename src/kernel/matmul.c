@@ -151,7 +151,7 @@ hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, cons
 {
     if (m->narrow || m->gemm) {
         if (m->narrow) hone__narrow_run(m->narrow, a, b, c, scratch);
-        else hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL);
+        else hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL, NULL);
         return HONE_OK;
     }
 #ifdef HONE_HAVE_ONEDNN
@@ -163,6 +163,13 @@ hone_status hone__matmul_run(hone__matmul *m, const void *a, const void *b, cons
 #endif
     by_gemm(m, a, b, bias, c, scratch);
     return HONE_OK;
+}
+
+bool hone__matmul_sums(const hone__matmul *m) { return m->gemm && m->d.ab == HONE_BF16; }
+
+void hone__matmul_run_sum(hone__matmul *m, const void *a, const void *b, const void *bias, const hone__view *sum, void *c, void *scratch)
+{
+    hone__gemm_run(m->gemm, a, b, bias, c, scratch, NULL, sum);
 }
 
 bool hone__matmul_hands_over(const hone__matmul *m) { return m->gemm && hone__gemm_hands_over(m->gemm); }

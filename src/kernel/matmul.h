@@ -3,6 +3,7 @@
 #define HONE_SRC_MATMUL_H
 
 #include "kernel/table.h"
+#include "tensor/tensor.h"
 
 /* C[b, m, n] = A[b, m, k] B[b, k, n] (+ bias[n]) (+ C). Strides in elements: any for A and B; rows of C are contiguous.
    A batch stride of 0 repeats the operand. Types: A and B both f32, both f64, or both bf16; C f32 (f64) or bf16. */
@@ -30,6 +31,10 @@ hone__matmul *hone__matmul_new(hone_ctx *ctx, const hone__matmul_desc *desc);
 void hone__matmul_free(void *matmul); /* NULL is allowed; void so that it fits hone__exec.free_state */
 size_t hone__matmul_scratch(const hone__matmul *matmul); /* bytes, 64-aligned, for run */
 hone_status hone__matmul_run(hone__matmul *matmul, const void *a, const void *b, const void *bias, void *c, void *scratch);
+/* Some products of bf16 can add values of f32 or bf16 in the pass that writes C: in rows as C's, none of them C's own. */
+bool hone__matmul_sums(const hone__matmul *matmul);
+void hone__matmul_run_sum(hone__matmul *matmul, const void *a, const void *b, const void *bias, const hone__view *sum, void *c,
+                          void *scratch);
 
 /* Some products can hand C over piece by piece, in the cache still, instead of storing it: rows [row, row + rows) and
    columns [column, column + columns) as f32 sums, rows `stride` apart, at least 64 bytes aligned. A row is one thread's;

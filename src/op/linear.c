@@ -1,5 +1,6 @@
 /* Products with a weight: packed once for its variable, read from blocks where that is faster. With two factors p and q
-   more, a product of low rank is added (Hu et al. 2021, "LoRA"): y = x w^T + scale (x p^T) q^T, rounded after the sum. */
+   more, a product of low rank is added (Hu et al. 2021, "LoRA"): y = x w^T + scale (x p^T) q^T, rounded after the sum. What a
+   gradient was before is added in the same pass (input 5, f32 or bf16 as it is stored), where the product can. */
 #include "kernel/few_rows.h"
 #include "kernel/gemm.h"
 #include "op/nn.h"
@@ -12,6 +13,8 @@ struct linear_attr {
 static const hone__attr attrs[] = {HONE__ATTR(struct linear_attr, transposed, BOOL),
                                    HONE__ATTR(struct linear_attr, activation, INT),
                                    HONE__ATTR(struct linear_attr, scale, F64), {0}};
+
+enum { SUM = 5 }; /* the input that is added, ahead of no activation */
 
 static bool low_rank_fits(hone__call *call, int64_t k, int64_t n, bool transposed)
 {
@@ -42,6 +45,7 @@ static bool shape(hone__call *call)
     }
     if (hone__has(call, 3) && !low_rank_fits(call, k, n, t->transposed)) return false;
     y.dim[y.rank - 1] = n;
+    if (hone__has(call, SUM) && (!hone__want_same_real(call, 0, SUM) || !hone__want_shape(call, SUM, y, "sum"))) return false;
     hone_shape u = HONE_SHAPE(0); /* scale x p^T, which the backward pass reads again */
     if (hone__has(call, 3)) {
         u = x;
@@ -59,6 +63,7 @@ typedef struct prepared {
     hone__few_rows *few_rows;
     hone__gemm *gemm;        /* of both products at once */
     /* The product of low rank: inner = scale x p, in f32 (f64) and as a product takes it; and outer, inner q. */
+    bool sums; /* a product adds what is to be added */
     int64_t rank;
     hone__matmul *inner, *outer;
     size_t main_bytes;       /* of scratch, before what low_rank_room names */
@@ -125,6 +130,9 @@ static bool shares_plain(const hone__exec *e, hone__variable *w)
 
 /* A segment that is computed again backwards may want the inner product and not y. */
 static bool only_inner(const hone__exec *e) { return hone__has(e->call, 3) && !e->out[0].shape.rank; }
+
+/* Is something to be added? */
+static bool adds(const hone__exec *e) { return hone__has(e->call, SUM) && e->out[0].shape.rank; }
 
 /* A weight in another format, generating: one plain copy in bf16, which products of few rows read as they do a stored one. */
 static bool reads_half(const hone__exec *e, const hone__variable *w, const hone__matmul_desc *d)
@@ -223,7 +231,9 @@ static hone_status prepare(hone__exec *e)
     e->free_state = free_prepared;
     hone__matmul_desc d = {.m = hone__row_count(e->in[0].shape), .k = hone__row_length(e->in[0].shape), .ab = e->in[0].dtype};
     hone_status status = only_inner(e) ? HONE_OK : prepare_product(e, p, &d);
-    return status == HONE_OK && hone__has(e->call, 3) ? prepare_low_rank(e, p, &d) : status;
+    if (status == HONE_OK && hone__has(e->call, 3)) status = prepare_low_rank(e, p, &d);
+    p->sums = adds(e) && e->in[SUM].dtype != HONE_F64 && (p->gemm || (!p->rank && p->matmul && hone__matmul_sums(p->matmul)));
+    return status;
 }
 
 /* The product with w, and what it is: its C is real where the product of low rank follows. */
@@ -305,7 +315,10 @@ static hone_status run_product(hone__exec *e, void *y, hone_dtype type)
     const void *w = p->packer ? e->scratch : p->weight ? p->weight : e->in[1].data;
     hone_status status = HONE_OK;
     if (p->packer) status = hone__packer_run(p->packer, e->scratch, e->variable[1]->data, e->variable[1]->stored);
-    return status == HONE_OK ? hone__matmul_run(p->matmul, e->in[0].data, w, bias, y, (char *)e->scratch + p->packed_bytes) : status;
+    void *scratch = (char *)e->scratch + p->packed_bytes;
+    if (status == HONE_OK && p->sums) hone__matmul_run_sum(p->matmul, e->in[0].data, w, bias, &e->in[SUM], y, scratch);
+    else if (status == HONE_OK) status = hone__matmul_run(p->matmul, e->in[0].data, w, bias, y, scratch);
+    return status;
 }
 
 typedef struct scaling {
@@ -360,7 +373,7 @@ static hone_status run_low_rank(hone__exec *e)
         const void *bias = e->n_in > 2 ? e->in[2].data : NULL;
         const hone__view *u = &e->out[1];
         hone__gemm_factors f = {e->in[3].data, second, r.inner ? r.inner : u->data};
-        hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, &f);
+        hone__gemm_run(p->gemm, x->data, e->in[1].data, bias, y->data, e->scratch, &f, p->sums ? &e->in[SUM] : NULL);
         bool convert = !p->inner && r.inner && u->data;
         return convert ? hone__convert_all(e->ctx, u->data, u->dtype, r.inner, x->dtype, hone_shape_count(u->shape)) : HONE_OK;
     }
@@ -372,6 +385,16 @@ static hone_status run_low_rank(hone__exec *e)
     return status;
 }
 
+/* Where no product does it. */
+static void add_part(void *arg, int64_t begin, int64_t end)
+{
+    hone__exec *e = arg;
+    hone_dtype type = e->out[0].dtype;
+    void *y = (char *)e->out[0].data + hone__dtype_bytes(type, begin);
+    e->k->binary(HONE__ADD, y, type, y, type, 1, (const char *)e->in[SUM].data + hone__dtype_bytes(e->in[SUM].dtype, begin),
+                 e->in[SUM].dtype, 1, end - begin);
+}
+
 static hone_status run(hone__exec *e)
 {
     const struct linear_attr *t = e->attr;
@@ -379,6 +402,7 @@ static hone_status run(hone__exec *e)
     int64_t count = hone_shape_count(e->out[0].shape);
     if (count == 0) return HONE_OK;
     hone_status status = p->rank ? run_low_rank(e) : run_product(e, e->out[0].data, e->out[0].dtype);
+    if (adds(e) && !p->sums && status == HONE_OK) hone__parallel_for(e->ctx, count, HONE__GRAIN, add_part, e);
     if (t->activation && status == HONE_OK) hone__parallel_for(e->ctx, count, HONE__GRAIN, activate_part, e);
     return status;
 }
@@ -460,6 +484,7 @@ static bool vjp(hone__call *call, hone_node *const *dy, const bool *wanted, hone
 {
     const struct linear_attr *t = call->attr;
     if (dy[0] && !product_vjp(call, dy[0], wanted, d)) return false;
+    if (hone__has(call, SUM) && wanted[SUM]) d[SUM] = dy[0];
     if (!dy[1] || !hone__has(call, 3)) return true;
     hone_node *du = hone_affine(dy[1], t->scale, 0); /* gradients of gradients alone: who else reads u? */
     if (wanted[0] && !add_to(&d[0], linear(du, call->in[3], NULL, !t->transposed, 0))) return false;
@@ -490,6 +515,17 @@ static const hone__sample samples[] = {
     {.name = "low_rank_large", .n_in = 5, .rounds_within = true, .in = {{.shape = {2, {65, 96}}}, {.shape = {2, {80, 96}}}, {.absent = true},
                                                  {.shape = {2, {16, 96}}}, {.shape = {2, {80, 16}}}}, .no_grad = true,
      .attr = &(struct linear_attr){.scale = 2}, .tolerance = 1e-4},
+    {.name = "sum", .n_in = 6, .in = {{.shape = {3, {2, 5, 4}}}, {.shape = {2, {4, 7}}}, {.absent = true}, {.absent = true}, {.absent = true},
+                                      {.shape = {3, {2, 5, 7}}}},
+     .attr = &(struct linear_attr){.transposed = true}},
+    {.name = "sum_large", .n_in = 6, .in = {{.shape = {2, {65, 96}}}, {.shape = {2, {80, 96}}}, {.shape = {1, {80}}}, {.absent = true},
+                                            {.absent = true}, {.shape = {2, {65, 80}}}}, .no_grad = true, .tolerance = 1e-4},
+    {.name = "sum_low_rank", .n_in = 6, .rounds_within = true,
+     .in = {{.shape = {2, {65, 96}}}, {.shape = {2, {80, 96}}}, {.absent = true}, {.shape = {2, {16, 96}}}, {.shape = {2, {80, 16}}},
+            {.shape = {2, {65, 80}}}}, .no_grad = true, .attr = &(struct linear_attr){.scale = 2}, .tolerance = 1e-4},
+    {.name = "sum_size", .n_in = 6, .in = {{.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.absent = true}, {.absent = true}, {.absent = true},
+                                           {.shape = {2, {5, 7}}}},
+     .refused = "the sum must be [5, 4]"},
     {.name = "factors", .n_in = 5, .in = {{.shape = {2, {5, 7}}}, {.shape = {2, {4, 7}}}, {.absent = true},
                                           {.shape = {2, {3, 6}}}, {.shape = {2, {4, 3}}}},
      .refused = "factors of low rank must be [r, 7] and [4, r], not [3, 6] and [4, 3]"},
@@ -499,8 +535,8 @@ static const hone__sample samples[] = {
      .refused = "the bias must be [4]"},
     {0}};
 
-const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias + scale (x p^T) q^T)", .n_in = 5, .n_required = 2,
-                                 .n_out = 2, .flags = HONE__COMPUTE, .keep_in = 4, .raw_in = 2 + 8 + 16,
+const hone_op hone__op_linear = {.name = "linear", .doc = "y = activation(x w^T + bias + scale (x p^T) q^T)", .n_in = 6, .n_required = 2,
+                                 .n_out = 2, .flags = HONE__COMPUTE, .sum_in = SUM, .keep_in = 4, .raw_in = 2 + 8 + 16,
                                  .attr_size = sizeof(struct linear_attr), .attrs = attrs, .shape = shape,
                                  .prepare = prepare, .run = run, .join = join, .vjp = vjp, .samples = samples};
 

@@ -38,6 +38,8 @@ typedef struct hone__gemm_product {
     void *c;        /* rows of n neighbours, c_row elements apart */
     int64_t c_row;
     const float *bias; /* [n] or NULL */
+    const void *sum;   /* of bf16 products: what is added, in rows as C's, or NULL */
+    bool half_sum;     /* which is bf16 */
     bool half, add;    /* C is bf16; add to it */
     bool stream;       /* C is not to stay in a cache; its rows begin at multiples of 64 bytes */
     hone__sums_fn take; /* instead of C, or NULL */

@@ -22,6 +22,7 @@ enum {
     CHUNK = 18,        /* squares of B in the first cache */
     CHUNK_F32 = 48,    /* thrice as many in the second one: each is loaded for more products */
     PRODUCTS = 6,      /* of parts of squares, for one of f32 */
+    SUM_AHEAD = 16,    /* rows of what is added that are fetched before they are */
     FETCHED = 2,       /* lines of the next panels of B that are fetched beside a square's products */
     STRETCH = 3 << 18, /* bytes of A in the second one, and the most panels that they are */
     MOST_PANELS = HONE__GEMM_SUMS / (PANEL * WIDE * 4)
@@ -39,7 +40,7 @@ typedef struct meanwhile {
     struct packing *packing; /* of f32 in three parts, which has it instead of all that; or NULL */
 } meanwhile;
 
-/* A row of sums + bias, + C, to C. */
+/* A row of sums + bias + what is added, + C, to C. */
 INLINE void write_row(const hone__gemm_product *g, int64_t i, int64_t j, int64_t columns, const float *sums)
 {
     int64_t at = i * g->c_row + j;
@@ -49,6 +50,8 @@ INLINE void write_row(const hone__gemm_product *g, int64_t i, int64_t j, int64_t
         for (int q = 0; q < 4; q++) x[q] = _mm512_load_ps(sums + 16 * q);
         if (g->bias)
             for (int q = 0; q < 4; q++) x[q] = _mm512_add_ps(x[q], _mm512_loadu_ps(g->bias + j + 16 * q));
+        if (g->sum)
+            for (int q = 0; q < 4; q++) x[q] = _mm512_add_ps(x[q], load_real(g->sum, g->half_sum, at + 16 * q, 0xFFFF));
         if (g->half) {
             _mm512_stream_si512((void *)((uint16_t *)g->c + at), (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
             _mm512_stream_si512((void *)((uint16_t *)g->c + at + 32), (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
@@ -61,6 +64,7 @@ INLINE void write_row(const hone__gemm_product *g, int64_t i, int64_t j, int64_t
         __mmask16 mask = first_lanes(columns - q);
         __m512 x = _mm512_load_ps(sums + q);
         if (g->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g->bias + j + q));
+        if (g->sum) x = _mm512_add_ps(x, load_real(g->sum, g->half_sum, at + q, mask));
         if (g->add) x = _mm512_add_ps(x, load_real(g->c, g->half, at + q, mask));
         store_real(g->c, g->half, at + q, mask, x);
     }
@@ -68,7 +72,11 @@ INLINE void write_row(const hone__gemm_product *g, int64_t i, int64_t j, int64_t
 
 INLINE void write_next(meanwhile *w)
 {
-    write_row(w->g, w->i + w->row, w->j, w->columns, w->sums + w->row * WIDE);
+    int64_t i = w->i + w->row;
+    int64_t size = w->g->half_sum ? 2 : 4;
+    for (int64_t q = 0; q < WIDE * size && w->g->sum; q += 64)
+        _mm_prefetch((const char *)w->g->sum + ((i + SUM_AHEAD) * w->g->c_row + w->j) * size + q, _MM_HINT_T0);
+    write_row(w->g, i, w->j, w->columns, w->sums + w->row * WIDE);
     w->row++;
 }
 
