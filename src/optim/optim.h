@@ -139,7 +139,7 @@ hone_status hone__optim_room(hone_optimizer *optimizer, int64_t count);
 /* fn over [0, count) in pieces of fixed size, on all threads; the sum of what it returns, in an order of its own. */
 typedef double (*hone__piece_fn)(void *arg, int64_t begin, int64_t end);
 double hone__optim_pieces(hone_optimizer *optimizer, int64_t count, hone__piece_fn fn, void *arg);
-/* fn for each merged range of parameters that are trained now and, unless `all`, of one group. */
+/* fn for each merged range of parameters that are trained now and, unless `all`, of one group; large ones begin a range. */
 typedef double (*hone__segment_fn)(hone_optimizer *optimizer, const hone__optim_segment *segment, int group, int64_t begin,
                                    int64_t end, void *arg);
 double hone__optim_ranges(hone_optimizer *optimizer, bool all, hone__segment_fn fn, void *arg);

@@ -132,7 +132,10 @@ hone_status hone__optim_scratch(hone_optimizer *o, size_t bytes)
 
 /* Work comes in pieces of fixed size, so that the order of summation does not depend on threads. They are small, so that threads
    end together whatever parameters the caches still hold. */
-enum { PIECE = 1 << 14 };
+enum {
+    PIECE = 1 << 14,
+    LARGE = 1 << 17 /* elements of a parameter that are worth a division of their own among threads */
+};
 
 hone_status hone__optim_room(hone_optimizer *o, int64_t count)
 {
@@ -222,7 +225,8 @@ double hone__optim_pieces(hone_optimizer *o, int64_t count, hone__piece_fn fn, v
     return total;
 }
 
-/* All of a segment is one range unless something in it was frozen later, or has another group. */
+/* Parameters side by side are one range unless one was frozen later, has another group, or is large: threads divide that as
+   they divided the product that made its gradient, so that each finds its share in its own cache. */
 double hone__optim_ranges(hone_optimizer *o, bool all, hone__segment_fn fn, void *arg)
 {
     double total = 0;
@@ -232,7 +236,9 @@ double hone__optim_ranges(hone_optimizer *o, bool all, hone__segment_fn fn, void
         for (size_t p = 0, q; p < s->n_params; p = q) {
             q = p + 1;
             if (!s->params[p]->v.trainable) continue;
-            while (q < s->n_params && s->params[q]->v.trainable && (all || group[q] == group[p])) q++;
+            while (q < s->n_params && s->params[q]->v.trainable && (all || group[q] == group[p]) &&
+                   hone_shape_count(s->params[q]->v.shape) < LARGE)
+                q++;
             int64_t end = q < s->n_params ? s->params[q]->offset : s->count;
             total += fn(o, &o->segments[i], group[p], s->params[p]->offset, end, arg);
         }
