@@ -196,8 +196,8 @@ static const option options[] = {
     {.name = "data", .kind = OPTION_STRING, AT(data), .value = "DATA", .required = true,
      .help = "a .jsonl or .txt file, or a folder with train.jsonl and perhaps valid.jsonl"},
     {.name = "output-dir", .kind = OPTION_STRING, AT(output_dir), .value = "DIR", .required = true,
-     .help = "where the adapter or model, metrics, curves and checkpoints go; older ones in it are replaced, "
-             "unless --resume-from-checkpoint goes on with them"},
+     .help = "where the adapter or model, metrics, curves and checkpoints go; files of an older training by these names are replaced, "
+             "unless --resume-from-checkpoint goes on with it"},
     {.name = "method", .kind = OPTION_CHOICE, AT(method), .value = "lora|full", .initial = "lora",
      .help = "lora trains small matrices beside the frozen ones, full every parameter"},
     {.name = "adapter", .kind = OPTION_STRING, AT(adapter), .value = "DIR",
