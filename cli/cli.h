@@ -72,9 +72,11 @@ bool cli_interrupted(void);                            /* has one come since the
 
 /* ---- training (output_dir.c) ---- */
 
-/* A training that is not resumed begins to write into the folder: tells of a model that it will replace, and removes older events for
-   TensorBoard, of Hone's alone, from these folders in it ("." for itself; NULL behind the last). */
-void cli_begin_output(const common_args *args, const char *folder, const char *const *events);
+/* A training that is not resumed begins to write into the folder: tells of a file `model` that it will replace, and removes older
+   events for TensorBoard, of Hone's alone, from these folders in it ("." for itself; NULL behind the last). */
+void cli_begin_output(const common_args *args, const char *folder, const char *model, const char *const *events);
+/* Tells of checkpoint-N of an older fine-tuning, which stay. */
+void cli_note_checkpoints(const common_args *args, const char *folder);
 
 /* ---- generating (sampling.c) ---- */
 

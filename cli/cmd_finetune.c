@@ -142,7 +142,12 @@ static int train(finetune_run *run)
     run->profiled_steps = steps < PROFILE_STEPS ? steps : PROFILE_STEPS;
     run->profiled_from = steps - run->profiled_steps < PROFILE_WARM_STEPS ? steps - run->profiled_steps : PROFILE_WARM_STEPS;
     if (run->args->profile) profile_step(run); /* a short run: from the beginning */
-    if (!run->args->resume_from_checkpoint) cli_begin_output(&run->args->common, run->args->output_dir, (const char *const[]){".", NULL});
+    if (!run->args->resume_from_checkpoint) {
+        const common_args *common = &run->args->common;
+        cli_begin_output(common, run->args->output_dir, run->args->method == METHOD_FULL ? "model.safetensors" : "adapter_model.safetensors",
+                         (const char *const[]){".", NULL});
+        cli_note_checkpoints(common, run->args->output_dir);
+    }
     hone_status status = hone_finetune_run(work);
     progress_end(&run->progress);
     int result = status == HONE_OK ? EXIT_DONE : EXIT_FAILED;

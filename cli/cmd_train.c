@@ -440,7 +440,8 @@ static void tell_how_to_go_on(const training *t)
         cli_note(args, "--resume goes on after epoch %lld, of which %s/checkpoint-%lld is", (long long)t->checkpoints.written,
                  t->args->output_dir, (long long)t->checkpoints.written);
     else
-        cli_note(args, "there is no checkpoint for --resume: %s", t->n_epochs > 1 ? "none could be written" : "the first epoch was not whole");
+        cli_note(args, "there is no checkpoint for --resume: %s",
+                 t->checkpoints.cut && t->n_epochs == 1 ? "the first epoch was not whole" : "none could be written");
 }
 
 static void print(void *user, const char *text) { (void)user, fputs(text, stderr); }
@@ -471,7 +472,7 @@ static bool train(training *t)
 {
     const train_args *args = t->args;
     const task_kind *kind = t->task->kind;
-    if (!args->resume) cli_begin_output(&args->common, args->output_dir, (const char *const[]){"train", "validation", NULL});
+    if (!args->resume) cli_begin_output(&args->common, args->output_dir, "model.safetensors", (const char *const[]){"train", "validation", NULL});
     if (!open_metrics(t)) return false;
     hone_callback *stop = hone_early_stopping(t->ctx, .patience = (int)(args->patience < 0 ? kind->patience : args->patience),
                                               .restore_best_weights = true);
@@ -618,7 +619,7 @@ static const option options[] = {
              "rows are held out, never shuffled, and the naive forecasts are told beside the network's. `hone predict` says what "
              "comes after a file's end"},
     {.name = "window", .kind = OPTION_INT, .offset = offsetof(train_args, wishes.window), .value = "N",
-     .shown = "two seasons, where one is found; else 2 x --forecast", .min = 1, .max = 100000, .help = "so many last values say the next ones"},
+     .shown = "two seasons, where one is found; else 2 x --forecast, at least 16; fewer in a short series", .min = 1, .max = 100000, .help = "so many last values say the next ones"},
     {.name = "output-dir", .kind = OPTION_STRING, .offset = offsetof(train_args, output_dir), .value = "DIR", .required = true,
      .help = "where the model, report.html, metrics.jsonl, events for TensorBoard and the pictures go; those of an older training in it are "
              "replaced, unless --resume goes on with it"},
@@ -646,7 +647,7 @@ static const option options[] = {
      .initial = "adamw", .help = "what makes the steps"},
     {.name = "weight-decay", .kind = OPTION_REAL, .offset = offsetof(train_args, weight_decay), .value = "X", .initial = "-1",
      .shown = "0.01 with adamw and lamb, 0.1 with muon, else 0", OPTION_AT_LEAST(DECAY_NOT_GIVEN),
-     .help = "decoupled from the gradient with adamw, lion, muon, adafactor; else added to it"},
+     .help = "decoupled from the gradient with adamw, lion, muon, adafactor, and with lamb a part of its step; else added to the gradient"},
     {.name = "schedule", .kind = OPTION_CHOICE, .offset = offsetof(train_args, schedule), .value = "constant|cosine|linear|one_cycle",
      .initial = "constant", .help = "how the learning rate falls to 0 by the last of --epochs; one_cycle: rises over 30 % of the steps first"},
     {.name = "loss", .kind = OPTION_CHOICE, .offset = offsetof(train_args, loss), .value = "mse|mae|huber|log_cosh", .shown = "mse",
@@ -655,7 +656,7 @@ static const option options[] = {
      .initial = "none", .help = "balanced: rows of rare classes count for more while learning, so that every class weighs the same"},
     {.name = "save-epochs", .kind = OPTION_INT, .offset = offsetof(train_args, save_epochs), .value = "N",
      .shown = "when half a minute has passed", .min = 1, .max = 1000000, .help = "epochs from one checkpoint-N to the next; the newest is kept. "
-     "Ctrl-C leaves one, too"},
+     "Ctrl-C and a first epoch of a second or more leave one, too"},
     {.name = "resume", .kind = OPTION_FLAG, .offset = offsetof(train_args, resume),
      .help = "goes on from the checkpoint in --output-dir to the bits of a training that was never stopped; --epochs and --patience may "
              "be others than they were, --epochs with a constant --schedule alone"},

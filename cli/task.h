@@ -192,6 +192,7 @@ typedef struct task_checkpoints {
     void *user;                      /* of describe */
     bool cut;                        /* Ctrl-C ended this epoch before it was whole */
     int64_t written;                 /* N of the newest checkpoint of this training; 0: there is none */
+    bool tried;                      /* one was to be written, if perhaps in vain */
     json_t *epochs;      /* [{"epoch", "loss", "accuracy", "eval_loss", "eval_accuracy", "learning_rate", "seconds"}] that were made */
     float *best;         /* the parameters of the best */
     double saved;        /* when the last one was written */

@@ -222,7 +222,7 @@ bool task_epochs_are_short(const task_checkpoints *c) { return seconds_of_last(c
 
 static bool is_due(const task_checkpoints *c, int64_t epoch)
 {
-    if (cli_interrupted() || (!c->written && !task_epochs_are_short(c))) return true;
+    if (cli_interrupted() || (!c->tried && !task_epochs_are_short(c))) return true;
     return c->every ? epoch % c->every == 0 : cli_now() - c->saved >= EVERY_SECONDS;
 }
 
@@ -233,7 +233,7 @@ static hone_status on_epoch_end(void *user, hone_fit_state *state)
     if (!c->best) c->best = new_parameters(state->model);
     if (hone_early_stopping_best_epoch(c->stop) == state->epoch && !move_parameters(state->model, c->best, false))
         return hone_ctx_status(c->t->ctx);
-    if (is_due(c, state->epoch + 1)) save(c);
+    if (is_due(c, state->epoch + 1)) c->tried = true, save(c);
     return HONE_OK;
 }
 

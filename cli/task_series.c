@@ -27,8 +27,8 @@ static bool is_descending(const hone_frame *frame, const hone_column *c)
 {
     for (int64_t i = 1; i < frame->rows; i++)
         if (hone_column_missing(c, i) || hone_column_missing(c, i - 1) ||
-            strcmp(c->categories[c->codes[i]], c->categories[c->codes[i - 1]]) >= 0) return false;
-    return frame->rows > 2;
+            strcmp(c->categories[c->codes[i]], c->categories[c->codes[i - 1]]) > 0) return false;
+    return frame->rows > 2 && c->codes[0] != c->codes[frame->rows - 1];
 }
 
 /* Something like 2024-05-01: a year in front, and a mark behind it. */
@@ -42,11 +42,22 @@ static bool are_dates(const hone_column *c)
     return all;
 }
 
+/* Years, or numbers of days: or something else that falls. */
+static bool is_counting_down(const hone_frame *frame, const hone_column *c)
+{
+    int64_t i = 1;
+    while (i < frame->rows && c->numbers[i] < c->numbers[i - 1]) i++;
+    return c->type == HONE_COLUMN_INTEGER && frame->rows > 2 && i == frame->rows;
+}
+
 /* Dates the other way round would make the past the future. */
 static bool check_order(const task *t, const hone_frame *frame, const char *path)
 {
     for (size_t i = 0; i < frame->n_columns; i++) {
         const hone_column *c = &frame->columns[i];
+        if (!c->codes && strcmp(c->name, t->target) != 0 && is_counting_down(frame, c))
+            cli_note(t->args, "%s: '%s' falls from row to row: if it is the time, turn the rows around, as a series has its oldest row first",
+                     path, c->name);
         if (!c->codes || !are_dates(c) || !is_descending(frame, c)) continue;
         return cli_fail(t->args, "%s: '%s' runs backwards: a series has its oldest row first", path, c->name), false;
     }
@@ -83,12 +94,12 @@ static bool open_file(series_task *own, const char *path)
     return ok;
 }
 
-/* False: one of them has no logarithm. */
-static bool compute_values(series_task *own)
+/* From value `from` on, as the others are not looked at. False: one of them has no logarithm. */
+static bool compute_values(series_task *own, int64_t from)
 {
     const task *t = &own->base;
     own->values = cli_alloc((size_t)own->n * sizeof *own->values);
-    for (int64_t i = 0; i < own->n; i++) {
+    for (int64_t i = from; i < own->n; i++) {
         if (own->logarithms && !(own->raw[i] > 0))
             return cli_fail(t->args, "%s: '%s' is %g in row %lld: only values above 0 were learnt from", t->path, t->target, own->raw[i],
                             (long long)i), false;
@@ -146,7 +157,15 @@ static void find_ends(const series_task *own, double watched, double tested, int
     ends[0] = own->n - test - watch, ends[1] = own->n - test, ends[2] = own->n;
 }
 
-/* All is chosen by the values that are learnt from, and by nothing of what is kept from that. */
+static bool all_have_logarithms(const series_task *own)
+{
+    int64_t i = 0;
+    while (i < own->n && own->raw[i] > 0) i++;
+    return i == own->n;
+}
+
+/* All is chosen by the values that are learnt from, and by nothing of what is kept from that, but that each must be one that can be
+   computed with. */
 static bool choose(series_task *own, const task_wishes *wishes)
 {
     task *t = &own->base;
@@ -156,8 +175,8 @@ static bool choose(series_task *own, const task_wishes *wishes)
     const int64_t seen = ends[0];
     if (seen < 16 || seen < 2 * t->outputs)
         return cli_fail(t->args, "%s: %lld values are too few to learn to forecast %lld from", t->path, (long long)own->n, (long long)t->outputs), false;
-    own->logarithms = takes_logarithms(own->raw, seen);
-    if (!compute_values(own)) return false;
+    own->logarithms = takes_logarithms(own->raw, seen) && all_have_logarithms(own);
+    if (!compute_values(own, 0)) return false;
     if (!(restlessness(own->values, 0, seen) > 0))
         return cli_fail(t->args, "%s: '%s' changes by the same from row to row: there is nothing to learn", t->path, t->target), false;
     int64_t most = seen / 3 < 1000 ? seen / 3 : 1000;
@@ -331,10 +350,10 @@ static void restore(const task *t, int64_t n, const int64_t *rows, hone_tensor *
 static bool read_series(task *t, const char *path, bool with_targets)
 {
     series_task *own = series_of(t);
-    if (!open_file(own, path) || !compute_values(own)) return false;
-    if (with_targets) return count_windows(own);
+    if (!open_file(own, path)) return false;
+    if (with_targets) return compute_values(own, 0) && count_windows(own);
     own->first = own->n - own->window, t->rows = 1;
-    if (own->first >= 0) return true;
+    if (own->first >= 0) return compute_values(own, own->first);
     return cli_fail(t->args, "%s: %lld values are too few: the next ones are forecast from the last %lld", path, (long long)own->n,
                     (long long)own->window), false;
 }

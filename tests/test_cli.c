@@ -489,14 +489,14 @@ static void records_that_teach_little_are_told_and_older_runs_replaced(void **st
     assert_null(strstr(r.err, "is there already"));
     release(r);
     assert_int_equal(count_events(place("again")), 1);
-    write_all(place("again/events.out.tfevents.1700000000.host.42.0"), "of another program");
+    write_all(place("again/events.out.tfevents.1700000000.host.42.100"), "of another program");
     write_all(place("blank.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"a\", \"completion\": \"\"}\n");
     r = HONE_RUN(NULL, TUNE("blank.jsonl", "--json"));
     check(r, 0, "1 have an empty answer");
     assert_non_null(strstr(r.err, "again/adapter_model.safetensors is there already, and is replaced"));
     release(r);
     assert_int_equal(count_events(place("again")), 2);
-    assert_int_equal(access(place("again/events.out.tfevents.1700000000.host.42.0"), F_OK), 0);
+    assert_int_equal(access(place("again/events.out.tfevents.1700000000.host.42.100"), F_OK), 0);
 }
 
 /* Ctrl-C as soon as the first step has been written. */

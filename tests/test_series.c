@@ -179,12 +179,37 @@ static void test_series_that_cannot_be_learnt_are_refused(void **unused)
     for (int i = 0; i < 30; i++) fprintf(file, "%d\n", 20 - i);
     fclose(file);
     REFUSES(1, "low.csv: 'value' is 0 in row 20: only values above 0 were learnt from", "predict", "--model", place("air"), "--data", place("low.csv"));
+    write_all(place("years.csv"), "year,value\n2024,3\n2023,4\n2022,4\n");
+    REFUSES(1, "'year' falls from row to row: if it is the time, turn the rows around", FORECAST("years.csv", "1", "none", "--seed", "0"));
     char *task = read_all(place("air/task.json")), *season = strstr(task, "\"season\": 12");
     assert_non_null(season);
     memcpy(season, "\"season\": 99", 12);
     write_all(place("air/task.json"), task);
     REFUSES(1, "what it says of a series is not whole", "predict", "--model", place("air"), "--data", place("air.csv"));
     free(task);
+}
+
+static double none_long_ago(int i) { return i ? passengers(i) : 0 * passengers(i); }
+static double none_of_late(int i) { return i == 130 ? 0 * passengers(i) : passengers(i); }
+
+/* What no forecast looks at may have no logarithm; where a value to be measured on has none, none are taken. */
+static void test_values_of_zero_are_no_end(void **unused)
+{
+    (void)unused;
+    write_series("old.csv", 0, 144, none_long_ago);
+    write_series("late.csv", 0, 144, none_of_late);
+    write_series("air.csv", 0, 144, passengers);
+    result r = HONE_RUN(NULL, FORECAST("air.csv", "12", "taken", "--epochs", "1"));
+    check(r, 0, "the last 24 (as logarithms) say the next 12");
+    release(r);
+    result same = HONE_RUN(NULL, "predict", "--model", place("taken"), "--data", place("air.csv"));
+    r = HONE_RUN(NULL, "predict", "--model", place("taken"), "--data", place("old.csv"));
+    check(r, 0, NULL);
+    assert_string_equal(r.out, same.out);
+    release(r), release(same);
+    r = HONE_RUN(NULL, FORECAST("late.csv", "12", "late", "--epochs", "1"));
+    check(r, 0, "the last 24 say the next 12");
+    release(r);
 }
 
 static int clean_up(void **unused)
@@ -199,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_a_series_is_learnt_and_forecast),
         cmocka_unit_test(test_naive_forecasts_are_what_they_say),
         cmocka_unit_test(test_a_series_without_a_season_is_learnt_and_goes_on),
+        cmocka_unit_test(test_values_of_zero_are_no_end),
         cmocka_unit_test(test_series_that_cannot_be_learnt_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, clean_up);

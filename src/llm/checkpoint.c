@@ -90,9 +90,11 @@ static hone_status remove_old(hone_finetune *run)
     size_t n;
     hone_status status = list(run, &steps, &n);
     for (; status == HONE_OK && n > (size_t)run->o.save_total_limit; n--) {
-        size_t oldest = 0;
-        for (size_t i = 1; i < n; i++)
-            if (steps[i] < steps[oldest]) oldest = i;
+        size_t oldest = 0; /* those beyond this step are of an older training */
+        for (size_t i = 1; i < n; i++) {
+            bool foreign = steps[i] > run->step, other = steps[oldest] > run->step;
+            if (foreign != other ? foreign : steps[i] < steps[oldest]) oldest = i;
+        }
         char *path = hone__format(run->ctx, "%s/checkpoint-%lld", run->output_dir, (long long)steps[oldest]);
         status = path ? hone__remove_folder(run->ctx, path) : run->ctx->status;
         hone__free(run->ctx, path);

@@ -104,6 +104,15 @@ static double area_below(size_t n, const double *x, const double *y)
     return area;
 }
 
+/* Bytes of a text of UTF-8, at most so many, that end with a character. */
+static int whole_characters(const char *text, int most)
+{
+    size_t n = strlen(text);
+    if (n <= (size_t)most) return (int)n;
+    while (most > 0 && ((unsigned char)text[most] & 0xC0) == 0x80) most--;
+    return most;
+}
+
 /* A curve for each class from `first` on that the targets have, and have not alone. */
 static hone_status list_curves(hone_ctx *ctx, hone_metric *m, int64_t first, const char *const *names, hone_plot_series *series,
                                char (*texts)[120], size_t *n)
@@ -119,7 +128,7 @@ static hone_status list_curves(hone_ctx *ctx, hone_metric *m, int64_t first, con
         }
         const double area = area_below(count, x, y);
         if (names)
-            snprintf(texts[*n], sizeof *texts, "%.*s, area %.3f", 90, names[k], area);
+            snprintf(texts[*n], sizeof *texts, "%.*s, area %.3f", whole_characters(names[k], 90), names[k], area);
         else if (m->width - (size_t)first > 1)
             snprintf(texts[*n], sizeof *texts, "%lld, area %.3f", (long long)k, area);
         else
