@@ -309,6 +309,32 @@ static void labels_are_numbered_and_named_again_as_scikit_learn_does(void **stat
     }
 }
 
+/* A column without values is of any type; so are no rows of one. */
+static void no_label_is_known_where_there_are_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *learnt, *blank;
+    } cases[] = {{"a,t\n1,x\n2,y\n", "a,t\n1,\n2,\n"}, {"a,t\n1,3\n2,5\n", "a,t\n1,q\n2,\n"}};
+    for (size_t i = 0; i < HONE_ARRAY_LEN(cases); i++) {
+        hone_frame *learnt = read_frame(ctx, cases[i].learnt, (hone_frame_opts){0}), *blank = read_frame(ctx, cases[i].blank, (hone_frame_opts){0});
+        hone_pipeline *p = hone_pipeline_new(ctx, .target = "t");
+        hone_pipeline_add(p, HONE_LABEL_ENCODER, .ignore_unknown = true, .unknown_value = -7);
+        assert_hone_ok(ctx, hone_pipeline_fit(p, learnt));
+        static const int64_t missing[] = {1};
+        hone_frame *some = hone_frame_take(blank, 1, missing), *none = hone_frame_take(blank, 0, missing);
+        hone_tensor *x, *y;
+        assert_hone_ok(ctx, hone_pipeline_apply(p, some, &x, &y));
+        assert_true(hone_tensor_get(y, 0) == -7);
+        hone_tensor_free(x), hone_tensor_free(y);
+        assert_hone_ok(ctx, hone_pipeline_apply(p, none, &x, &y));
+        assert_int_equal(hone_tensor_shape(y).dim[0], 0);
+        hone_tensor_free(x), hone_tensor_free(y);
+        hone_frame_free(learnt), hone_frame_free(blank), hone_frame_free(some), hone_frame_free(none);
+        hone_pipeline_free(p);
+    }
+}
+
 static void labels_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -453,6 +479,7 @@ static void what_does_not_fit_the_training_is_refused_with_column_row_and_value(
         {"a,y\n,1\n", "y", HONE_ROBUST_SCALER, {0}, HONE_INVALID, "robust_scaler: column 'a' has no values"},
         {"a,y\n1,1\n,-inf\n", "y", HONE_MIN_MAX_SCALER, {0}, HONE_INVALID, "the target 'y' is infinite in row 1"},
         {"a,y\n-1.7e308,1\n1.7e308,1\n", "y", HONE_MIN_MAX_SCALER, {0}, HONE_NUMERIC, "too large to be scaled, up to 1.7e+308"},
+        {"a,y\n-1.7e308,1\n-1.7e308,1\n1.7e308,1\n1.7e308,1\n1.7e308,1\n", "y", HONE_ROBUST_SCALER, {0}, HONE_NUMERIC, "too large to be scaled"},
         {"a,y\nq,1\n", "y", HONE_STANDARD_SCALER, {0}, HONE_DTYPE, "text and no step encodes it: add HONE_ONE_HOT_ENCODER, or drop it with HONE_DROP_COLUMNS (\"q\" in row 0)"},
         {"a,y\nq,1\n", "y", HONE_STANDARD_SCALER, {.columns = only_a}, HONE_DTYPE, "is text, and numbers"},
         {"a,y\nq,1\n", "y", HONE_SIMPLE_IMPUTER, {.columns = only_a}, HONE_DTYPE, "most frequent"},
@@ -520,6 +547,7 @@ static void damaged_pipelines_are_refused(void **state)
         {LABELLED "[{\"kind\":\"label_encoder\",\"columns\":[]}]}", "must be a list"},
         {LABELLED "[{\"kind\":\"label_encoder\",\"columns\":[{\"name\":\"t\",\"values\":[]}]}]}", "not empty"},
         {LABELLED "[{\"kind\":\"label_encoder\",\"unknown_value\":0.5,\"columns\":[{\"name\":\"t\",\"values\":[1]}]}]}", "out of range"},
+        {LABELLED "[{\"kind\":\"label_encoder\",\"ignore_unknown\":true,\"unknown_value\":0,\"columns\":[{\"name\":\"t\",\"values\":[1]}]}]}", "is the number of a class"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"standard_scaler\",\"columns\":[{\"name\":\"a\"}]}]}", "finite"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"standard_scaler\",\"columns\":[{\"name\":\"a\",\"a\":1,\"b\":0}]}]}", "scale"},
         {HEAD "\"inputs\":[],\"features\":[],\"steps\":[{\"kind\":\"one_hot_encoder\",\"columns\":[{\"name\":\"a\",\"values\":[\"b\",\"a\"]}]}]}", "ascend"},
@@ -598,7 +626,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pipeline_gives_the_same_after_it_was_saved_and_loaded, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(a_model_is_saved_with_its_pipeline, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(labels_are_numbered_and_named_again_as_scikit_learn_does, scratch_make, scratch_remove),
-        cmocka_unit_test(labels_that_do_not_fit_are_refused),
+        cmocka_unit_test(labels_that_do_not_fit_are_refused), cmocka_unit_test(no_label_is_known_where_there_are_none),
         cmocka_unit_test(what_does_not_fit_the_training_is_refused_with_column_row_and_value),
         cmocka_unit_test(damaged_pipelines_are_refused),
         cmocka_unit_test_setup_teardown(failing_allocations_are_told, scratch_make, scratch_remove),

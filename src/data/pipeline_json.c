@@ -266,6 +266,9 @@ static bool read_root(const reader *r, const json_t *root)
         if (!read_step(r, json_array_get(steps, i))) return false;
     if (r->p->target_type == HONE__TARGET_LABEL && (!r->p->label_is_asked || hone__name_classes(r->p) != HONE_OK))
         return hone__ok(r->p->ctx) && refuse(r, "\"target_type\"", "is label, and there is no label_encoder");
+    const hone_pipeline_add_opts *label = &r->p->label.o;
+    if (r->p->label_is_asked && label->ignore_unknown && label->unknown_value >= 0 && label->unknown_value < (double)r->p->n_classes)
+        return refuse(r, "\"unknown_value\"", "is the number of a class");
     return r->p->is_loaded = r->p->is_fitted = true;
 }
 

@@ -122,8 +122,9 @@ bool hone__fit_scale(hone_ctx *ctx, const step *s, const double *values, int64_t
         hone__free(ctx, sorted);
     }
     snprintf(wrong, HONE__WRONG, "has values that are too large to be scaled, up to %g", fmax(fabs(m.least), fabs(m.most)));
+    const bool finite = isfinite(l->a) && isfinite(l->b);
     if (!(l->b > 0)) l->b = 1; /* nothing varies */
-    return isfinite(l->a) && isfinite(l->b);
+    return finite;
 }
 
 static hone_status fit_scaler(hone_pipeline *p, step *s, const hone_frame *frame, const hone_column *c, learnt *l)
@@ -280,14 +281,16 @@ static hone_status unknown(const hone_pipeline *p, const step *s, const hone_fra
                           what, c->name, told, c->numbers[row], l->n, l->numbers[0]);
 }
 
+/* A target without values may be of another type than what was learnt: none of it is known then. */
 hone_status hone__encode(const hone_pipeline *p, const step *s, const hone_frame *frame, const hone_column *c,
                          const learnt *l, int32_t *codes)
 {
+    const bool alike = c->codes ? l->texts != NULL : l->numbers != NULL;
     int32_t *map = hone__calloc(p->ctx, c->n_categories, sizeof *map);
     hone_status status = p->ctx->status;
-    for (size_t i = 0; map && i < c->n_categories; i++) map[i] = (int32_t)find_text(l->texts, l->n, c->categories[i]);
+    for (size_t i = 0; map && alike && i < c->n_categories; i++) map[i] = (int32_t)find_text(l->texts, l->n, c->categories[i]);
     for (int64_t r = 0; status == HONE_OK && r < frame->rows; r++) {
-        codes[r] = !c->codes ? (int32_t)find_number(l->numbers, l->n, c->numbers[r]) : c->codes[r] >= 0 ? map[c->codes[r]] : -1;
+        codes[r] = !alike ? -1 : !c->codes ? (int32_t)find_number(l->numbers, l->n, c->numbers[r]) : c->codes[r] >= 0 ? map[c->codes[r]] : -1;
         if (codes[r] < 0) status = unknown(p, s, frame, c, r, l);
     }
     hone__free(p->ctx, map);

@@ -295,7 +295,7 @@ static bool join(const hone__exec *first, const hone__exec *next)
     const prepared *a = first->state, *b = next->state;
     const struct linear_attr *s = first->attr, *t = next->attr;
     return first->joined + 1 < HONE__FEW_ROWS_PARTS && a->few_rows && b->few_rows && !a->inner && !b->inner && !s->activation &&
-           !t->activation && hone_shape_count(next->out[0].shape) && hone__few_rows_alike(a->few_rows, b->few_rows);
+           !t->activation && !adds(first) && !adds(next) && hone_shape_count(next->out[0].shape) && hone__few_rows_alike(a->few_rows, b->few_rows);
 }
 
 static hone_status run_product(hone__exec *e, void *y, hone_dtype type)
