@@ -1,5 +1,5 @@
 # One cmocka program a tests/test_*.c; they may look inside the library. Examples are built and run by
-# tests/test_examples.c, and one that takes long by tests/test_pronounce.c. scripts/test counts the tests within each program, and each check below as one.
+# tests/test_examples.c, and those that take long by tests/test_examples_long.c. scripts/test counts the tests within each program, and each check below as one.
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 file(GLOB HONE_TEST_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/test_*.c)
 set(HONE_TEST_TIMEOUT 240)
@@ -25,7 +25,7 @@ endforeach()
 
 # Whole programs, some on real data where scripts/get-data has fetched it.
 math(EXPR examples_timeout "3 * ${HONE_TEST_TIMEOUT}")
-set_tests_properties(test_examples test_pronounce PROPERTIES TIMEOUT ${examples_timeout})
+set_tests_properties(test_examples test_examples_long PROPERTIES TIMEOUT ${examples_timeout})
 
 file(GLOB HONE_EXAMPLES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
 foreach(source ${HONE_EXAMPLES})
@@ -34,7 +34,7 @@ foreach(source ${HONE_EXAMPLES})
   target_link_libraries(example_${name} PRIVATE hone_static)
   add_dependencies(test_examples example_${name})
 endforeach()
-add_dependencies(test_pronounce example_pronounce)
+add_dependencies(test_examples_long example_pronounce example_scenes)
 
 # Checks of the project itself; pointless where the programs are for another machine.
 function(hone_add_check name)

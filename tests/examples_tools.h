@@ -51,4 +51,24 @@ static inline const char *fetched(const char *name)
     return path;
 }
 
+/* An example on a set that was fetched; in `line`, $set is its path, $at the folder of the programs. */
+typedef struct short_form {
+    const char *set, *line, *loss;
+    double most_loss;
+    const char *figure;
+    double least;
+} short_form;
+
+static inline void test_on_real_data(void **state)
+{
+    const short_form *s = *state;
+    char text[8000], line[1500];
+    snprintf(line, sizeof line, "set='%s' at='" HONE_BINARY_DIR "'; %s", fetched(s->set), s->line);
+    assert_int_equal(run(line, text, sizeof text), 0);
+    assert_figure(text, s->loss, 0, s->most_loss);
+    assert_figure(text, s->figure, s->least, 1.001);
+}
+
+#define REAL(name) {"test_" #name "_on_real_data", test_on_real_data, NULL, NULL, (void *)(uintptr_t)&(name)}
+
 #endif

@@ -445,36 +445,12 @@ static void test_japanese_vowels(void **state)
 
 /* ---- short forms on real data ---- */
 
-/* An example on a set that was fetched; in `line`, $set is its path, $at the folder of the programs. */
-typedef struct short_form {
-    const char *set, *line, *loss;
-    double most_loss;
-    const char *figure;
-    double least;
-} short_form;
-
-static void test_on_real_data(void **state)
-{
-    const short_form *s = *state;
-    char text[8000], line[1500];
-    snprintf(line, sizeof line, "set='%s' at='" HONE_BINARY_DIR "'; %s", fetched(s->set), s->line);
-    assert_int_equal(run(line, text, sizeof text), 0);
-    assert_figure(text, s->loss, 0, s->most_loss);
-    assert_figure(text, s->figure, s->least, 1.001);
-}
-
 static const short_form digits = {"mnist_5k.csv", "$at/example_digits $set 3", "Loss: ", 0.25, "Accuracy: ", 0.94},
-                        /* of two digits, as ten take longer: all ground would be 0.32, and ink without knowing which digit 0.5 */
-                        segments = {"mnist_5k.csv", "awk -F, '$NF < 2' \"$set\" >\"$at/two_digits.csv\" && "
-                                    "$at/example_scenes segment \"$at/two_digits.csv\" 8 480", "\nLoss: ", 0.2, "Mean IoU: ", 0.65},
-                        boxes = {"mnist_5k.csv", "$at/example_scenes detect $set 6 1200", "\nLoss: ", 1.5, "Average precision: ", 0.85},
                         wine = {"wine.csv", "$at/example_wine $set", "\nLoss: ", 0.08, "Accuracy: ", 0.96},
                         reviews = {"movieReviewSnippets_GroundTruth.txt", "$at/example_review_sentiment $set 2", "held out: loss ", 0.56,
                                    "accuracy ", 0.74},
                         vowels = {"JapaneseVowels_TRAIN.ts", "$at/example_japanese_vowels \"${set%/*}\" 10", "held out: loss ", 0.65,
                                   "accuracy ", 0.96};
-#define REAL(name) {"test_" #name "_on_real_data", test_on_real_data, NULL, NULL, (void *)(uintptr_t)&(name)}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,8 +476,6 @@ int main(void)
         cmocka_unit_test(test_pronounce),
         cmocka_unit_test(test_japanese_vowels),
         REAL(digits),
-        REAL(segments),
-        REAL(boxes),
         REAL(wine),
         REAL(reviews),
         REAL(vowels),
